@@ -1,0 +1,279 @@
+"""Activation functions: one class each, with ``f`` and its derivative ``df`` as NumPy formulas.
+
+This is the whole definition of an activation. NumPy runs the formulas on arrays (the reference,
+`Layer.forward_pass`), and the same text is compiled into the kernels. Your own subclass works in
+the same way, with no decorator and no registration; see `ActivationFunction`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from .edition import Watched
+
+Array = Any  # a NumPy array of any float dtype, or inside a kernel one number
+
+
+class ActivationFunction(Watched, ABC):
+    """An activation: subclass it, write `f` and `df`.
+
+    Write both with arithmetic, comparisons and NumPy functions that work element by element.
+    Numeric attributes of ``self`` may be used and changed at any time; methods and module-level
+    functions may be called.
+
+    Attributes
+    ----------
+    init : str
+        The name of the initialiser that `Layer` takes for weights in front of this activation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import ActivationFunction, Layer, MSELoss, NeuralNetwork
+    >>> class Softsign(ActivationFunction):
+    ...     def f(self, x):
+    ...         return x / (1 + np.abs(x))
+    ...     def df(self, x):
+    ...         return 1 / (1 + np.abs(x))**2
+    >>> net = NeuralNetwork([Layer(2, 3, Softsign()), Layer(3, 1, Softsign())], MSELoss(), 0.1)
+    >>> loss = net.train(np.ones((2, 1)), np.zeros((1, 1)))
+    """
+
+    init: str = "glorot_normal"
+
+    @abstractmethod
+    def f(self, x: Array) -> Array:
+        """The activation of the pre-activation x, element by element."""
+
+    @abstractmethod
+    def df(self, x: Array) -> Array:
+        """Its derivative at the pre-activation x, element by element."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+class Identity(ActivationFunction):
+    """f(x) = x, for the last layer of a regression, or under a loss on logits."""
+
+    init = "lecun_normal"
+
+    def f(self, x: Array) -> Array:
+        return x * 1
+
+    def df(self, x: Array) -> Array:
+        return x * 0 + 1
+
+
+class LeakyReLU(ActivationFunction):
+    """f(x) = max(x, leaky_param * x), the article's activation.
+
+    Parameters
+    ----------
+    leaky_param : float, default 0.1
+        Slope for negative x, at most 1.
+
+    References
+    ----------
+    Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
+    """
+
+    init = "he_normal"
+
+    def __init__(self, leaky_param: float = 0.1) -> None:
+        self.leaky_param = leaky_param
+
+    def f(self, x: Array) -> Array:
+        return np.maximum(x, x * self.leaky_param)
+
+    def df(self, x: Array) -> Array:
+        return np.maximum(x > 0, self.leaky_param)
+
+
+class ReLU(ActivationFunction):
+    """f(x) = max(x, 0).
+
+    References
+    ----------
+    Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
+    """
+
+    init = "he_normal"
+
+    def f(self, x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    def df(self, x: Array) -> Array:
+        return np.where(x > 0, 1, 0)
+
+
+class ReLU6(ActivationFunction):
+    """f(x) = min(max(x, 0), 6).
+
+    References
+    ----------
+    Krizhevsky, "Convolutional deep belief networks on CIFAR-10" (2010).
+    """
+
+    init = "he_normal"
+
+    def f(self, x: Array) -> Array:
+        return np.minimum(np.maximum(x, 0), 6)
+
+    def df(self, x: Array) -> Array:
+        return np.where((x > 0) & (x < 6), 1, 0)
+
+
+class HardTanh(ActivationFunction):
+    """f(x) = min(max(x, -1), 1).
+
+    References
+    ----------
+    Collobert, "Large scale machine learning" (2004).
+    """
+
+    def f(self, x: Array) -> Array:
+        return np.minimum(np.maximum(x, -1), 1)
+
+    def df(self, x: Array) -> Array:
+        return np.where((x > -1) & (x < 1), 1, 0)
+
+
+class Sigmoid(ActivationFunction):
+    """f(x) = 1 / (1 + exp(-x)), in a form that overflows nowhere."""
+
+    def f(self, x: Array) -> Array:
+        e = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1, e) / (1 + e)
+
+    def df(self, x: Array) -> Array:
+        e = np.exp(-np.abs(x))
+        return e / (1 + e) ** 2
+
+
+class Tanh(ActivationFunction):
+    """f(x) = tanh(x)."""
+
+    def f(self, x: Array) -> Array:
+        return np.tanh(x)
+
+    def df(self, x: Array) -> Array:
+        return 1 - np.tanh(x) ** 2
+
+
+class ELU(ActivationFunction):
+    """f(x) = x for x > 0, else alpha * (exp(x) - 1).
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Minus the limit for large negative x.
+
+    References
+    ----------
+    Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential
+    linear units (ELUs)" (2016).
+    """
+
+    init = "he_normal"
+
+    def __init__(self, alpha: float = 1.0) -> None:
+        self.alpha = alpha
+
+    def f(self, x: Array) -> Array:
+        return np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0)))
+
+    def df(self, x: Array) -> Array:
+        return np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0)))
+
+
+class SELU(ActivationFunction):
+    """The self-normalising ELU: scale * x for x > 0, else scale * alpha * (exp(x) - 1).
+
+    Its two constants make mean 0 and variance 1 a fixed point, with LeCun's initialisation.
+
+    References
+    ----------
+    Klambauer, Unterthiner, Mayr and Hochreiter, "Self-normalizing neural networks" (2017).
+    """
+
+    init = "lecun_normal"
+
+    def f(self, x: Array) -> Array:
+        negative = 1.6732632423543772 * np.expm1(np.minimum(x, 0))
+        return 1.0507009873554805 * np.where(x > 0, x, negative)
+
+    def df(self, x: Array) -> Array:
+        negative = 1.6732632423543772 * np.exp(np.minimum(x, 0))
+        return 1.0507009873554805 * np.where(x > 0, 1, negative)
+
+
+class GELU(ActivationFunction):
+    """x times the normal distribution function of x, in the usual tanh form.
+
+    f(x) = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x**3))); it differs from the exact one
+    by less than 5e-4 (PyTorch: ``approximate="tanh"``; JAX: the default).
+
+    References
+    ----------
+    Hendrycks and Gimpel, "Gaussian error linear units (GELUs)" (2016).
+    """
+
+    init = "he_normal"
+
+    def f(self, x: Array) -> Array:
+        return 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
+
+    def df(self, x: Array) -> Array:
+        t = np.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x))
+        return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * 0.7978845608028654 * (1 + 0.134145 * x**2)
+
+
+class SiLU(ActivationFunction):
+    """f(x) = x * sigmoid(x), also called swish.
+
+    References
+    ----------
+    Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning" (2018); Ramachandran, Zoph and Le (2017).
+    """
+
+    init = "he_normal"
+
+    def sigmoid(self, x: Array) -> Array:
+        """1 / (1 + exp(-x))."""
+        e = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1, e) / (1 + e)
+
+    def f(self, x: Array) -> Array:
+        return x * self.sigmoid(x)
+
+    def df(self, x: Array) -> Array:
+        s = self.sigmoid(x)
+        return s * (1 + x * (1 - s))
+
+
+Swish = SiLU
+
+
+class Softplus(ActivationFunction):
+    """f(x) = log(1 + exp(x)), a smooth ReLU.
+
+    References
+    ----------
+    Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating second-order functional knowledge
+    for better option pricing" (2001).
+    """
+
+    init = "he_normal"
+
+    def f(self, x: Array) -> Array:
+        return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+
+    def df(self, x: Array) -> Array:
+        e = np.exp(-np.abs(x))
+        return np.where(x >= 0, 1, e) / (1 + e)

@@ -1,0 +1,127 @@
+"""The article's door: columns in, checked once, and rows out for the kernels.
+
+Kernels run without checks, so nothing reaches them that has not passed here.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from .kernels.epoch import all_finite
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def real_array(values: Any, name: str) -> Array:
+    """`values` as an array of real numbers of any dtype."""
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} cannot be made an array: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers (float, int or bool)")
+    return array
+
+
+def rows_from_columns(values: Any, name: str, size: int, what: str, dtype: np.dtype[Any]) -> Array:
+    """Columns (size, N) as finite, contiguous, writable-typed rows (N, size) of `dtype`.
+
+    `what` completes the message "x has 3 rows but ...". A single number stands for one column
+    of one row.
+    """
+    array = real_array(values, name)
+    if array.ndim == 0 and size == 1:
+        array = array.reshape(1, 1)
+    if array.ndim != 2:
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected columns, shape ({size}, N): "
+            f"one sample is {name}.reshape(-1, 1), and samples as rows are {name}.T"
+        )
+    if array.shape[0] != size:
+        hint = f" ({name}.T has it: are your samples rows?)" if array.shape[1] == size else ""
+        raise ValueError(f"{name} has {array.shape[0]} rows but {what}; expected shape ({size}, N){hint}")
+    if array.shape[1] == 0:
+        raise ValueError(f"{name} has no columns; expected shape ({size}, N) with N of at least 1")
+    with np.errstate(over="ignore"):  # the check below reports what became infinite
+        rows = np.ascontiguousarray(array.T, dtype=dtype)
+    rows = writable(rows)
+    if not all_finite(rows):
+        raise not_finite(name, array, dtype)
+    return rows
+
+
+def writable(rows: Array) -> Array:
+    """`rows` itself, or if it is read-only an alias that is not: kernels only read it.
+
+    Numba would compile every kernel once more for read-only arrays.
+    """
+    if rows.flags.writeable:
+        return rows
+    memory = (np.ctypeslib.as_ctypes_type(rows.dtype) * rows.size).from_address(rows.ctypes.data)
+    memory.owner = rows  # type: ignore[attr-defined]  # the alias keeps `memory` alive, and so the array itself
+    return np.ctypeslib.as_array(memory).reshape(rows.shape)
+
+
+def not_finite(name: str, values: Any, dtype: np.dtype[Any]) -> ValueError:
+    """The error for NaN, infinity, or a number too large for `dtype`."""
+    array = np.asarray(values)
+    with np.errstate(over="ignore"):
+        row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(np.atleast_2d(array).astype(dtype))))
+    value = np.atleast_2d(array)[row, column]
+    reason = f", too large for {dtype}" if np.isfinite(value) else ""
+    return ValueError(f"{name} holds {value}{reason} at row {row}, column {column}; expected finite numbers")
+
+
+def class_indices(values: Any, name: str, count: int, classes: int) -> Array:
+    """Class indices as int64 (count, 1), each in 0..classes-1."""
+    array = real_array(values, name)
+    if array.dtype.kind not in "iub":
+        raise TypeError(
+            f"{name} has dtype {array.dtype}; expected the number of a class, an integer from 0 to {classes - 1} "
+            f"(for probabilities take SoftCrossEntropyLoss)"
+        )
+    if array.shape not in ((count,), (1, count)) and not (array.ndim == 0 and count == 1):
+        raise ValueError(f"{name} has shape {array.shape}; expected one class index for each column: ({count},)")
+    flat = array.reshape(count)
+    if flat.min() < 0 or flat.max() >= classes:
+        wrong = flat[(flat < 0) | (flat >= classes)][0]
+        raise ValueError(f"{name} holds class {wrong} but the last layer has {classes} outputs: 0 to {classes - 1}")
+    return np.ascontiguousarray(flat, dtype=np.int64).reshape(count, 1)
+
+
+def are_class_indices(values: Any) -> bool:
+    """Whether a target that may be either is a class index: an integer, or a flat list of them."""
+    array = np.asarray(values)
+    return array.ndim < 2 and array.dtype.kind in "iu"
+
+
+def learning_rate(value: Any) -> float:
+    """A learning rate as a float, or an error."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray)):
+        raise TypeError(f"learning_rate is {value!r}; expected a number")
+    rate = float(value)
+    if not (math.isfinite(rate) and rate >= 0):
+        raise ValueError(f"learning_rate is {rate}; expected a finite number of at least 0")
+    return rate
+
+
+def positive_integer(value: Any, name: str) -> int:
+    """A count of at least 1, or an error."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}; expected a positive integer")
+    if value < 1:
+        raise ValueError(f"{name} is {value}; expected a positive integer")
+    return int(value)
+
+
+def seed(value: Any) -> int:
+    """A seed as an int, or an error."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"seed is {value!r}; expected an integer, or None")
+    if not 0 <= value < 2**63:
+        raise ValueError(f"seed is {value}; expected 0 to 2**63 - 1, or None")
+    return int(value)

@@ -1,0 +1,90 @@
+"""Initialisers of weights: functions of (outs, ins, rng) that return an array (outs, ins).
+
+A layer takes one by name or as a function; by default its activation names it. The classic
+rules keep the variance of the signals through the layers: He for rectifiers, Glorot for
+symmetric activations, LeCun for SELU and linear layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Initializer = Callable[[int, int, np.random.Generator], Array]
+
+
+def _normal(variance: Callable[[int, int], float]) -> Initializer:
+    return lambda outs, ins, rng: rng.normal(0.0, np.sqrt(variance(outs, ins)), (outs, ins))
+
+
+def _uniform(variance: Callable[[int, int], float]) -> Initializer:
+    def draw(outs: int, ins: int, rng: np.random.Generator) -> Array:
+        limit = np.sqrt(3.0 * variance(outs, ins))  # a uniform variable on [-l, l] has variance l**2 / 3
+        return rng.uniform(-limit, limit, (outs, ins))
+
+    return draw
+
+
+def _he(outs: int, ins: int) -> float:
+    return 2.0 / ins
+
+
+def _glorot(outs: int, ins: int) -> float:
+    return 2.0 / (ins + outs)
+
+
+def _lecun(outs: int, ins: int) -> float:
+    return 1.0 / ins
+
+
+def orthogonal(outs: int, ins: int, rng: np.random.Generator) -> Array:
+    """A matrix with orthonormal rows or columns (Saxe, McClelland and Ganguli 2014)."""
+    q, r = np.linalg.qr(rng.normal(size=(max(outs, ins), min(outs, ins))))
+    q = q * np.sign(np.diag(r))  # makes the distribution uniform over orthogonal matrices
+    return q if outs >= ins else q.T
+
+
+def article(outs: int, ins: int, rng: np.random.Generator) -> Array:
+    """The article's own: normal with standard deviation 1 / (outs * ins)."""
+    return rng.normal(0.0, 1.0 / (outs * ins), (outs, ins))
+
+
+def zeros(outs: int, ins: int, rng: np.random.Generator) -> Array:
+    """Zeros, the default for biases."""
+    return np.zeros((outs, ins))
+
+
+INITIALIZERS: dict[str, Initializer] = {
+    "he_normal": _normal(_he),  # He, Zhang, Ren and Sun 2015
+    "he_uniform": _uniform(_he),
+    "glorot_normal": _normal(_glorot),  # Glorot and Bengio 2010
+    "glorot_uniform": _uniform(_glorot),
+    "lecun_normal": _normal(_lecun),  # LeCun, Bottou, Orr and Mueller 1998
+    "lecun_uniform": _uniform(_lecun),
+    "orthogonal": orthogonal,
+    "article": article,
+    "zeros": zeros,
+}
+"""Initialisers by name."""
+
+
+def initializer(choice: str | Initializer) -> Initializer:
+    """The initialiser that `choice` names or is."""
+    if callable(choice):
+        return choice
+    if choice in INITIALIZERS:
+        return INITIALIZERS[choice]
+    raise ValueError(f"init is {choice!r}; expected one of {', '.join(INITIALIZERS)}, or a function (outs, ins, rng)")
+
+
+def create_weight_matrix(nrows: int, ncols: int) -> Array:
+    """The article's weights: normally distributed, standard deviation 1 / (nrows * ncols)."""
+    return article(nrows, ncols, np.random.default_rng())
+
+
+def create_bias_vector(length: int) -> Array:
+    """The article's biases: a column (length, 1), standard deviation 1 / length."""
+    return create_weight_matrix(length, 1)

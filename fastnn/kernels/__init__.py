@@ -1,0 +1,18 @@
+"""The compiled half of fastnn: everything under ``@njit``, and what it stands on.
+
+Read it in this order:
+
+========================  ====================================================================
+``recursion``             the forward pass and the backward recursion, the heart of the library
+``epoch``                 loops over samples and batches: whole epochs without Python
+``products``              the three matrix products of a layer, and their one-sample forms
+``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
+``formula``               turns an activation's or a loss's NumPy text into machine code
+``numpy_scalars``         exp, tanh... in forms that LLVM vectorises
+``records``               the tables by which Python tells a kernel where everything is
+``memory``, ``compiling`` addresses to arrays; the decorator and its cache; the processor
+========================  ====================================================================
+
+Kernels allocate nothing, hold no Python object and release the GIL. They also trust their
+arguments: the caller has checked every shape and every number.
+"""

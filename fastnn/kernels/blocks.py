@@ -1,0 +1,135 @@
+"""The C functions that kernels call by address: an activation or a loss over a block of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+
+from .compiling import OPTIONS
+from .formula import Formulas
+from .memory import pointer_plus, reinterpret
+
+FLOAT64 = types.CPointer(types.float64)
+INT64 = np.empty(0, np.int64)  # says "int64" to reinterpret
+
+_ONE_NUMBER = (
+    "An activation is compiled for one number at a time: use arithmetic, comparisons and NumPy functions "
+    "of numbers (np.where instead of indexing), and keep what it needs as numeric attributes of self."
+)
+_ONE_COLUMN = (
+    "A loss is compiled for the column of one sample: use what Numba knows of NumPy arrays of shape "
+    "(outs, 1), and keep what it needs as numeric attributes of self."
+)
+
+
+def activation_blocks(activation: object, dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Addresses of ``x = f(y)`` and ``db = df(y) * dx`` over blocks of numbers."""
+    formulas = Formulas(activation, dtype)
+    data = types.CPointer(formulas.real)
+    f = formulas.block(_make_f, types.void(FLOAT64, data, data, types.int64), ("f",), _ONE_NUMBER)
+    df = formulas.block(_make_df, types.void(FLOAT64, data, data, data, types.int64), ("df",), _ONE_NUMBER)
+    return f, df
+
+
+def _make_f(self_of: Any, f: Any) -> Callable[..., None]:
+    def block(parameters: Any, y: Any, x: Any, count: int) -> None:
+        act = self_of(parameters)
+        for i in range(count):
+            x[i] = f(act, y[i])
+
+    return block
+
+
+def _make_df(self_of: Any, df: Any) -> Callable[..., None]:
+    def block(parameters: Any, y: Any, dx: Any, db: Any, count: int) -> None:
+        act = self_of(parameters)
+        for i in range(count):
+            db[i] = df(act, y[i]) * dx[i]
+
+    return block
+
+
+def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
+    """Address of the loss of n samples (added to a sum) and the gradient of their mean.
+
+    `class_index` says what a target is: the number of a class, or a value for each output. A loss
+    with a method ``row(values, expected, d)`` gives both at once, on one-dimensional arrays, and
+    writes the gradient into d; any other is compiled from ``loss`` and ``dloss`` as the article
+    writes them, on columns.
+    """
+    formulas = Formulas(loss, dtype)
+    data, count = types.CPointer(formulas.real), types.int64
+    signature = types.void(FLOAT64, data, data, data, count, count, count, FLOAT64)
+    make: Any
+    names: tuple[str, ...]
+    if hasattr(loss, "row"):
+        make, names = (_row_of_class if class_index else _row_of_values), ("row",)
+    else:
+        make, names = (_column_of_class if class_index else _column_of_values), ("loss", "dloss")
+    return formulas.block(make, signature, names, _ONE_COLUMN, narrow=names == ("row",))
+
+
+def _row_of_class(self_of: Any, row: Any) -> Callable[..., None]:
+    return _samples(self_of, row, _class_of, _row)
+
+
+def _row_of_values(self_of: Any, row: Any) -> Callable[..., None]:
+    return _samples(self_of, row, _values_of, _row)
+
+
+def _column_of_class(self_of: Any, loss: Any, dloss: Any) -> Callable[..., None]:
+    return _samples(self_of, _column_form(loss, dloss), _class_of, _column)
+
+
+def _column_of_values(self_of: Any, loss: Any, dloss: Any) -> Callable[..., None]:
+    return _samples(self_of, _column_form(loss, dloss), _values_of, _column)
+
+
+def _samples(self_of: Any, form: Any, target_of: Any, shaped: Any) -> Callable[..., None]:
+    """The block: `form` for one sample after another, its gradient divided by their number."""
+
+    def block(parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, loss_sum: Any) -> None:
+        me = self_of(parameters)
+        for i in range(n):
+            values = shaped(pointer_plus(x, i * stride), outs)
+            d = shaped(pointer_plus(dx, i * stride), outs)
+            loss_sum[0] += form(me, values, target_of(t, i, outs, shaped), d)
+        if n > 1:
+            for i in range(n):
+                for j in range(i * stride, i * stride + outs):
+                    dx[j] /= n
+
+    return block
+
+
+def _column_form(loss: Any, dloss: Any) -> Any:
+    @numba.njit(**OPTIONS)
+    def form(me: Any, values: Any, expected: Any, d: Any) -> Any:
+        d[:] = dloss(me, values, expected)
+        return loss(me, values, expected)
+
+    return form
+
+
+@numba.njit(**OPTIONS)
+def _row(pointer: Any, outs: int) -> Any:
+    return numba.carray(pointer, (outs,))
+
+
+@numba.njit(**OPTIONS)
+def _column(pointer: Any, outs: int) -> Any:
+    return numba.carray(pointer, (outs, 1))
+
+
+@numba.njit(**OPTIONS)
+def _class_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
+    return reinterpret(t, INT64)[i]
+
+
+@numba.njit(**OPTIONS)
+def _values_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
+    return shaped(pointer_plus(t, i * outs), outs)

@@ -1,0 +1,361 @@
+"""From an activation's or a loss's NumPy text to machine code.
+
+A formula is a method of a class, written with NumPy as the article writes it::
+
+    class LeakyReLU(ActivationFunction):
+        def f(self, x):
+            return np.maximum(x, x * self.leaky_param)
+
+NumPy runs that text on arrays: the reference does. Here Numba compiles the same text for one
+number, inside a loop over a block of numbers. Nothing is registered or decorated:
+
+- ``self`` is a compile-time object (`SelfType`): its numeric attributes are read from an array
+  of parameters, so changing one needs no compilation, and its methods are compiled on demand;
+- ``np`` is ``numpy_scalars``, which has exp and tanh in forms that LLVM can vectorise;
+- module-level helper functions that the formula calls are compiled in the same way;
+- in float32 the constants of the text are float32 too, or every ``1 - x`` would be float64.
+
+The machine code is cached on disk under a hash of the text and of all that it refers to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import linecache
+import os
+import re
+import types as pytypes
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import compiler, errors, ir as numba_ir
+from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.untyped_passes import ReconstructSSA
+from numba.extending import intrinsic, models, overload_attribute, overload_method, register_model
+
+from . import numpy_scalars
+from .compiling import OPTIONS, compiled_address
+
+Function = Callable[..., Any]
+Fields = tuple[tuple[str, str], ...]
+
+
+class FormulaError(TypeError):
+    """A formula uses something that cannot be compiled; the message says which line and why."""
+
+
+# --- self ------------------------------------------------------------------------------------
+
+
+class SelfType(types.Type):  # type: ignore[misc]
+    """The type of ``self`` in a formula: a class (one subclass each) and its numeric attributes."""
+
+    cls: type = object
+
+    def __init__(self, fields: Fields, dtype: types.Float, narrow: bool) -> None:
+        self.fields, self.dtype, self.narrow = fields, dtype, narrow
+        super().__init__(name=f"{self.cls.__qualname__}@{id(self.cls)}({fields}, {narrow}, {dtype})")
+
+
+class SelfModel(models.PrimitiveModel):  # type: ignore[misc]
+    """``self`` is a pointer to its parameters, which are float64."""
+
+    def __init__(self, dmm: Any, fe_type: SelfType) -> None:
+        super().__init__(dmm, fe_type, ir.DoubleType().as_pointer())
+
+
+@lru_cache(maxsize=None)
+def _self_class(cls: type) -> type[SelfType]:
+    """The `SelfType` of `cls`, on which Numba looks up the methods that formulas call."""
+    own: type[SelfType] = type(f"SelfOf{cls.__name__}", (SelfType,), {"cls": cls})
+    register_model(own)(SelfModel)
+    for name in _methods(cls):
+        _teach_method(own, name)
+    return own
+
+
+def _methods(cls: type) -> dict[str, pytypes.FunctionType]:
+    """The methods of `cls` that a formula may call."""
+    found = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, pytypes.FunctionType) and not name.startswith("__"):
+                found[name] = value
+    return found
+
+
+def _teach_method(own: type[SelfType], name: str) -> None:
+    """Let formulas call ``self.name(...)``; it is compiled when one does."""
+
+    @overload_method(own, name)
+    def method(self, *args):  # type: ignore[no-untyped-def]  # Numba compares the two signatures
+        compiled = _compiled(getattr(self.cls, name), self.dtype, self.narrow)
+
+        def run(self, *args):  # type: ignore[no-untyped-def]
+            return compiled(self, *args)
+
+        return run
+
+
+@lru_cache(maxsize=None)
+def _teach_field(own: type[SelfType], name: str) -> None:
+    """Let formulas read ``self.name``."""
+
+    @overload_attribute(own, name)
+    def attribute(self):  # type: ignore[no-untyped-def]
+        index = [field for field, _ in self.fields].index(name)
+        read = _parameter(
+            index, {"float": self.dtype, "int": types.int64, "bool": types.boolean}[self.fields[index][1]]
+        )
+
+        def get(self):  # type: ignore[no-untyped-def]
+            return read(self)
+
+        return get
+
+
+def _parameter(index: int, result: Any) -> Any:
+    """The function that reads parameter number `index` of ``self`` as a `result`."""
+
+    @intrinsic
+    def read(typingctx: Any, self: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value = builder.load(builder.gep(args[0], [ir.Constant(ir.IntType(64), index)]))
+            return context.cast(builder, value, types.float64, result)
+
+        return result(self), codegen
+
+    return read
+
+
+def _self_from(self_type: SelfType) -> Any:
+    """The function that makes ``self`` of a pointer to its parameters."""
+
+    @intrinsic
+    def make(typingctx: Any, parameters: Any) -> Any:
+        return self_type(types.CPointer(types.float64)), lambda context, builder, sig, args: args[0]
+
+    return make
+
+
+def numeric_fields(instance: object) -> Fields:
+    """The attributes of `instance` that a formula can use: its numbers, by name and kind."""
+    fields = []
+    for name, value in sorted(vars(instance).items()):
+        if isinstance(value, (bool, np.bool_)):
+            fields.append((name, "bool"))
+        elif isinstance(value, (int, np.integer)):
+            fields.append((name, "int"))
+        elif isinstance(value, (float, np.floating)):
+            fields.append((name, "float"))
+    return tuple(fields)
+
+
+def parameter_values(instance: object) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The numbers of `instance` in the order of `numeric_fields` (never of length 0)."""
+    return np.array([float(getattr(instance, name)) for name, _ in numeric_fields(instance)] or [0.0])
+
+
+# --- the text of one function ----------------------------------------------------------------
+
+
+@register_pass(mutates_CFG=False, analysis_only=False)
+class NarrowConstants(FunctionPass):  # type: ignore[misc]
+    """Make the numbers written in a formula float32, as NumPy 2 would with a float32 array.
+
+    Numba would compute ``1 / (1 + x)`` in float64. Exponents stay integers (``x**2`` is x * x),
+    and so does whatever is not arithmetic on numbers: indices, slices, range().
+    """
+
+    _name = "fastnn_narrow_constants"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        blocks = state.func_ir.blocks
+        real: set[str] = set()  # variables used as numbers in arithmetic
+        other: set[str] = set()  # ... and in any other way
+        ranges = set()
+        for block in blocks.values():
+            for statement in block.find_insts(numba_ir.Assign):
+                if isinstance(statement.value, numba_ir.Global) and statement.value.value in (range, len, int, round):
+                    ranges.add(statement.target.name)
+        for block in blocks.values():
+            for statement in block.body:
+                expression: Any = getattr(statement, "value", None)
+                operation = expression.op if isinstance(expression, numba_ir.Expr) else None
+                if operation in ("binop", "inplace_binop"):
+                    power = getattr(expression.fn, "__name__", "") in ("pow", "ipow")
+                    real.add(expression.lhs.name)
+                    (other if power else real).add(expression.rhs.name)
+                elif operation == "call" and expression.func.name not in ranges:
+                    real.update(argument.name for argument in expression.args)
+                    other.update(argument.name for _, argument in expression.kws)
+                elif operation == "unary":
+                    real.add(expression.value.name)
+                else:
+                    other.update(variable.name for variable in statement.list_vars())
+                    if isinstance(statement, numba_ir.Assign):
+                        other.discard(statement.target.name)
+        changed = False
+        for block in blocks.values():
+            for statement in block.find_insts(numba_ir.Assign):
+                constant = statement.value
+                if (
+                    isinstance(constant, numba_ir.Const)
+                    and type(constant.value) in (int, float)
+                    and statement.target.name in real - other
+                ):
+                    constant.value = np.float32(constant.value)
+                    changed = True
+        return changed
+
+
+class NarrowCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """Numba's own pipeline with `NarrowConstants` in it."""
+
+    def define_pipelines(self) -> list[Any]:
+        pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        pipeline.add_pass_after(NarrowConstants, ReconstructSSA)
+        pipeline.finalize()
+        return [pipeline]
+
+
+def _names(code: pytypes.CodeType) -> set[str]:
+    """Every name that `code`, or a function inside it, mentions."""
+    names = set(code.co_names)
+    for constant in code.co_consts:
+        if isinstance(constant, pytypes.CodeType):
+            names |= _names(constant)
+    return names
+
+
+def _translated(value: Any, dtype: types.Float, narrow: bool) -> Any:
+    """What a formula means by a global or closed-over `value`."""
+    if value is np:
+        return numpy_scalars.namespace
+    if isinstance(value, pytypes.FunctionType):
+        return _compiled(value, dtype, narrow)
+    name = getattr(value, "__name__", "")
+    if name in numpy_scalars.OWN and value is getattr(np, name):  # from numpy import exp
+        return numpy_scalars.OWN[name]
+    return value
+
+
+@lru_cache(maxsize=None)
+def _compiled(function: pytypes.FunctionType, dtype: types.Float, narrow: bool) -> Any:
+    """The dispatcher of a formula or of a helper function it calls."""
+    code = function.__code__
+    scope = {name: function.__globals__[name] for name in _names(code) if name in function.__globals__}
+    cells = tuple(
+        pytypes.CellType(_translated(cell.cell_contents, dtype, narrow)) for cell in function.__closure__ or ()
+    )
+    copy = pytypes.FunctionType(
+        code,
+        {**function.__globals__, **{name: _translated(value, dtype, narrow) for name, value in scope.items()}},
+        function.__name__,
+        function.__defaults__,
+        cells,
+    )
+    copy.__qualname__ = function.__qualname__
+    options = {**OPTIONS, "forceinline": True}  # a call would stop the vectoriser
+    if narrow and dtype.bitwidth == 32:
+        options["pipeline_class"] = NarrowCompiler
+    return numba.njit(**options)(copy)
+
+
+# --- the hash of a formula -------------------------------------------------------------------
+
+
+def _digest(value: Any, seen: set[int]) -> str:
+    """A text that changes when the meaning of `value` in a formula may have changed."""
+    if isinstance(value, pytypes.FunctionType):
+        if id(value) in seen:
+            return "recursion"
+        seen.add(id(value))
+        names = sorted(_names(value.__code__))
+        parts = [_digest(value.__code__, seen), _digest(value.__defaults__, seen)]
+        parts += [f"{n}={_digest(value.__globals__[n], seen)}" for n in names if n in value.__globals__]
+        parts += [_digest(cell.cell_contents, seen) for cell in value.__closure__ or ()]
+        return f"function({','.join(parts)})"
+    if isinstance(value, pytypes.CodeType):
+        constants = [_digest(constant, seen) for constant in value.co_consts]
+        return f"code({value.co_code.hex()},{value.co_names},{value.co_varnames},{constants})"
+    if isinstance(value, pytypes.ModuleType):
+        return value.__name__
+    if hasattr(value, "py_func"):
+        return _digest(value.py_func, seen)
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype}{value.shape}{value.tobytes().hex()}"
+    return f"{type(value).__qualname__}:{value!r}"
+
+
+def _class_digest(cls: type, *more: object) -> str:
+    """Hash of all methods of `cls` (a formula may call any of them)."""
+    seen: set[int] = set()
+    text = [f"{name}:{_digest(function, seen)}" for name, function in sorted(_methods(cls).items())]
+    return hashlib.sha256(repr((text, more)).encode()).hexdigest()
+
+
+# --- blocks ----------------------------------------------------------------------------------
+
+
+class Formulas:
+    """The compiled formulas of one class of activation or loss, for one dtype.
+
+    `block` compiles the C function that ``make(self_of, *methods)`` returns, where
+    ``self_of(parameters)`` is ``self`` inside a kernel and ``methods`` are the compiled methods
+    called `names`. `hint` ends the error message: what such a formula may use. `narrow` is for
+    formulas of numbers: in float32 it makes their constants float32.
+    """
+
+    def __init__(self, instance: object, dtype: np.dtype[Any]) -> None:
+        self.cls: Any = type(instance)
+        self.fields = numeric_fields(instance)
+        self.real = numba.from_dtype(dtype)
+
+    def block(self, make: Function, signature: Any, names: tuple[str, ...], hint: str, narrow: bool = True) -> int:
+        """Address of the compiled block; raises `FormulaError`."""
+        own: Any = _self_class(self.cls)
+        for name, _ in self.fields:
+            _teach_field(own, name)
+        self_of = _self_from(own(self.fields, self.real, narrow))
+        key = _class_digest(self.cls, self.fields, str(self.real), str(signature), make.__qualname__, names, narrow)
+        try:
+            methods = [_compiled(getattr(self.cls, name), self.real, narrow) for name in names]
+            return compiled_address(make(self_of, *methods), signature, key)
+        except errors.NumbaError as error:
+            raise _explained(self.cls, names, error, hint) from None
+
+
+_PLACE = re.compile(r'(?:at (.+?) \((\d+)\))|(?:File "(.+?)", line (\d+))')
+_NOISE = ("Failed in nopython", "During:", "File ")
+
+
+def _explained(cls: type, names: tuple[str, ...], error: Exception, hint: str) -> FormulaError:
+    """Numba's error as one about the user's own text: which line, and why."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reasons = [line for line in lines if not line.startswith(_NOISE)]
+    # "No implementation of function ... found for signature:" goes on in the next line
+    reason = " ".join(reasons[: 2 if reasons and reasons[0].endswith(":") else 1])
+    reason = re.sub(r"@\d+\(.*?\), float(32|64)\)", "", reason)  # the inner name of a SelfType
+    first = getattr(cls, names[0]).__code__
+    path, number = first.co_filename, first.co_firstlineno
+    for match in _PLACE.finditer(str(error)):  # the innermost comes first
+        at_path, at_line, file_path, file_line = match.groups()
+        found = at_path or file_path
+        if os.path.exists(found) and os.path.dirname(os.path.abspath(found)) == os.path.dirname(__file__):
+            continue
+        path, number = os.path.abspath(found) if os.path.exists(found) else found, int(at_line or file_line)
+        break
+    text = linecache.getline(path, number).strip()
+    quoted = f" `{text}`" if text else ""
+    return FormulaError(
+        f"{cls.__name__}.{names[0]} cannot be compiled: {path}, line {number}:{quoted}: {reason}. {hint}"
+    )

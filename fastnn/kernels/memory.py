@@ -1,0 +1,88 @@
+"""Addresses and pointers: how a kernel reaches the network's memory.
+
+Python hands a kernel one integer, the address of a record (see ``records``); the record holds
+the addresses of the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+ADDRESS = ir.IntType(64)
+
+
+@intrinsic
+def pointer_at(typingctx: Any, address: Any, like: Any) -> Any:
+    """The integer `address` as a pointer to elements of the array `like`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(types.int64, like), codegen
+
+
+@intrinsic
+def pointer_to(typingctx: Any, array: Any) -> Any:
+    """Pointer to the first element of `array`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.make_array(signature.args[0])(context, builder, args[0]).data
+
+    return types.CPointer(array.dtype)(array), codegen
+
+
+@intrinsic
+def pointer_plus(typingctx: Any, pointer: Any, count: Any) -> Any:
+    """`pointer` advanced by `count` elements."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.gep(args[0], [args[1]])
+
+    return pointer(pointer, types.int64), codegen
+
+
+@intrinsic
+def reinterpret(typingctx: Any, pointer: Any, dtype: Any) -> Any:
+    """The same address as a pointer to `dtype` (a class index travels in a row of numbers)."""
+    target = types.CPointer(dtype.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], context.get_value_type(target))
+
+    return target(pointer, dtype), codegen
+
+
+def record_reader(dtype: Any) -> Callable[[int], Any]:
+    """A function for kernels: the record of `dtype` at an address."""
+    record = numba.from_dtype(dtype)
+
+    @intrinsic
+    def read(typingctx: Any, address: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return builder.inttoptr(args[0], context.get_value_type(record))
+
+        return record(types.int64), codegen
+
+    return read  # type: ignore[no-any-return]
+
+
+@intrinsic
+def call(typingctx: Any, address: Any, *args: Any) -> Any:
+    """Call the void C function at `address` with `args` (pointers and numbers)."""
+    parameters = args[0] if len(args) == 1 and isinstance(args[0], types.BaseTuple) else types.Tuple(args)
+
+    def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        # Variable arguments arrive packed in one tuple.
+        unpacked = [builder.extract_value(values[1], i) for i in range(len(parameters))]
+        kinds = [context.get_value_type(kind) for kind in parameters]
+        function = builder.inttoptr(values[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
+        builder.call(function, unpacked)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.StarArgTuple.from_types(parameters)), codegen

@@ -1,0 +1,177 @@
+"""What ``np`` means inside a compiled formula: NumPy, with some functions in a faster form.
+
+``np.exp`` and ``np.tanh`` of one number are library calls in Numba: 2 to 16 ns each, and a call
+stops LLVM from vectorising the loop around it. The functions here are polynomials and selections
+without branches, so that a loop over them becomes vector code. Each keeps NumPy's result to
+within a few units in the last place, infinities and NaN included; ``tests/test_numpy_scalars.py``
+holds them to that. Arrays and other types go to NumPy's own function.
+
+The method is the usual one (Cody and Waite 1980): x = n ln 2 + r with a whole number n and
+\\|r\\| <= ln 2 / 2, then ``exp(x) = 2**n exp(r)`` with a minimax polynomial for exp(r) - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic, overload
+
+_FORM: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
+
+
+@intrinsic
+def _power_of_two(typingctx: Any, n: Any) -> Any:
+    """2**n for a whole number n in the exponent's range, made from its bits.
+
+    Adding 1.5 * 2**52 leaves n in the lowest bits of the sum (2**23 in float32), where vector
+    units without a conversion to int64 can take it from.
+    """
+    bits, shift, bias = (64, 52, 1023) if n.bitwidth == 64 else (32, 23, 127)
+    whole = ir.IntType(bits)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (value,) = args
+        shifted = builder.fadd(value, ir.Constant(value.type, 1.5 * 2.0**shift))
+        exponent = builder.add(builder.bitcast(shifted, whole), ir.Constant(whole, bias))
+        return builder.bitcast(builder.shl(exponent, ir.Constant(whole, shift)), value.type)
+
+    return n(n), codegen
+
+
+def _reduce64(x: float) -> tuple[float, float, float]:
+    """exp(x) = (1 + q) * 2**half * 2**rest, as (q, 2**half, 2**rest); float64."""
+    x = -746.0 if x < -746.0 else 710.0 if x > 710.0 else x
+    n = (x * 1.4426950408889634 + 6755399441055744.0) - 6755399441055744.0
+    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
+    p = 2.0914686968086877e-09 * r + 2.5105217004720745e-08
+    p = p * r + 2.7557273643110295e-07
+    p = p * r + 2.7557255400206424e-06
+    p = p * r + 2.4801587325547741e-05
+    p = p * r + 1.9841269874820625e-04
+    p = p * r + 1.3888888888883748e-03
+    p = p * r + 8.3333333333261351e-03
+    p = p * r + 4.1666666666666670e-02
+    p = p * r + 1.6666666666666671e-01
+    p = p * r + 0.5
+    half = (n * 0.5 + 6755399441055744.0) - 6755399441055744.0
+    return p * r * r + r, _power_of_two(half), _power_of_two(n - half)
+
+
+def _reduce32(x: Any) -> Any:
+    """The same in float32."""
+    low, high = np.float32(-104.0), np.float32(89.0)
+    x = low if x < low else high if x > high else x
+    magic = np.float32(12582912.0)
+    n = (x * np.float32(1.44269504) + magic) - magic
+    r = (x - n * np.float32(0.693359375)) - n * np.float32(-2.12194440e-4)
+    p = np.float32(1.9890990825e-04) * r + np.float32(1.3933649996e-03)
+    p = p * r + np.float32(8.3333109255e-03)
+    p = p * r + np.float32(4.1666464925e-02)
+    p = p * r + np.float32(1.6666666682e-01)
+    p = p * r + np.float32(0.5)
+    half = (n * np.float32(0.5) + magic) - magic
+    return p * r * r + r, _power_of_two(half), _power_of_two(n - half)
+
+
+def _forms(reduce: Callable[..., Any], real: Any) -> dict[str, Callable[..., Any]]:
+    """exp, expm1 and tanh of one number of the type `real`, on top of `reduce`."""
+    reduce = njit(**_FORM)(reduce)
+    one, two = real(1), real(2)
+
+    @njit(**_FORM)
+    def exp(x: Any) -> Any:
+        q, s, t = reduce(real(x))
+        return (q * s + s) * t
+
+    @njit(**_FORM)
+    def expm1(x: Any) -> Any:
+        q, s, t = reduce(real(x))
+        return (q * s + (s - one / t)) * t
+
+    @njit(**_FORM)
+    def tanh(x: Any) -> Any:
+        """-u / (u + 2) with u = exp(-2 |x|) - 1."""
+        u = expm1(-two * abs(real(x)))
+        y = -u / (u + two)
+        return -y if x < 0 else y
+
+    return {"exp": exp, "expm1": expm1, "tanh": tanh}
+
+
+_FORMS = {types.float32: _forms(_reduce32, np.float32), types.float64: _forms(_reduce64, np.float64)}
+
+
+def _own_form(name: str) -> Callable[..., Any]:
+    """A function that means ``np.name``, and inside a formula our form of it."""
+    original = getattr(np, name)
+
+    def function(x):  # type: ignore[no-untyped-def]
+        return original(x)
+
+    @overload(function)
+    def choose(x):  # type: ignore[no-untyped-def]  # Numba wants the signature of what it returns
+        if not isinstance(x, types.Number) or isinstance(x, types.Complex):
+            return lambda x: original(x)
+        form = _FORMS.get(x, _FORMS[types.float64])[name]
+        return lambda x: form(x)
+
+    function.__name__ = name
+    return function
+
+
+def _own_choice(name: str, prefers: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """``np.maximum`` or ``np.minimum`` as a selection: Numba's own has branches.
+
+    Like NumPy's it gives NaN where either number is NaN: ``prefers`` is false then.
+    """
+    original = getattr(np, name)
+
+    def function(x, y):  # type: ignore[no-untyped-def]
+        return original(x, y)
+
+    @overload(function)
+    def choose(x, y):  # type: ignore[no-untyped-def]
+        kinds = {x, y} - {types.boolean}
+        if not kinds or not kinds <= {types.float32, types.float64}:
+            return lambda x, y: original(x, y)
+        real = np.float64 if types.float64 in kinds else np.float32
+
+        def select(x, y):  # type: ignore[no-untyped-def]
+            a, b = real(x), real(y)
+            chosen = a if prefers(a, b) else b
+            return a if a != a else chosen
+
+        return select
+
+    function.__name__ = name
+    return function
+
+
+def where(condition, x, y):  # type: ignore[no-untyped-def]
+    """``np.where`` of three values; for single numbers a selection, not an array."""
+    return np.where(condition, x, y)
+
+
+@overload(where)
+def _where(condition, x, y):  # type: ignore[no-untyped-def]
+    if all(isinstance(value, (types.Number, types.Boolean)) for value in (condition, x, y)):
+        return lambda condition, x, y: x if condition else y
+    return lambda condition, x, y: np.where(condition, x, y)
+
+
+OWN: dict[str, Callable[..., Any]] = {
+    **{name: _own_form(name) for name in ("exp", "expm1", "tanh")},
+    "maximum": _own_choice("maximum", njit(lambda a, b: a > b)),
+    "minimum": _own_choice("minimum", njit(lambda a, b: a < b)),
+    "where": where,
+}
+"""Our forms, by the NumPy name they stand for."""
+
+namespace = ModuleType("numpy")
+"""What a formula sees as ``np``: all of NumPy, with `OWN` in it."""
+vars(namespace).update({**vars(np), **OWN})

@@ -1,0 +1,228 @@
+"""Explicit vector instructions: the `Vector` value and the register tile of a matrix product.
+
+LLVM will not vectorise a matrix product by itself as well as this: it has to assume that the
+arrays overlap, so it keeps sums in memory. Here the instructions are placed by hand, as LLVM
+vector operations of the width of this processor (``cpu.lanes``), through Numba intrinsics.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, overload, register_model
+
+from .cpu import FUSED, lanes
+
+INDEX, LANE = ir.IntType(64), ir.IntType(32)
+
+
+def _width(dtype: types.Float) -> int:
+    return lanes(f"f{dtype.bitwidth // 8}")
+
+
+def _ir_vector(dtype: types.Float) -> ir.VectorType:
+    return ir.VectorType(ir.FloatType() if dtype.bitwidth == 32 else ir.DoubleType(), _width(dtype))
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """As many numbers of one dtype as one register holds."""
+
+    def __init__(self, dtype: types.Float) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"Vector({dtype}, {_width(dtype)})")
+
+
+@register_model(Vector)
+class VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    """A Vector is one LLVM vector value."""
+
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, _ir_vector(fe_type.dtype))
+
+
+# --- instructions, on LLVM values ------------------------------------------------------------
+
+
+def _element_bytes(vector: ir.VectorType) -> int:
+    return 4 if isinstance(vector.element, ir.FloatType) else 8
+
+
+def _splat(builder: Any, value: Any, vector: ir.VectorType) -> Any:
+    undefined = ir.Constant(vector, ir.Undefined)
+    first = builder.insert_element(undefined, value, ir.Constant(LANE, 0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(LANE, vector.count), [0] * vector.count))
+
+
+def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c in one instruction where there is one; else as a multiplication and an addition."""
+    if not FUSED:
+        return builder.fadd(builder.fmul(a, b), c)
+    name = f"llvm.fma.v{a.type.count}f{8 * _element_bytes(a.type)}"
+    signature = ir.FunctionType(a.type, [a.type] * 3)
+    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [a, b, c])
+
+
+def _vector_pointer(builder: Any, pointer: Any, index: Any, vector: ir.VectorType) -> Any:
+    return builder.bitcast(builder.gep(pointer, [index]), vector.as_pointer())
+
+
+def _load(builder: Any, pointer: Any, index: Any, vector: ir.VectorType) -> Any:
+    return builder.load(_vector_pointer(builder, pointer, index, vector), align=_element_bytes(vector))
+
+
+def _store(builder: Any, value: Any, pointer: Any, index: Any) -> None:
+    builder.store(value, _vector_pointer(builder, pointer, index, value.type), align=_element_bytes(value.type))
+
+
+# --- the same instructions, for kernels ------------------------------------------------------
+
+
+@intrinsic
+def width_of(typingctx: Any, pointer: Any) -> Any:
+    """How many numbers one vector holds."""
+    return types.int64(pointer), lambda context, builder, sig, args: ir.Constant(INDEX, _width(pointer.dtype))
+
+
+@intrinsic
+def load(typingctx: Any, pointer: Any, index: Any) -> Any:
+    """The vector that starts at element `index`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load(builder, args[0], args[1], _ir_vector(pointer.dtype))
+
+    return Vector(pointer.dtype)(pointer, types.int64), codegen
+
+
+@intrinsic
+def store(typingctx: Any, vector: Any, pointer: Any, index: Any) -> Any:
+    """Write `vector` at element `index`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _store(builder, *args)
+        return context.get_dummy_value()
+
+    return types.void(vector, pointer, types.int64), codegen
+
+
+@intrinsic
+def splat(typingctx: Any, pointer: Any, value: Any) -> Any:
+    """The vector whose every number is `value`, of the dtype that `pointer` points to."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _splat(builder, args[1], _ir_vector(pointer.dtype))
+
+    return Vector(pointer.dtype)(pointer, pointer.dtype), codegen
+
+
+@intrinsic
+def _add(typingctx: Any, a: Any, b: Any) -> Any:
+    return a(a, b), lambda context, builder, sig, args: builder.fadd(*args)
+
+
+@overload(operator.add)
+def _vector_add(a, b):  # type: ignore[no-untyped-def]  # Numba compares the two signatures
+    if isinstance(a, Vector) and a == b:
+        return lambda a, b: _add(a, b)
+    return None
+
+
+@intrinsic
+def multiply_add(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c, element by element."""
+    return c(a, b, c), lambda context, builder, sig, args: _multiply_add(builder, *args)
+
+
+@intrinsic
+def total(typingctx: Any, vector: Any) -> Any:
+    """The sum of a vector's numbers, by halves: always in the same order."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, count = args[0], args[0].type.count
+        while count > 1:
+            count //= 2
+            undefined = ir.Constant(value.type, ir.Undefined)
+            low, high = (
+                builder.shuffle_vector(value, undefined, ir.Constant(ir.VectorType(LANE, count), picks))
+                for picks in (list(range(count)), list(range(count, 2 * count)))
+            )
+            value = builder.fadd(low, high)
+        return builder.extract_element(value, ir.Constant(LANE, 0))
+
+    return vector.dtype(vector), codegen
+
+
+def make_tile(rows: int, vectors: int) -> Callable[..., None]:
+    """The intrinsic for one tile of ``C = alpha A B + beta D``, `rows` by `vectors` whole vectors.
+
+    ::
+
+        C[i, j] = alpha * sum_k A[i, k] * B[k, j] + beta * D[i, j]
+
+    All of C's tile stays in registers while k runs: B is read by whole vectors, A one number at
+    a time. A has any two strides, so it may be a batch of rows or its transpose. D is read only
+    where beta is not 0; it may be C itself, or with row stride 0 one row for all (the bias).
+    Every sum runs over k in ascending order whatever the tile, so a result does not depend on
+    how a matrix was cut into tiles.
+    """
+
+    @intrinsic
+    def tile(
+        typingctx: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, c: Any, c_row: Any,
+        d: Any, d_row: Any, depth: Any, alpha: Any, beta: Any,
+    ) -> Any:  # fmt: skip
+        vector = _ir_vector(c.dtype)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            a, a_row, a_k, b, b_k, c, c_row, d, d_row, depth, alpha, beta = args
+
+            def row(base: Any, i: int, stride: Any) -> Any:
+                return builder.gep(base, [builder.mul(ir.Constant(INDEX, i), stride)])
+
+            def column(j: int) -> Any:
+                return ir.Constant(INDEX, j * vector.count)
+
+            zero = ir.Constant(vector, [0.0] * vector.count)
+            # LLVM's mem2reg makes registers of these slots.
+            sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
+            for slots in sums:
+                for slot in slots:
+                    builder.store(zero, slot)
+            a_rows = [row(a, i, a_row) for i in range(rows)]
+
+            with cgutils.for_range(builder, depth) as loop:
+                b_start = builder.gep(b, [builder.mul(loop.index, b_k)])
+                a_start = builder.mul(loop.index, a_k)
+                b_k_j = [_load(builder, b_start, column(j), vector) for j in range(vectors)]
+                for i in range(rows):
+                    a_i_k = _splat(builder, builder.load(builder.gep(a_rows[i], [a_start])), vector)
+                    for j in range(vectors):
+                        slot = sums[i][j]
+                        builder.store(_multiply_add(builder, a_i_k, b_k_j[j], builder.load(slot)), slot)
+
+            scale, scale_d = _splat(builder, alpha, vector), _splat(builder, beta, vector)
+            reads_d = builder.fcmp_unordered("!=", beta, ir.Constant(beta.type, 0.0))
+            with builder.if_else(reads_d) as (add, overwrite):
+                for branch, with_d in ((add, True), (overwrite, False)):
+                    with branch:
+                        for i in range(rows):
+                            c_i, d_i = row(c, i, c_row), row(d, i, d_row)
+                            for j in range(vectors):
+                                value = builder.load(sums[i][j])
+                                if with_d:
+                                    old = builder.fmul(scale_d, _load(builder, d_i, column(j), vector))
+                                    value = _multiply_add(builder, scale, value, old)
+                                else:
+                                    value = builder.fmul(scale, value)
+                                _store(builder, value, c_i, column(j))
+            return context.get_dummy_value()
+
+        index = types.int64
+        signature = types.void(a, index, index, b, index, c, index, d, index, index, c.dtype, c.dtype)
+        return signature, codegen
+
+    return tile  # type: ignore[no-any-return]

@@ -1,0 +1,178 @@
+"""A layer: its weights, its biases and its activation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activations import ActivationFunction
+from .edition import Watched
+from .initializers import Initializer, article, initializer, zeros
+from .kernels.cpu import VECTOR_BYTES, padded
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:
+    """`count` zeros that start at a multiple of the cache line and of the vector width."""
+    step = max(64, VECTOR_BYTES)
+    raw = np.zeros(count * dtype.itemsize + step, np.uint8)
+    skip = -raw.ctypes.data % step
+    return raw[skip : skip + count * dtype.itemsize].view(dtype)
+
+
+def float_dtype(dtype: np.typing.DTypeLike) -> np.dtype[Any]:
+    """`dtype` as float32 or float64 of this machine's byte order, or an error."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise TypeError(f"dtype is {dtype!r}; expected 'float32' or 'float64'") from error
+    if found not in (np.float32, np.float64):
+        raise ValueError(f"dtype is {found.name!r}; expected 'float32' or 'float64'")
+    return np.dtype(found.type)
+
+
+class Layer(Watched):
+    """The connections between two sets of neurons: ``x = f(W x + b)``.
+
+    Parameters
+    ----------
+    ins, outs : int
+        Numbers of inputs and outputs.
+    act_function : ActivationFunction
+        The activation f.
+    init : str or callable, optional
+        Initialiser of W: a name (see `fastnn.INITIALIZERS`) or a function (outs, ins, rng) that
+        returns an array (outs, ins). By default the activation chooses: He for rectifiers,
+        Glorot for symmetric activations, LeCun for `Identity` and `SELU`. ``"article"`` draws W
+        and b as the article does.
+    bias_init : str or callable, optional
+        The same for b, called as (outs, 1, rng); by default zeros.
+    seed : int, numpy.random.Generator or None
+        Where the random numbers come from; None draws fresh ones.
+    dtype : "float64" or "float32", default "float64"
+        Type of W and b; `NeuralNetwork` can change it.
+
+    Attributes
+    ----------
+    weights, _W : ndarray (outs, ins)
+    biases, _b : ndarray (outs, 1)
+        Views of the layer's own memory. Write into them, or assign an array, at any time: the
+        next step uses the new values.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `ins` or `outs` is not a positive integer, `act_function` is no `ActivationFunction`,
+        or `init` is unknown or returns another shape.
+
+    Examples
+    --------
+    >>> from fastnn import Layer, LeakyReLU
+    >>> layer = Layer(2, 3, LeakyReLU(), seed=0)
+    >>> layer.weights.shape, layer.biases.shape
+    ((3, 2), (3, 1))
+    """
+
+    def __init__(
+        self,
+        ins: int,
+        outs: int,
+        act_function: ActivationFunction,
+        *,
+        init: str | Initializer | None = None,
+        bias_init: str | Initializer | None = None,
+        seed: int | np.random.Generator | None = None,
+        dtype: np.typing.DTypeLike = "float64",
+    ) -> None:
+        for name, value in (("ins", ins), ("outs", outs)):
+            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+                raise TypeError(f"{name} is {value!r}; expected a positive integer")
+            if value < 1:
+                raise ValueError(f"{name} is {value}; expected a positive integer")
+        if not isinstance(act_function, ActivationFunction):
+            hint = " (write LeakyReLU(), not LeakyReLU)" if isinstance(act_function, type) else ""
+            raise TypeError(f"act_function is {act_function!r}; expected an ActivationFunction{hint}")
+        self._ins, self._outs = int(ins), int(outs)
+        self.act_function = act_function
+        self._allocate(float_dtype(dtype))
+        draw_W = initializer(act_function.init if init is None else init)
+        draw_b = initializer(bias_init if bias_init is not None else article if draw_W is article else zeros)
+        rng = np.random.default_rng(seed)
+        self._W = self._drawn(draw_W(self.outs, self.ins, rng), (self.outs, self.ins), "init")
+        self._b = self._drawn(draw_b(self.outs, 1, rng), (self.outs, 1), "bias_init")
+
+    def _allocate(self, dtype: np.dtype[Any]) -> None:
+        # W is stored transposed, (ins, stride), with each row padded to whole vectors of zeros
+        self._stride = padded(self.outs, dtype)
+        self._memory = aligned_zeros((self.ins + 1) * self._stride, dtype)
+
+    @staticmethod
+    def _drawn(values: Any, shape: tuple[int, int], argument: str) -> Array:
+        array = np.asarray(values)
+        if array.shape != shape:
+            raise ValueError(f"{argument} returned shape {array.shape}; expected {shape}")
+        return array
+
+    @property
+    def ins(self) -> int:
+        """Number of inputs."""
+        return self._ins
+
+    @property
+    def outs(self) -> int:
+        """Number of outputs."""
+        return self._outs
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._memory.dtype
+
+    @property
+    def _W(self) -> Array:
+        rows = self._memory[: self.ins * self._stride].reshape(self.ins, self._stride)
+        return rows[:, : self.outs].T
+
+    @_W.setter
+    def _W(self, values: Any) -> None:
+        self._assign("W", self._W, values)
+
+    @property
+    def _b(self) -> Array:
+        return self._memory[self.ins * self._stride :][: self.outs].reshape(self.outs, 1)
+
+    @_b.setter
+    def _b(self, values: Any) -> None:
+        self._assign("b", self._b, values)
+
+    weights, biases = _W, _b
+
+    @staticmethod
+    def _assign(name: str, place: Array, values: Any) -> None:
+        array = np.asarray(values)
+        if array.shape != place.shape:
+            raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
+        place[...] = array
+
+    def _convert(self, dtype: np.dtype[Any]) -> None:
+        """Change the dtype of the parameters, keeping their values."""
+        if dtype != self.dtype:
+            W, b = self._W, self._b
+            self._allocate(dtype)
+            self._W, self._b = W, b
+
+    def forward_pass(self, x: Any) -> Array:
+        """``f(W x + b)`` for columns x (ins, N), as the article writes it, in NumPy.
+
+        Returns
+        -------
+        ndarray (outs, N)
+        """
+        return np.asarray(self.act_function.f(np.dot(self._W, x) + self._b))
+
+    def __repr__(self) -> str:
+        return f"Layer({self.ins}, {self.outs}, {self.act_function!r})"

@@ -1,0 +1,224 @@
+"""Loss functions: one class each, with ``loss`` and its gradient ``dloss`` as NumPy formulas.
+
+This is the whole definition of a loss, and your own subclass works in the same way: write
+`loss` and `dloss` for one column, as the article does, or subclass `ElementwiseLoss` and write
+`f` and `df` for one number, which compiles into faster code.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+from .edition import Watched
+
+Array = Any
+
+
+class LossFunction(Watched, ABC):
+    """A loss: subclass it, write `loss` and `dloss` for one sample.
+
+    ``values`` is the network's output, a column (outs, 1). ``expected`` is the target, a column
+    of the same shape or the number of a class. `dloss` returns the gradient of `loss` with
+    respect to ``values``, a column.
+
+    Attributes
+    ----------
+    target : {"values", "class", None}
+        What ``expected`` is. None, the default: whichever the call gives.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import LossFunction, Layer, Identity, NeuralNetwork
+    >>> class LogCosh(LossFunction):
+    ...     def loss(self, values, expected):
+    ...         return np.sum(np.log(np.cosh(values - expected)))
+    ...     def dloss(self, values, expected):
+    ...         return np.tanh(values - expected)
+    >>> net = NeuralNetwork([Layer(2, 1, Identity())], LogCosh(), 0.1)
+    >>> loss = net.train(np.ones((2, 5)), np.zeros((1, 5)))
+    """
+
+    target: str | None = None
+
+    @abstractmethod
+    def loss(self, values: Array, expected: Array) -> Array:
+        """The loss of one sample, a number."""
+
+    @abstractmethod
+    def dloss(self, values: Array, expected: Array) -> Array:
+        """Its gradient with respect to `values`, (outs, 1)."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+class ElementwiseLoss(LossFunction):
+    """A loss that is the mean over the outputs of `f`, a function of one value and its target.
+
+    Write `f` and its derivative `df` (with respect to the value) as NumPy formulas that work
+    element by element.
+    """
+
+    target = "values"
+
+    @abstractmethod
+    def f(self, v: Array, t: Array) -> Array:
+        """The loss of the value v with target t."""
+
+    @abstractmethod
+    def df(self, v: Array, t: Array) -> Array:
+        """Its derivative with respect to v."""
+
+    def loss(self, values: Array, expected: Array) -> Array:
+        return np.mean(self.f(values, expected))
+
+    def dloss(self, values: Array, expected: Array) -> Array:
+        return self.df(values, expected) / values.size
+
+    def row(self, values: Array, expected: Array, d: Array) -> Array:
+        """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
+        total = 0.0
+        share = 1.0 / values.size
+        for i in range(values.size):
+            total += self.f(values[i], expected[i])
+            d[i] = self.df(values[i], expected[i]) * share
+        return total * share
+
+
+class MSELoss(ElementwiseLoss):
+    """Mean squared error, mean((v - t)**2); the article's loss."""
+
+    def f(self, v: Array, t: Array) -> Array:
+        return (v - t) ** 2
+
+    def df(self, v: Array, t: Array) -> Array:
+        return 2 * (v - t)
+
+
+class MAELoss(ElementwiseLoss):
+    """Mean absolute error, mean(\\|v - t\\|); its derivative at 0 is 0."""
+
+    def f(self, v: Array, t: Array) -> Array:
+        return np.abs(v - t)
+
+    def df(self, v: Array, t: Array) -> Array:
+        return np.where(v > t, 1, np.where(v < t, -1, 0))
+
+
+class HuberLoss(ElementwiseLoss):
+    """Squared error for small differences, absolute for large ones.
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        Where one becomes the other: e**2 / 2 up to \\|e\\| = delta, then delta (\\|e\\| - delta / 2).
+
+    References
+    ----------
+    Huber, "Robust estimation of a location parameter" (1964).
+    """
+
+    def __init__(self, delta: float = 1.0) -> None:
+        self.delta = delta
+
+    def f(self, v: Array, t: Array) -> Array:
+        e = np.abs(v - t)
+        return np.where(e <= self.delta, 0.5 * e**2, self.delta * (e - 0.5 * self.delta))
+
+    def df(self, v: Array, t: Array) -> Array:
+        return np.minimum(np.maximum(v - t, -self.delta), self.delta)
+
+
+class BCEWithLogitsLoss(ElementwiseLoss):
+    """Binary cross-entropy of sigmoid(v) with a target t in [0, 1], from the logit v.
+
+    f = max(v, 0) - v t + log(1 + exp(-\\|v\\|)), which overflows nowhere.
+    """
+
+    def f(self, v: Array, t: Array) -> Array:
+        return np.maximum(v, 0) - v * t + np.log1p(np.exp(-np.abs(v)))
+
+    def df(self, v: Array, t: Array) -> Array:
+        e = np.exp(-np.abs(v))
+        return np.where(v >= 0, 1, e) / (1 + e) - t
+
+
+class PoissonNLLLoss(ElementwiseLoss):
+    """Negative log-likelihood of the count t under Poisson(exp(v)), without the constant log(t!)."""
+
+    def f(self, v: Array, t: Array) -> Array:
+        return np.exp(v) - t * v
+
+    def df(self, v: Array, t: Array) -> Array:
+        return np.exp(v) - t
+
+
+class CrossEntropyLoss(LossFunction):
+    """Cross-entropy of softmax(values) with a class index, from a column of logits.
+
+    loss = log(sum(exp(values))) - values[class], with the largest value taken out of the
+    exponentials, so that no logit is too large. For targets that are probabilities, see
+    `SoftCrossEntropyLoss`.
+    """
+
+    target = "class"
+
+    def loss(self, values: Array, target_class: Array) -> Array:
+        top = np.max(values)
+        return top + np.log(np.sum(np.exp(values - top))) - values[target_class, 0]
+
+    def dloss(self, values: Array, target_class: Array) -> Array:
+        d = np.exp(values - np.max(values))
+        d = d / np.sum(d)
+        d[target_class, 0] -= 1
+        return d
+
+    def row(self, values: Array, target_class: Array, d: Array) -> Array:
+        """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
+        top = np.max(values)
+        total = 0.0
+        for i in range(values.size):
+            d[i] = np.exp(values[i] - top)
+            total += d[i]
+        for i in range(values.size):
+            d[i] = d[i] / total
+        d[target_class] -= 1
+        return top + np.log(total) - values[target_class]
+
+
+class SoftCrossEntropyLoss(LossFunction):
+    """Cross-entropy of softmax(values) with a column of probabilities, from a column of logits.
+
+    loss = -sum(expected * log_softmax(values)): for soft labels, label smoothing, distillation.
+    The targets need not add up to 1.
+    """
+
+    target = "values"
+
+    def loss(self, values: Array, expected: Array) -> Array:
+        top = np.max(values)
+        return np.sum(expected) * (top + np.log(np.sum(np.exp(values - top)))) - np.sum(expected * values)
+
+    def dloss(self, values: Array, expected: Array) -> Array:
+        d = np.exp(values - np.max(values))
+        return np.sum(expected) * d / np.sum(d) - expected
+
+    def row(self, values: Array, expected: Array, d: Array) -> Array:
+        """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
+        top = np.max(values)
+        total = 0.0
+        weight = 0.0
+        product = 0.0
+        for i in range(values.size):
+            d[i] = np.exp(values[i] - top)
+            total += d[i]
+            weight += expected[i]
+            product += expected[i] * values[i]
+        for i in range(values.size):
+            d[i] = weight * d[i] / total - expected[i]
+        return weight * (top + np.log(total)) - product

@@ -1,0 +1,121 @@
+"""The plan of a network: all its memory laid out once, and the table that leads a kernel to it.
+
+A plan belongs to one network and one dtype. It holds the scratch memory for `capacity` samples
+(pre-activations y, outputs x, gradients dx and db of every layer), the parameters of the
+activations and of the loss, and the records (``kernels.records``) with the addresses of all that.
+Kernels get the address of the network's record and allocate nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from . import edition
+from .kernels.blocks import activation_blocks, loss_block
+from .kernels.cpu import padded
+from .kernels.formula import parameter_values
+from .kernels.products import multiply_address
+from .kernels.records import LAYER, NETWORK
+from .layers import Layer, aligned_zeros
+from .losses import LossFunction
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def _address(array: Array) -> int:
+    return int(array.ctypes.data)
+
+
+class Plan:
+    """See the module. `gradients` makes room for every dW, and dx for the network's input."""
+
+    def __init__(
+        self, layers: list[Layer], loss: LossFunction, dtype: np.dtype[Any], capacity: int, gradients: bool = False
+    ) -> None:
+        self.lock = threading.Lock()  # one kernel at a time may use the scratch memory
+        self.layers, self.loss, self.dtype, self.capacity = list(layers), loss, dtype, capacity
+        self._kept: list[Array] = []
+        self._table = np.zeros(len(layers), LAYER)
+        self._record = np.zeros(1, NETWORK)
+        self.address = _address(self._record)
+        self._loss_blocks: dict[bool, int] = {}
+        self._class_target: bool | None = None
+        self.class_index = np.zeros((1, 1), np.int64)  # the target of a single sample
+        self.class_index_row = self.class_index.view(dtype)
+        self._lay_out(gradients)
+        self.refresh()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of scratch memory and tables (the parameters belong to the layers)."""
+        return sum(array.nbytes for array in self._kept) + self._table.nbytes + self._record.nbytes
+
+    def _new(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
+        array = aligned_zeros(int(np.prod(shape)), dtype or self.dtype).reshape(shape)
+        self._kept.append(array)
+        return array
+
+    def _lay_out(self, gradients: bool) -> None:
+        """Make the scratch memory and write its addresses and the sizes into the table."""
+        layers, capacity = self.layers, self.capacity
+        strides = [padded(layer.outs, self.dtype) for layer in layers]
+        stride_in = [padded(layers[0].ins, self.dtype), *strides[:-1]]
+        dxs = [self._new(capacity, stride) for stride in strides]
+        db = self._new(capacity * max(strides))
+        self.dxs, self.dbs, self.dWs = dxs, [], []
+        for index, (row, layer, stride) in enumerate(zip(self._table, layers, strides)):
+            row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
+            row["y"], row["x"] = (_address(self._new(capacity, stride)) for _ in "yx")
+            row["dx"], row["db"] = _address(dxs[index]), _address(db)
+            if index > 0:
+                row["dx_in"] = _address(dxs[index - 1])
+            if gradients:
+                self.dbs.append(self._new(capacity, stride))
+                self.dWs.append(self._new(layer.ins, stride))
+                row["db"], row["dW"] = _address(self.dbs[-1]), _address(self.dWs[-1])
+        if gradients:
+            self.dxs = [self._new(capacity, stride_in[0]), *dxs]
+            self._table[0]["dx_in"] = _address(self.dxs[0])
+        record = self._record[0]
+        record["depth"], record["layers"], record["capacity"] = len(layers), _address(self._table), capacity
+        record["multiply"] = multiply_address(self.dtype)
+        self.loss_sum = self._new(1, dtype=np.dtype(np.float64))
+        record["loss_sum"] = _address(self.loss_sum)
+        # A target is `outs` numbers or one int64, which takes one number or two
+        items = max(layers[-1].outs, 8 // self.dtype.itemsize)
+        record["batch_x"] = _address(self._new(capacity, layers[0].ins))
+        record["batch_t"] = _address(self._new(capacity, items))
+        record["Wt"] = _address(self._new(max(layer.outs * stride for layer, stride in zip(layers, stride_in))))
+
+    def refresh(self) -> None:
+        """Read anew what may change between calls: parameters, activations and the loss."""
+        self.edition = edition.current
+        self._parameters: list[Array] = []  # of the activations and the loss, float64
+        for row, layer in zip(self._table, self.layers):
+            row["W"] = _address(layer._memory)
+            row["b"] = row["W"] + layer.ins * row["stride"] * self.dtype.itemsize
+            row["f"], row["df"] = activation_blocks(layer.act_function, self.dtype)
+            with np.errstate(all="ignore"):
+                row["wipe_padding"] = not np.all(np.isfinite(layer.act_function.df(np.zeros(1, self.dtype))))
+            row["act"] = self._place_parameters(layer.act_function)
+        self._record[0]["loss_self"] = self._place_parameters(self.loss)
+        self._loss_blocks.clear()
+        self._class_target = None
+
+    def _place_parameters(self, formulas: object) -> int:
+        self._parameters.append(parameter_values(formulas))
+        return _address(self._parameters[-1])
+
+    def expect(self, class_target: bool) -> None:
+        """Set the loss up for targets that are class indices, or values."""
+        if class_target is self._class_target:
+            return
+        if class_target not in self._loss_blocks:
+            self._loss_blocks[class_target] = loss_block(self.loss, self.dtype, class_target)
+        record = self._record[0]
+        record["loss"] = self._loss_blocks[class_target]
+        record["target_items"] = 8 // self.dtype.itemsize if class_target else self.layers[-1].outs
+        self._class_target = class_target

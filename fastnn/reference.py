@@ -1,0 +1,155 @@
+"""The article in plain NumPy: no Numba, no cleverness. The oracle of every test.
+
+It has the article's API, with the same additions as the compiled `fastnn.NeuralNetwork`: many
+columns at once, batches, epochs, shuffling. Activations, losses and initialisers are fastnn's
+own: their formulas are NumPy. Use it to read what the kernels compute, or to check them::
+
+    from fastnn import reference
+    slow = reference.copy_of(net)
+    slow.train(x, t)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activations import ActivationFunction
+from .initializers import Initializer, article, initializer, zeros
+from .losses import LossFunction
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Layer:
+    """``x = f(W x + b)``, with W (outs, ins) and b (outs, 1)."""
+
+    def __init__(
+        self,
+        ins: int,
+        outs: int,
+        act_function: ActivationFunction,
+        init: str | Initializer | None = None,
+        seed: int | np.random.Generator | None = None,
+    ) -> None:
+        self.ins = ins
+        self.outs = outs
+        self.act_function = act_function
+        draw = initializer(act_function.init if init is None else init)
+        rng = np.random.default_rng(seed)
+        self._W = draw(outs, ins, rng)
+        self._b = (article if draw is article else zeros)(outs, 1, rng)
+
+    def forward_pass(self, x: Array) -> Array:
+        """The layer's outputs for columns x."""
+        return np.asarray(self.act_function.f(np.dot(self._W, x) + self._b))
+
+
+class NeuralNetwork:
+    """The article's network; see `fastnn.NeuralNetwork` for the parameters."""
+
+    def __init__(self, layers: list[Layer], loss_function: LossFunction, learning_rate: float) -> None:
+        self._layers = layers
+        self._loss_function = loss_function
+        self.lr = learning_rate
+        for below, above in zip(layers[:-1], layers[1:]):
+            if below.outs != above.ins:
+                raise ValueError("Layers should have compatible shapes.")
+
+    def forward_pass(self, x: Array) -> Array:
+        """The network's outputs for columns x."""
+        for layer in self._layers:
+            x = layer.forward_pass(x)
+        return x
+
+    def loss(self, values: Array, expected: Any) -> float:
+        """The mean loss over the columns."""
+        targets = columns_of(expected, values.shape[1])
+        losses = [self._loss_function.loss(v, t) for v, t in zip(columns_of(values, values.shape[1]), targets)]
+        return float(np.mean(losses))
+
+    def train_column(self, x: Array, t: Any) -> None:
+        """One step on one column, as the article writes it: what the benchmarks compare with."""
+        xs = [x]
+        for layer in self._layers:
+            xs.append(layer.forward_pass(xs[-1]))
+        dx = self._loss_function.dloss(xs.pop(), t)
+        for layer, x in zip(self._layers[::-1], xs[::-1]):
+            y = np.dot(layer._W, x) + layer._b
+            db = layer.act_function.df(y) * dx
+            dx = np.dot(layer._W.T, db)
+            dW = np.dot(db, x.T)
+            layer._W -= self.lr * dW
+            layer._b -= self.lr * db
+
+    def gradients(self, x: Array, t: Any) -> tuple[list[Array], list[Array], list[Array], float]:
+        """The article's recursion; the lists dxs, dWs, dbs are in the order of the layers."""
+        n = x.shape[1]
+        xs = [x]
+        for layer in self._layers:
+            xs.append(layer.forward_pass(xs[-1]))
+        values = xs.pop()
+        targets = columns_of(t, n)
+        dloss = [self._loss_function.dloss(v, t_i) for v, t_i in zip(columns_of(values, n), targets)]
+        dx = np.concatenate(dloss, axis=1) / n
+        dxs: list[Array] = [dx]
+        dWs: list[Array] = []
+        dbs: list[Array] = []
+        for layer, x in zip(self._layers[::-1], xs[::-1]):
+            y = np.dot(layer._W, x) + layer._b
+            db = layer.act_function.df(y) * dx
+            dx = np.dot(layer._W.T, db)
+            dxs.insert(0, dx)
+            dWs.insert(0, np.dot(db, x.T))
+            dbs.insert(0, np.sum(db, axis=1, keepdims=True))
+        return dxs, dWs, dbs, self.loss(values, t)
+
+    def train(
+        self, x: Array, t: Any, epochs: int = 1, batch_size: int = 1, shuffle: bool = False, seed: int = 0
+    ) -> float:
+        """Gradient descent; returns the mean loss over the columns during the last epoch."""
+        n = x.shape[1]
+        for epoch in range(epochs):
+            order = shuffled(n, seed, epoch) if shuffle else np.arange(n)
+            total = 0.0
+            for start in range(0, n, batch_size):
+                columns = order[start : start + batch_size]
+                targets = t if np.ndim(t) == 0 else np.asarray(t)[..., columns]
+                _, dWs, dbs, loss = self.gradients(x[:, columns], targets)
+                for layer, dW, db in zip(self._layers, dWs, dbs):
+                    layer._W -= self.lr * dW
+                    layer._b -= self.lr * db
+                total += loss * len(columns)
+        return float(total / n)
+
+
+def columns_of(values: Any, n: int) -> list[Any]:
+    """n columns or class indices, one by one."""
+    values = np.asarray(values)
+    if values.ndim == 2:
+        return [values[:, i : i + 1] for i in range(n)]
+    return [int(index) for index in values.reshape(n)]
+
+
+def shuffled(n: int, seed: int, epoch: int) -> Array:
+    """The order of the samples in one epoch: Fisher and Yates, with SplitMix64 as the source."""
+    mask = 2**64 - 1
+    order = list(range(n))
+    for i in range(n - 1, 0, -1):
+        z = (seed + epoch * 0xD1342543DE82EF95 + i * 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        j = (z ^ (z >> 31)) % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    return np.array(order)
+
+
+def copy_of(net: Any) -> NeuralNetwork:
+    """A reference network with the parameters of a compiled one."""
+    layers = []
+    for layer in net._layers:
+        copy = Layer(layer.ins, layer.outs, layer.act_function)
+        copy._W, copy._b = np.array(layer._W), np.array(layer._b)
+        layers.append(copy)
+    return NeuralNetwork(layers, net._loss_function, net.lr)

@@ -1,0 +1,51 @@
+"""Fill the disk cache: compile everything that comes with fastnn, once for all later processes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+
+import numpy as np
+
+from . import activations, losses
+from .activations import ActivationFunction
+from .layers import Layer
+from .losses import LossFunction
+from .network import NeuralNetwork
+
+
+def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
+    """Compile all kernels, activations and losses for `dtype`; yields what was compiled.
+
+    A kernel is compiled once for every size and depth of network, so tiny networks do.
+
+    Examples
+    --------
+    >>> from fastnn.warmup import warmup
+    >>> "MSELoss" in set(warmup("float64"))
+    True
+    """
+    for activation in _built_in(activations, ActivationFunction):
+        _exercise(NeuralNetwork([Layer(1, 1, activation())], losses.MSELoss(), 0.1, dtype), np.zeros((1, 2)))
+        yield activation.__name__
+    for loss in _built_in(losses, LossFunction):
+        targets = np.zeros(2, int) if loss.target == "class" else np.zeros((1, 2))
+        _exercise(NeuralNetwork([Layer(1, 1, activations.Identity())], loss(), 0.1, dtype), targets)
+        yield loss.__name__
+
+
+def _built_in(module: object, base: type) -> list[type]:
+    classes = dict(inspect.getmembers(module, inspect.isclass)).values()
+    return sorted(
+        {cls for cls in classes if issubclass(cls, base) and not inspect.isabstract(cls)}, key=lambda cls: cls.__name__
+    )
+
+
+def _exercise(net: NeuralNetwork, targets: np.ndarray) -> None:  # type: ignore[type-arg]
+    """Call every kernel there is."""
+    x = np.zeros((1, 2))
+    net.train(x, targets, batch_size=2)
+    net.train(x[:, :1], targets[..., :1])
+    net.loss(net.forward_pass(x), targets)
+    net.forward_pass(np.zeros((1, 1), net.dtype))
+    net.gradients(x, targets)
