@@ -14,9 +14,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m fastnn", description="fastnn's command line.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    warm = commands.add_parser(
-        "warmup", help="compile all kernels into the disk cache, so that no later process has to"
-    )
+    warm = commands.add_parser("warmup", help="compile all kernels into the disk cache, once for all processes")
     warm.add_argument(
         "--dtype", nargs="+", choices=["float32", "float64"], default=["float32", "float64"], help="default: both"
     )

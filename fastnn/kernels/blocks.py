@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 from .compiling import OPTIONS
-from .formula import Formulas
+from .formula import block_address, numeric_fields
 from .memory import pointer_plus, reinterpret
 
 FLOAT64 = types.CPointer(types.float64)
@@ -28,10 +28,11 @@ _ONE_COLUMN = (
 
 def activation_blocks(activation: object, dtype: np.dtype[Any]) -> tuple[int, int]:
     """Addresses of ``x = f(y)`` and ``db = df(y) * dx`` over blocks of numbers."""
-    formulas = Formulas(activation, dtype)
-    data = types.CPointer(formulas.real)
-    f = formulas.block(_make_f, types.void(FLOAT64, data, data, types.int64), ("f",), _ONE_NUMBER)
-    df = formulas.block(_make_df, types.void(FLOAT64, data, data, data, types.int64), ("df",), _ONE_NUMBER)
+    cls: Any = type(activation)
+    fields, real = numeric_fields(activation), numba.from_dtype(dtype)
+    data, count = types.CPointer(real), types.int64
+    f = block_address(cls, fields, real, _make_f, types.void(FLOAT64, data, data, count), ("f",), _ONE_NUMBER)
+    df = block_address(cls, fields, real, _make_df, types.void(FLOAT64, data, data, data, count), ("df",), _ONE_NUMBER)
     return f, df
 
 
@@ -61,8 +62,9 @@ def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
     writes the gradient into d; any other is compiled from ``loss`` and ``dloss`` as the article
     writes them, on columns.
     """
-    formulas = Formulas(loss, dtype)
-    data, count = types.CPointer(formulas.real), types.int64
+    cls: Any = type(loss)
+    fields, real = numeric_fields(loss), numba.from_dtype(dtype)
+    data, count = types.CPointer(real), types.int64
     signature = types.void(FLOAT64, data, data, data, count, count, count, FLOAT64)
     make: Any
     names: tuple[str, ...]
@@ -70,7 +72,7 @@ def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
         make, names = (_row_of_class if class_index else _row_of_values), ("row",)
     else:
         make, names = (_column_of_class if class_index else _column_of_values), ("loss", "dloss")
-    return formulas.block(make, signature, names, _ONE_COLUMN, narrow=names == ("row",))
+    return block_address(cls, fields, real, make, signature, names, _ONE_COLUMN, narrow=names == ("row",))
 
 
 def _row_of_class(self_of: Any, row: Any) -> Callable[..., None]:

@@ -33,7 +33,7 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import compiler, errors, ir as numba_ir
+from numba.core import compiler, ir as numba_ir
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.untyped_passes import ReconstructSSA
 from numba.extending import intrinsic, models, overload_attribute, overload_method, register_model
@@ -306,32 +306,48 @@ def _class_digest(cls: type, *more: object) -> str:
 # --- blocks ----------------------------------------------------------------------------------
 
 
-class Formulas:
-    """The compiled formulas of one class of activation or loss, for one dtype.
+@lru_cache(maxsize=None)
+def block_address(
+    cls: Any,
+    fields: Fields,
+    real: types.Float,
+    make: Function,
+    signature: Any,
+    names: tuple[str, ...],
+    hint: str,
+    narrow: bool = True,
+) -> int:
+    """Address of the C function that ``make(self_of, *methods)`` returns, compiled.
 
-    `block` compiles the C function that ``make(self_of, *methods)`` returns, where
-    ``self_of(parameters)`` is ``self`` inside a kernel and ``methods`` are the compiled methods
-    called `names`. `hint` ends the error message: what such a formula may use. `narrow` is for
-    formulas of numbers: in float32 it makes their constants float32.
+    Parameters
+    ----------
+    cls, fields
+        The class of the activation or loss, and its `numeric_fields`.
+    real
+        Numba's type of the network's numbers.
+    make
+        Takes ``self_of``, which gives ``self`` from a pointer to the parameters, and the compiled
+        methods called `names`; returns a function of `signature`.
+    hint
+        The end of the error message: what such a formula may use.
+    narrow
+        For formulas of numbers: in float32, their constants are float32 too.
+
+    Raises
+    ------
+    FormulaError
+        If Numba cannot compile it.
     """
-
-    def __init__(self, instance: object, dtype: np.dtype[Any]) -> None:
-        self.cls: Any = type(instance)
-        self.fields = numeric_fields(instance)
-        self.real = numba.from_dtype(dtype)
-
-    def block(self, make: Function, signature: Any, names: tuple[str, ...], hint: str, narrow: bool = True) -> int:
-        """Address of the compiled block; raises `FormulaError`."""
-        own: Any = _self_class(self.cls)
-        for name, _ in self.fields:
-            _teach_field(own, name)
-        self_of = _self_from(own(self.fields, self.real, narrow))
-        key = _class_digest(self.cls, self.fields, str(self.real), str(signature), make.__qualname__, names, narrow)
-        try:
-            methods = [_compiled(getattr(self.cls, name), self.real, narrow) for name in names]
-            return compiled_address(make(self_of, *methods), signature, key)
-        except errors.NumbaError as error:
-            raise _explained(self.cls, names, error, hint) from None
+    own: Any = _self_class(cls)
+    for name, _ in fields:
+        _teach_field(own, name)
+    self_of = _self_from(own(fields, real, narrow))
+    key = _class_digest(cls, fields, str(real), str(signature), make.__qualname__, names, narrow)
+    try:
+        methods = [_compiled(getattr(cls, name), real, narrow) for name in names]
+        return compiled_address(make(self_of, *methods), signature, key)
+    except Exception as error:  # Numba lets some of Python's own through, as AttributeError
+        raise _explained(cls, names, error, hint) from None
 
 
 _PLACE = re.compile(r'(?:at (.+?) \((\d+)\))|(?:File "(.+?)", line (\d+))')

@@ -1,0 +1,57 @@
+"""Random networks and data for the tests."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+from hypothesis import strategies as st
+
+import fastnn
+from fastnn import (
+    ActivationFunction,
+    CrossEntropyLoss,
+    Layer,
+    LossFunction,
+    NeuralNetwork,
+    PoissonNLLLoss,
+    SoftCrossEntropyLoss,
+)
+
+
+def built_in(base):
+    """All concrete classes of `base` that fastnn exports."""
+    members = {value for _, value in inspect.getmembers(fastnn, inspect.isclass)}
+    return sorted({c for c in members if issubclass(c, base) and not inspect.isabstract(c)}, key=lambda c: c.__name__)
+
+
+ACTIVATIONS = built_in(ActivationFunction)
+LOSSES = built_in(LossFunction)
+
+
+def targets_for(loss, outs, n, rng):
+    """Targets that make sense for `loss`."""
+    if isinstance(loss, CrossEntropyLoss):
+        return rng.integers(0, outs, n)
+    values = rng.normal(size=(outs, n))
+    if isinstance(loss, SoftCrossEntropyLoss):
+        return np.exp(values) / np.exp(values).sum(axis=0)
+    if isinstance(loss, PoissonNLLLoss):
+        return rng.poisson(1.0, (outs, n)).astype(float)
+    return values
+
+
+@st.composite
+def problems(draw, max_width=20, max_depth=4, max_n=40):
+    """A network and data: (net, x, t)."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sizes = draw(st.lists(st.integers(1, max_width), min_size=2, max_size=max_depth + 1))
+    layers = [
+        Layer(ins, outs, draw(st.sampled_from(ACTIVATIONS))(), bias_init="he_normal", seed=rng)
+        for ins, outs in zip(sizes, sizes[1:])
+    ]
+    loss = draw(st.sampled_from(LOSSES))()
+    n = draw(st.integers(1, max_n))
+    x = rng.normal(size=(sizes[0], n))
+    x[rng.random(x.shape) < draw(st.sampled_from([0.0, 0.5]))] = 0.0
+    return NeuralNetwork(layers, loss, 0.01), x, targets_for(loss, sizes[-1], n, rng)

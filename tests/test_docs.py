@@ -1,0 +1,36 @@
+"""The examples in docstrings and in the README run and print what they say."""
+
+import doctest
+import importlib
+import pathlib
+import pkgutil
+
+import pytest
+
+import fastnn
+
+ROOT = pathlib.Path(__file__).parent.parent
+MODULES = [name for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if not name.endswith("__main__")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
+
+
+def test_readme_examples(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried > 0
+    assert failed == 0
+
+
+def test_everything_public_is_documented_and_exported():
+    for name in fastnn.__all__:
+        value = getattr(fastnn, name)
+        if callable(value):
+            assert value.__doc__, name
+            for method in (m for m in vars(value) if not m.startswith("_")) if isinstance(value, type) else ():
+                member = getattr(value, method)
+                inherited = any(getattr(getattr(base, method, None), "__doc__", None) for base in value.__mro__[1:])
+                assert not callable(member) or member.__doc__ or inherited, f"{name}.{method}"

@@ -1,0 +1,78 @@
+"""Kernels stay inside their memory: NaN lies before and after every array that they are given.
+
+A write beyond an array changes the NaN; a read beyond one lets NaN into the results, which are
+then not those of the reference.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from strategies import problems
+
+from fastnn import MSELoss, NeuralNetwork, ReLU, layers, network, plan, reference
+from fastnn.kernels.cpu import padded
+from fastnn.layers import aligned_zeros
+
+GUARD = 32  # numbers on each side: more than two vectors
+
+
+class Fences:
+    """Makes arrays with NaN around them, and finds out whether it is still there."""
+
+    def __init__(self):
+        self.whole = []
+
+    def aligned_zeros(self, count, dtype):
+        whole = aligned_zeros(count + 2 * GUARD, dtype)
+        whole[:GUARD] = whole[GUARD + count :] = np.nan
+        self.whole.append(whole)
+        return whole[GUARD : GUARD + count]
+
+    def fenced_rows(self, make):
+        def rows(*arguments):
+            plain = make(*arguments)
+            fenced = self.aligned_zeros(plain.size, plain.dtype).reshape(plain.shape)
+            fenced[...] = plain
+            return fenced
+
+        return rows
+
+    def stand(self):
+        return all(np.all(np.isnan(whole[:GUARD])) and np.all(np.isnan(whole[-GUARD:])) for whole in self.whole)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@settings(max_examples=40, deadline=None)
+@given(data=st.data(), batch_size=st.integers(1, 20), shuffle=st.booleans())
+def test_nothing_is_read_or_written_beyond_an_array(dtype, data, batch_size, shuffle):
+    fences = Fences()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "aligned_zeros", fences.aligned_zeros)
+        patch.setattr(layers, "aligned_zeros", fences.aligned_zeros)
+        patch.setattr(network, "rows_from_columns", fences.fenced_rows(network.rows_from_columns))
+        net, x, t = data.draw(problems())
+        net = NeuralNetwork(net.layers, net.loss_function, net.lr, dtype=dtype)
+        slow = reference.copy_of(net)
+        net.train(x, t, batch_size=batch_size, shuffle=shuffle, seed=1)
+        out, gradients = net.forward_pass(x), net.gradients(x, t)
+    slow.train(x, t, batch_size=batch_size, shuffle=shuffle, seed=1)
+    assert fences.whole
+    assert fences.stand()
+    tolerance = 1e-9 if dtype == "float64" else 1e-3
+    np.testing.assert_allclose(out, slow.forward_pass(x), rtol=tolerance, atol=tolerance)
+    assert all(np.all(np.isfinite(a)) for some in gradients[:3] for a in some)
+
+
+def test_a_plan_keeps_its_size_in_training():
+    rng = np.random.default_rng(0)
+    net = NeuralNetwork([layers.Layer(30, 20, ReLU()), layers.Layer(20, 3, ReLU())], MSELoss(), 0.01)
+    x, t = rng.normal(size=(30, 100)), rng.normal(size=(3, 100))
+    net.train(x, t, batch_size=32)
+    before = net._plan
+    for _ in range(3):
+        net.train(x, t, batch_size=32, epochs=2, shuffle=True)
+        net.train(x[:, :1], t[:, :1])
+    assert net._plan is before
+    below, hidden, out = (padded(count, "float64") for count in (30, 20, 3))
+    numbers = 32 * (3 * (hidden + out) + hidden + 30 + 3) + max(20 * below, 3 * hidden)
+    assert before.nbytes < 8 * numbers + 2048
