@@ -90,7 +90,7 @@ def class_indices(values: Any, name: str, count: int, classes: int) -> Array:
     if flat.min() < 0 or flat.max() >= classes:
         wrong = flat[(flat < 0) | (flat >= classes)][0]
         raise ValueError(f"{name} holds class {wrong} but the last layer has {classes} outputs: 0 to {classes - 1}")
-    return np.ascontiguousarray(flat, dtype=np.int64).reshape(count, 1)
+    return writable(np.ascontiguousarray(flat, dtype=np.int64).reshape(count, 1))
 
 
 def are_class_indices(values: Any) -> bool:
@@ -101,9 +101,13 @@ def are_class_indices(values: Any) -> bool:
 
 def learning_rate(value: Any) -> float:
     """A learning rate as a float, or an error."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.ndarray)):
+    number = value[()] if isinstance(value, np.ndarray) else value  # the number in an array of no dimension
+    if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
         raise TypeError(f"learning_rate is {value!r}; expected a number")
-    rate = float(value)
+    try:
+        rate = float(number)
+    except OverflowError:
+        rate = math.inf
     if not (math.isfinite(rate) and rate >= 0):
         raise ValueError(f"learning_rate is {rate}; expected a finite number of at least 0")
     return rate

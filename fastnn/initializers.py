@@ -71,13 +71,15 @@ INITIALIZERS: dict[str, Initializer] = {
 """Initialisers by name."""
 
 
-def initializer(choice: str | Initializer) -> Initializer:
+def initializer(choice: str | Initializer, argument: str = "init") -> Initializer:
     """The initialiser that `choice` names or is."""
     if callable(choice):
         return choice
-    if choice in INITIALIZERS:
+    if isinstance(choice, str) and choice in INITIALIZERS:
         return INITIALIZERS[choice]
-    raise ValueError(f"init is {choice!r}; expected one of {', '.join(INITIALIZERS)}, or a function (outs, ins, rng)")
+    raise ValueError(
+        f"{argument} is {choice!r}; expected one of {', '.join(INITIALIZERS)}, or a function (outs, ins, rng)"
+    )
 
 
 def create_weight_matrix(nrows: int, ncols: int) -> Array:

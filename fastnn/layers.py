@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .activations import ActivationFunction
+from .columns import real_array
 from .edition import Watched
 from .initializers import Initializer, article, initializer, zeros
 from .kernels.cpu import VECTOR_BYTES, padded
@@ -98,22 +99,20 @@ class Layer(Watched):
         self.act_function = act_function
         self._allocate(float_dtype(dtype))
         draw_W = initializer(act_function.init if init is None else init)
-        draw_b = initializer(bias_init if bias_init is not None else article if draw_W is article else zeros)
-        rng = np.random.default_rng(seed)
-        self._W = self._drawn(draw_W(self.outs, self.ins, rng), (self.outs, self.ins), "init")
-        self._b = self._drawn(draw_b(self.outs, 1, rng), (self.outs, 1), "bias_init")
+        draw_b = initializer(
+            bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"
+        )
+        try:
+            rng = np.random.default_rng(seed)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"seed is {seed!r}; expected an integer of at least 0, a Generator or None") from error
+        self._assign("what init returned", self._W, draw_W(self.outs, self.ins, rng))
+        self._assign("what bias_init returned", self._b, draw_b(self.outs, 1, rng))
 
     def _allocate(self, dtype: np.dtype[Any]) -> None:
         # W is stored transposed, (ins, stride), with each row padded to whole vectors of zeros
         self._stride = padded(self.outs, dtype)
         self._memory = aligned_zeros((self.ins + 1) * self._stride, dtype)
-
-    @staticmethod
-    def _drawn(values: Any, shape: tuple[int, int], argument: str) -> Array:
-        array = np.asarray(values)
-        if array.shape != shape:
-            raise ValueError(f"{argument} returned shape {array.shape}; expected {shape}")
-        return array
 
     @property
     def ins(self) -> int:
@@ -151,12 +150,14 @@ class Layer(Watched):
 
     @staticmethod
     def _assign(name: str, place: Array, values: Any) -> None:
-        array = np.asarray(values)
+        array = real_array(values, name)
         if array.shape != place.shape:
             raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers")
-        place[...] = array
+        with np.errstate(over="ignore"):
+            converted = array.astype(place.dtype)
+        if not np.array_equal(np.isinf(converted), np.isinf(array)):
+            raise ValueError(f"{name} holds numbers too large for {place.dtype}")
+        place[...] = converted
 
     def _convert(self, dtype: np.dtype[Any]) -> None:
         """Change the dtype of the parameters, keeping their values."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import edition
+from .activations import ActivationFunction
 from .columns import (
     are_class_indices,
     class_indices,
@@ -101,7 +103,10 @@ class NeuralNetwork:
         learning_rate: float,
         dtype: np.typing.DTypeLike | None = None,
     ) -> None:
-        self._layers = layers if isinstance(layers, list) else list(layers)
+        try:
+            self._layers = layers if isinstance(layers, list) else list(layers)
+        except TypeError:
+            raise TypeError(f"layers is {layers!r}; expected a list of Layer") from None
         self._loss_function = loss_function
         self.lr = checked_learning_rate(learning_rate)
         self._check_layers()
@@ -109,6 +114,7 @@ class NeuralNetwork:
         for layer in self._layers:
             layer._convert(self.dtype)
         self._plan: Plan | None = None
+        self._lock = threading.Lock()
 
     # --- the article's methods ---------------------------------------------------------------
 
@@ -148,7 +154,7 @@ class NeuralNetwork:
         for first in range(0, count, chunk):
             with plan.lock:
                 forward_rows(plan.address, rows, out, first, min(count, first + chunk))
-        return out.T
+        return np.ascontiguousarray(out.T)
 
     def loss(self, values: Any, expected: Any) -> float:
         """The mean loss of outputs `values` (outs, N) with targets `expected`, as in `train`."""
@@ -204,7 +210,14 @@ class NeuralNetwork:
         -----
         Ctrl-C is heard within about a tenth of a second; the steps taken so far stay.
         """
-        if type(x) is np.ndarray and x.ndim == 2 and x.shape[1] == 1 and (epochs, batch_size, seed) == (1, 1, None):
+        if (
+            type(x) is np.ndarray
+            and x.ndim == 2
+            and x.shape[1] == 1
+            and type(epochs) is type(batch_size) is int
+            and epochs == batch_size == 1
+            and seed is None
+        ):
             return self._train_column(x, t)
         epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
         lr = checked_learning_rate(self.lr)
@@ -216,12 +229,13 @@ class NeuralNetwork:
         batch_size = min(batch_size, count)
         plan = self._ready(batch_size)
         order = np.empty(count, np.int64) if shuffle else _IN_ORDER
-        begin, end, chunk = 0, epochs * -(-count // batch_size), 1
+        begin, end, chunk, total = 0, epochs * -(-count // batch_size), 1, 0.0
         while begin < end:
             stop = min(end, begin + chunk)
             started = time.perf_counter()
             with plan.lock:
                 plan.expect(classes)
+                plan.loss_sum[0] = total  # another call may have used it meanwhile
                 train_steps(plan.address, rows, targets, order, start_value, begin, stop, batch_size, lr)
                 total = float(plan.loss_sum[0])
             taken = time.perf_counter() - started
@@ -283,7 +297,11 @@ class NeuralNetwork:
         return f"NeuralNetwork([\n{layers}], {self._loss_function!r}, {self.lr}, dtype={self.dtype.name!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None}
+        return {**self.__dict__, "_plan": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     def _train_column(self, x: Array, t: Any) -> float:
         """One step on one column: `train` for the article's loop, with as little Python as can be."""
@@ -297,6 +315,14 @@ class NeuralNetwork:
             if self._loss_function.target != "values" and isinstance(t, (int, np.integer)) and 0 <= t < outs:
                 plan.class_index[0, 0] = t
                 target, classes = plan.class_index_row, True
+            elif (
+                self._loss_function.target != "class"
+                and type(t) is np.ndarray
+                and t.dtype is plan.dtype
+                and t.shape == (outs, 1)
+                and t.flags.carray
+            ):
+                target, classes = t, False  # train_one checks that it is finite
             else:
                 target, classes = self._targets(t, "t", 1, plan)
             plan.expect(classes)
@@ -310,18 +336,11 @@ class NeuralNetwork:
         outs, kind = plan.layers[-1].outs, self._loss_function.target
         classes = kind == "class" or (kind is None and are_class_indices(t))
         if not classes:
-            if (
-                type(t) is np.ndarray
-                and t.shape == (outs, 1)
-                and count == 1
-                and t.dtype is plan.dtype
-                and t.flags.carray
-            ):
-                return t, False  # train_one checks that it is finite
             rows = rows_from_columns(t, name, outs, f"the last layer has {outs} outputs", plan.dtype)
             if rows.shape[0] != count:
                 raise ValueError(
-                    f"{name} has {rows.shape[0]} columns but x has {count}; expected shape ({outs}, {count})"
+                    f"{name} has {rows.shape[0]} columns but {'values' if name == 'expected' else 'x'} has {count}; "
+                    f"expected shape ({outs}, {count})"
                 )
             return rows, False
         return class_indices(t, name, count, outs).view(plan.dtype), True
@@ -333,6 +352,9 @@ class NeuralNetwork:
         for index, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer")
+            act = layer.act_function
+            if not isinstance(act, ActivationFunction):
+                raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
         for index, (below, above) in enumerate(zip(layers, layers[1:])):
             if below.outs != above.ins:
                 raise ValueError(
@@ -361,7 +383,12 @@ class NeuralNetwork:
     def _current_plan(self) -> Plan:
         """`_ready`, for the calls that must not take time."""
         plan = self._plan
-        if plan is None or plan.edition != edition.current or self._layers != plan.layers:
+        if (
+            plan is None
+            or plan.edition != edition.current
+            or plan.layers != self._layers
+            or plan.loss is not self._loss_function
+        ):
             return self._ready()
         return plan
 
@@ -377,8 +404,9 @@ class NeuralNetwork:
             self._check_layers()
             self._check_dtypes()
             capacity = max(capacity, plan.capacity if plan else 1)
-            plan = self._plan = Plan(self._layers, self._loss_function, self.dtype, capacity)
+            plan = self._plan = Plan(self._layers, self._loss_function, self.dtype, capacity, lock=self._lock)
         elif plan.edition != edition.current:
+            self._check_layers()
             self._check_dtypes()
             with plan.lock:
                 plan.refresh()

@@ -33,10 +33,17 @@ class Plan:
     """See the module. `gradients` makes room for every dW, and dx for the network's input."""
 
     def __init__(
-        self, layers: list[Layer], loss: LossFunction, dtype: np.dtype[Any], capacity: int, gradients: bool = False
+        self,
+        layers: list[Layer],
+        loss: LossFunction,
+        dtype: np.dtype[Any],
+        capacity: int,
+        gradients: bool = False,
+        lock: threading.Lock | None = None,
     ) -> None:
-        self.lock = threading.Lock()  # one kernel at a time may use the scratch memory
-        self.layers, self.loss, self.dtype, self.capacity = list(layers), loss, dtype, capacity
+        self.lock = lock or threading.Lock()  # of the network: one kernel at a time, in this or a later plan
+        # np.dtype(type) is the one object that every array made here has: a copied one is not
+        self.layers, self.loss, self.dtype, self.capacity = list(layers), loss, np.dtype(dtype.type), capacity
         self._kept: list[Array] = []
         self._table = np.zeros(len(layers), LAYER)
         self._record = np.zeros(1, NETWORK)
@@ -70,6 +77,7 @@ class Plan:
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
             row["y"], row["x"] = (_address(self._new(capacity, stride)) for _ in "yx")
             row["dx"], row["db"] = _address(dxs[index]), _address(db)
+            row["again"] = any(layer is above for above in layers[index + 1 :])
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
             if gradients:
@@ -91,23 +99,25 @@ class Plan:
         record["Wt"] = _address(self._new(max(layer.outs * stride for layer, stride in zip(layers, stride_in))))
 
     def refresh(self) -> None:
-        """Read anew what may change between calls: parameters, activations and the loss."""
-        self.edition = edition.current
-        self._parameters: list[Array] = []  # of the activations and the loss, float64
-        for row, layer in zip(self._table, self.layers):
+        """Read anew what may change between calls: parameters, activations and the loss.
+
+        All or nothing: where a formula cannot be compiled, the plan stays as it was, and out of date.
+        """
+        now = edition.current
+        parameters = [parameter_values(formulas) for formulas in (*(l.act_function for l in self.layers), self.loss)]
+        blocks = [activation_blocks(layer.act_function, self.dtype) for layer in self.layers]
+        with np.errstate(all="ignore"):
+            wipe = [not np.all(np.isfinite(l.act_function.df(np.zeros(1, self.dtype)))) for l in self.layers]
+        for row, layer, (f, df), wipe_padding, values in zip(self._table, self.layers, blocks, wipe, parameters):
             row["W"] = _address(layer._memory)
             row["b"] = row["W"] + layer.ins * row["stride"] * self.dtype.itemsize
-            row["f"], row["df"] = activation_blocks(layer.act_function, self.dtype)
-            with np.errstate(all="ignore"):
-                row["wipe_padding"] = not np.all(np.isfinite(layer.act_function.df(np.zeros(1, self.dtype))))
-            row["act"] = self._place_parameters(layer.act_function)
-        self._record[0]["loss_self"] = self._place_parameters(self.loss)
+            row["f"], row["df"], row["wipe_padding"], row["act"] = f, df, wipe_padding, _address(values)
+        self._record[0]["loss_self"] = _address(parameters[-1])
+        # A kernel may be at work with these until the next refresh, whatever becomes of the layers
+        self._parameters, self._memories = parameters, [layer._memory for layer in self.layers]
         self._loss_blocks.clear()
         self._class_target = None
-
-    def _place_parameters(self, formulas: object) -> int:
-        self._parameters.append(parameter_values(formulas))
-        return _address(self._parameters[-1])
+        self.edition = now
 
     def expect(self, class_target: bool) -> None:
         """Set the loss up for targets that are class indices, or values."""

@@ -1,7 +1,7 @@
-"""The product in plain loops: for processors without a fused multiply-add, and for tests.
+"""The product in plain loops: what `products` does on tiles, to read and to test it against.
 
-It has the arguments of the tiled product in ``products`` and computes the same sums in the same
-order, so what it lacks is speed alone.
+It has the same arguments and no explicit vectors, so it is also the fallback for a processor that
+LLVM's vectors do not suit (``multiply_address(dtype, tiled=False)``).
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ With rows as samples, `W` stored as (ins, outs) and every row padded to whole ve
 
 All three are one function, ``C = alpha A B + beta D``, with different strides. `multiply` runs it
 on tiles (see ``tile``), `plain.multiply` in plain loops; both are reached by address, so a
-processor without vector units, or a test, takes the other one without compiling anything else.
+test takes the other one without compiling anything else. LLVM makes scalar code of the tiles
+where a processor has no vector units.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numba import from_dtype, types
 
 from . import plain
 from .compiling import compiled_address
-from .cpu import FUSED, VECTOR_REGISTERS
+from .cpu import VECTOR_REGISTERS
 from .memory import pointer_plus
 from .tile import make_tile, width_of
 
@@ -89,7 +90,7 @@ def _multiply_tiled(
 
 
 @lru_cache(maxsize=None)
-def multiply_address(dtype: np.dtype[Any], tiled: bool = FUSED) -> int:
+def multiply_address(dtype: np.dtype[Any], tiled: bool = True) -> int:
     """Address of the compiled product for `dtype`; `tiled` chooses the form."""
     data, index, real = types.CPointer(from_dtype(dtype)), types.int64, types.float64
     signature = types.void(

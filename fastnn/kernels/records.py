@@ -28,6 +28,7 @@ LAYER = np.dtype(
         ("dW", "i8"),  # (ins, stride): where `gradients` puts the gradient; 0 when it is not wanted
         ("dx_in", "i8"),  # (capacity, padded ins): the dx of the layer below; 0 when not wanted
         ("stride_in", "i8"),  # row length of dx_in
+        ("again", "i8"),  # whether the same layer is also above: it then has been updated when its turn comes
         ("wipe_padding", "i8"),  # whether df(0) is not finite, so that db's padding must be set to zero
     ],
     align=True,

@@ -23,7 +23,7 @@ from .compiling import kernel
 from .memory import call, pointer_at, pointer_plus
 from .products import DEPTH
 from .records import LAYER, layer_at
-from .tile import load, multiply_add, splat, store, total, width_of
+from .tile import first_of, load, multiply_add, splat, store, total, width_of
 
 LAYER_BYTES = LAYER.itemsize
 FLOAT64 = np.empty(0)  # says "float64" to pointer_at
@@ -80,14 +80,18 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, stride: int, skip_zeros: bo
 
 
 @kernel
-def propagate(W: Any, db: Any, dx: Any, ins: int, stride: int) -> None:
-    """dx = db W', with the sums along the rows of W."""
-    width = width_of(W)
+def propagate(W: Any, db: Any, dx: Any, ins: int, outs: int, stride: int) -> None:
+    """dx = db W', with the sums along the rows of W.
+
+    The padding is left out: it is not zero for ever, since after an overflow inf * 0 is NaN.
+    """
+    last = stride - width_of(W)
+    db_last = first_of(load(db, last), outs - last)
     for k in range(ins):
         dot = splat(W, 0.0)
-        for j in range(0, stride, width):
+        for j in range(0, last, width_of(W)):
             dot = multiply_add(load(W, k * stride + j), load(db, j), dot)
-        dx[k] = total(dot)
+        dx[k] = total(multiply_add(first_of(load(W, k * stride + last), outs - last), db_last, dot))
 
 
 @kernel
@@ -122,12 +126,16 @@ def backward_one(net: Any, x: Any, lr: Any, like: Any) -> None:
     for l in range(net.depth - 1, -1, -1):
         layer = layer_of(net, l)
         W, db = pointer_at(layer.W, like), pointer_at(layer.db, like)
-        derivative(layer, 1, like)
         x_in = x
         if l > 0:
+            x_in = pointer_at(layer_of(net, l - 1).x, like)
+        if layer.again:  # the article computes y here, with the weights as they are by now
+            b, y = pointer_at(layer.b, like), pointer_at(layer.y, like)
+            affine(x_in, W, b, y, layer.ins, layer.stride, l == 0)
+        derivative(layer, 1, like)
+        if l > 0:
             below = layer_of(net, l - 1)
-            x_in = pointer_at(below.x, like)
-            propagate(W, db, pointer_at(below.dx, like), layer.ins, layer.stride)
+            propagate(W, db, pointer_at(below.dx, like), layer.ins, layer.outs, layer.stride)
         descend(x_in, db, W, pointer_at(layer.b, like), layer.ins, layer.stride, lr, l == 0)
 
 

@@ -156,6 +156,19 @@ def total(typingctx: Any, vector: Any) -> Any:
     return vector.dtype(vector), codegen
 
 
+@intrinsic
+def first_of(typingctx: Any, vector: Any, count: Any) -> Any:
+    """`vector` with zeros (whatever was there) in all places but its first `count`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        places = ir.Constant(ir.VectorType(INDEX, kind.count), list(range(kind.count)))
+        kept = builder.icmp_signed("<", places, _splat(builder, args[1], places.type))
+        return builder.select(kept, args[0], ir.Constant(kind, [0.0] * kind.count))
+
+    return vector(vector, types.int64), codegen
+
+
 def make_tile(rows: int, vectors: int) -> Callable[..., None]:
     """The intrinsic for one tile of ``C = alpha A B + beta D``, `rows` by `vectors` whole vectors.
 
