@@ -10,6 +10,7 @@ from .activations import ActivationFunction
 from .edition import Watched
 from .initializers import Initializer, article, initializer, zeros
 from .kernels.cpu import VECTOR_BYTES, padded
+from .optimizers import not_negative
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -53,6 +54,13 @@ class Layer(Watched):
         Where the random numbers come from; None draws fresh ones.
     dtype : "float64" or "float32", default "float64"
         Type of W and b; `NeuralNetwork` can change it.
+    l1, l2 : float, default 0.0
+        Penalties that training adds to the loss: ``l1 * sum(abs(W)) + l2 / 2 * sum(W**2)``.
+    max_norm : float, optional
+        After each step, weights of a unit whose norm is larger are scaled down to it
+        (Srebro, Rennie and Jaakkola 2005).
+    trainable : bool, default True
+        Whether training changes W and b. These four are attributes, and may be changed later.
 
     Attributes
     ----------
@@ -85,6 +93,10 @@ class Layer(Watched):
         bias_init: str | Initializer | None = None,
         seed: int | np.random.Generator | None = None,
         dtype: np.typing.DTypeLike = "float64",
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
+        trainable: bool = True,
     ) -> None:
         for name, value in (("ins", ins), ("outs", outs)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -96,6 +108,9 @@ class Layer(Watched):
             raise TypeError(f"act_function is {act_function!r}; expected an ActivationFunction{hint}")
         self._ins, self._outs = int(ins), int(outs)
         self.act_function = act_function
+        self.l1, self.l2 = not_negative(l1, "l1"), not_negative(l2, "l2")
+        self.max_norm = None if max_norm is None else not_negative(max_norm, "max_norm")
+        self.trainable = bool(trainable)
         self._allocate(float_dtype(dtype))
         draw_W = initializer(act_function.init if init is None else init)
         draw_b = initializer(bias_init if bias_init is not None else article if draw_W is article else zeros)
@@ -129,6 +144,11 @@ class Layer(Watched):
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self._memory.dtype
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether training it needs nothing but its gradient: no penalty, no limit."""
+        return self.l1 == 0 and self.l2 == 0 and self.max_norm is None
 
     @property
     def _W(self) -> Array:

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from . import edition
-from .kernels.blocks import activation_blocks, loss_block
+from .kernels.blocks import activation_blocks, loss_block, update_block
 from .kernels.cpu import padded
 from .kernels.formula import parameter_values
 from .kernels.products import multiply_address
 from .kernels.records import LAYER, NETWORK
 from .layers import Layer, aligned_zeros
 from .losses import LossFunction
+from .optimizer_state import OptimizerState
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -65,7 +66,7 @@ class Plan:
         stride_in = [padded(layers[0].ins, self.dtype), *strides[:-1]]
         dxs = [self._new(capacity, stride) for stride in strides]
         db = self._new(capacity * max(strides))
-        self.dxs, self.dbs, self.dWs = dxs, [], []
+        self.dxs, self.dWs = dxs, []
         for index, (row, layer, stride) in enumerate(zip(self._table, layers, strides)):
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
             row["y"], row["x"] = (_address(self._new(capacity, stride)) for _ in "yx")
@@ -73,9 +74,8 @@ class Plan:
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
             if gradients:
-                self.dbs.append(self._new(capacity, stride))
-                self.dWs.append(self._new(layer.ins, stride))
-                row["db"], row["dW"] = _address(self.dbs[-1]), _address(self.dWs[-1])
+                self.dWs.append(self._new(layer.ins + 1, stride))
+                row["dW"] = _address(self.dWs[-1])
         if gradients:
             self.dxs = [self._new(capacity, stride_in[0]), *dxs]
             self._table[0]["dx_in"] = _address(self.dxs[0])
@@ -101,13 +101,35 @@ class Plan:
             with np.errstate(all="ignore"):
                 row["wipe_padding"] = not np.all(np.isfinite(layer.act_function.df(np.zeros(1, self.dtype))))
             row["act"] = self._place_parameters(layer.act_function)
+            row["l1"], row["l2"], row["max_norm"] = layer.l1, layer.l2, layer.max_norm or 0.0
+            row["frozen"] = not layer.trainable
         self._record[0]["loss_self"] = self._place_parameters(self.loss)
         self._loss_blocks.clear()
         self._class_target = None
+        self._state: OptimizerState | None = None
+        self.plain: bool | None = None  # whether a step is W -= lr dW and nothing else; None: not known yet
 
     def _place_parameters(self, formulas: object) -> int:
         self._parameters.append(parameter_values(formulas))
         return _address(self._parameters[-1])
+
+    def descend(self, state: OptimizerState) -> None:
+        """Set the training kernels up for the optimiser of `state`."""
+        if state is self._state:
+            return
+        self._state, self.plain = state, state.is_plain
+        state.make_room()
+        record = self._record[0]
+        if self.plain:
+            record["update"] = 0
+            self._table["dW"] = 0
+            return
+        record["update"] = update_block(state.optimizer, self.dtype)
+        record["update_self"] = self._place_parameters(state.optimizer)
+        record["steps"] = _address(state.steps)
+        record["clip_norm"], record["clip_value"] = state.clip_norm or 0.0, state.clip_value or 0.0
+        for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
+            row["dW"], row["state"] = _address(gradient), _address(numbers)
 
     def expect(self, class_target: bool) -> None:
         """Set the loss up for targets that are class indices, or values."""
