@@ -38,7 +38,7 @@ class Workload:
     def network(self) -> NeuralNetwork:
         """The compiled network, the same one every time."""
         layers = [Layer(ins, outs, LeakyReLU(), seed=ins) for ins, outs in zip(self.sizes, self.sizes[1:])]
-        return NeuralNetwork(layers, self.loss_function, LEARNING_RATE, self.dtype)
+        return NeuralNetwork(layers, self.loss_function, LEARNING_RATE, dtype=self.dtype)
 
     def rows(self, count: int) -> np.ndarray:
         """`count` samples as rows, which is how data sets lie in memory; fastnn's columns are ``rows.T``."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.epoch import all_finite
+from .kernels.evaluate import all_finite
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -111,6 +111,15 @@ def learning_rate(value: Any) -> float:
     if not (math.isfinite(rate) and rate >= 0):
         raise ValueError(f"learning_rate is {rate}; expected a finite number of at least 0")
     return rate
+
+
+def positive_number(value: Any, name: str) -> float:
+    """A finite number above 0, or an error."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} is {value!r}; expected a number above 0")
+    if not 0 < value < math.inf:
+        raise ValueError(f"{name} is {value}; expected a finite number above 0")
+    return float(value)
 
 
 def positive_integer(value: Any, name: str) -> int:

@@ -21,11 +21,14 @@ def changed() -> None:
 
 
 class Watched:
-    """An object whose changed attributes a network must hear of."""
+    """An object whose changed attributes a network must hear of, but for those in `_unwatched`."""
+
+    _unwatched: frozenset[str] = frozenset()
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        changed()
+        if name not in self._unwatched:
+            changed()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)

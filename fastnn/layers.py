@@ -11,6 +11,7 @@ from .columns import real_array
 from .edition import Watched
 from .initializers import Initializer, article, initializer, zeros
 from .kernels.cpu import VECTOR_BYTES, padded
+from .optimizers import not_negative
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -54,6 +55,13 @@ class Layer(Watched):
         Where the random numbers come from; None draws fresh ones.
     dtype : "float64" or "float32", default "float64"
         Type of W and b; `NeuralNetwork` can change it.
+    l1, l2 : float, default 0.0
+        Penalties that training adds to the loss: ``l1 * sum(abs(W)) + l2 / 2 * sum(W**2)``.
+    max_norm : float, optional
+        After each step, weights of a unit whose norm is larger are scaled down to it
+        (Srebro, Rennie and Jaakkola 2005).
+    trainable : bool, default True
+        Whether training changes W and b. These four are attributes, and may be changed later.
 
     Attributes
     ----------
@@ -86,6 +94,10 @@ class Layer(Watched):
         bias_init: str | Initializer | None = None,
         seed: int | np.random.Generator | None = None,
         dtype: np.typing.DTypeLike = "float64",
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
+        trainable: bool = True,
     ) -> None:
         for name, value in (("ins", ins), ("outs", outs)):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
@@ -97,6 +109,9 @@ class Layer(Watched):
             raise TypeError(f"act_function is {act_function!r}; expected an ActivationFunction{hint}")
         self._ins, self._outs = int(ins), int(outs)
         self.act_function = act_function
+        self.l1, self.l2 = not_negative(l1, "l1"), not_negative(l2, "l2")
+        self.max_norm = None if max_norm is None else not_negative(max_norm, "max_norm")
+        self.trainable = bool(trainable)
         self._allocate(float_dtype(dtype))
         draw_W = initializer(act_function.init if init is None else init)
         draw_b = initializer(
@@ -128,6 +143,11 @@ class Layer(Watched):
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self._memory.dtype
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether training it needs nothing but its gradient: no penalty, no limit."""
+        return self.l1 == 0 and self.l2 == 0 and self.max_norm is None
 
     @property
     def _W(self) -> Array:

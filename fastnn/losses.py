@@ -52,9 +52,23 @@ class LossFunction(Watched, ABC):
     def dloss(self, values: Array, expected: Array) -> Array:
         """Its gradient with respect to `values`, (outs, 1)."""
 
+    def classes(self, outputs: Array) -> Array:
+        """The class that each row of outputs (n, outs) stands for; one output says class 0 or 1."""
+        return np.argmax(outputs, axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0.5).astype(int)
+
+    def probabilities(self, outputs: Array) -> Array:
+        """The probability of each class for each row of outputs, where this loss implies one."""
+        raise TypeError(f"{type(self).__name__} gives no probabilities; CrossEntropyLoss and BCEWithLogitsLoss do")
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
         return f"{type(self).__name__}({settings})"
+
+
+def softmax(outputs: Array) -> Array:
+    """exp(outputs) of each row, divided by its sum, without overflow."""
+    e = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
 
 
 class ElementwiseLoss(LossFunction):
@@ -147,6 +161,15 @@ class BCEWithLogitsLoss(ElementwiseLoss):
         e = np.exp(-np.abs(v))
         return np.where(v >= 0, 1, e) / (1 + e) - t
 
+    def classes(self, outputs: Array) -> Array:
+        """1 where the logit is above 0; with many outputs, the largest."""
+        return np.argmax(outputs, axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
+
+    def probabilities(self, outputs: Array) -> Array:
+        """sigmoid(outputs); for one output both columns, of class 0 and class 1."""
+        p = self.df(outputs, 0)
+        return np.hstack([1 - p, p]) if outputs.shape[1] == 1 else p
+
 
 class PoissonNLLLoss(ElementwiseLoss):
     """Negative log-likelihood of the count t under Poisson(exp(v)), without the constant log(t!)."""
@@ -178,6 +201,10 @@ class CrossEntropyLoss(LossFunction):
         d[target_class, 0] -= 1
         return d
 
+    def probabilities(self, outputs: Array) -> Array:
+        """Softmax of each row."""
+        return softmax(outputs)
+
     def row(self, values: Array, target_class: Array, d: Array) -> Array:
         """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
         top = np.max(values)
@@ -207,6 +234,10 @@ class SoftCrossEntropyLoss(LossFunction):
     def dloss(self, values: Array, expected: Array) -> Array:
         d = np.exp(values - np.max(values))
         return np.sum(expected) * d / np.sum(d) - expected
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Softmax of each row."""
+        return softmax(outputs)
 
     def row(self, values: Array, expected: Array, d: Array) -> Array:
         """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""

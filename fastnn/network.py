@@ -1,60 +1,23 @@
-"""The network: it checks what comes in, then makes one call into the kernels."""
+"""The network: the article's methods, and those that scikit-learn and Keras users know."""
 
 from __future__ import annotations
 
-import secrets
-import threading
-import time
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from . import edition
-from .activations import ActivationFunction
-from .columns import (
-    are_class_indices,
-    class_indices,
-    learning_rate as checked_learning_rate,
-    not_finite,
-    positive_integer,
-    rows_from_columns,
-    seed as checked_seed,
-)
-from .kernels.epoch import forward_column, forward_rows, gradient_rows, loss_rows, train_one, train_steps
-from .layers import Layer, float_dtype
-from .losses import LossFunction
-from .plan import Plan
+from .article import ArticleNetwork
+from .metrics import named_metrics
+from .rows import feature_rows
+from .training.callbacks import Callback
+from .training.fit import evaluate, fit
+from .training.history import History
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_IN_ORDER = np.empty(0, np.int64)  # no shuffling
-_CHUNK_SECONDS = 0.1  # training kernels come back this often, for Ctrl-C
-_CHUNK_PRODUCTS = 10**9  # and an inference kernel after so many multiplications
-_FORWARD_BLOCK = 128  # samples that one inference pass takes through all layers at once
 
-
-class Gradients(NamedTuple):
-    """What `NeuralNetwork.gradients` returns; the lists are the article's.
-
-    Attributes
-    ----------
-    dxs : list of ndarray
-        ``dxs[i]``, (layers[i].ins, N): gradient with respect to the input of layer i; one more at
-        the end, (outs, N), with respect to the network's output.
-    dWs, dbs : list of ndarray
-        ``dWs[i]`` (outs, ins) and ``dbs[i]`` (outs, 1): with respect to the weights and biases.
-    loss : float
-        The mean loss of the samples.
-    """
-
-    dxs: list[Array]
-    dWs: list[Array]
-    dbs: list[Array]
-    loss: float
-
-
-class NeuralNetwork:
+class NeuralNetwork(ArticleNetwork):
     """A series of connected layers, trained by gradient descent in compiled loops.
 
     Parameters
@@ -63,8 +26,13 @@ class NeuralNetwork:
         The layers from input to output; each takes as many inputs as the one before has outputs.
     loss_function : LossFunction
         The loss.
-    learning_rate : float
+    learning_rate : float or Schedule
         Step size, at least 0; kept as ``net.lr``, which may be changed at any time.
+    optimizer : Optimizer, optional
+        The rule that makes a step of a gradient; by default `SGD`, the article's.
+    clip_norm, clip_value : float, optional
+        Limits of the gradient before a step: of its norm over all parameters (it is scaled down;
+        Pascanu, Mikolov and Bengio 2013), and of the size of each number (it is cut).
     dtype : "float32" or "float64", optional
         Type of the parameters and of all arithmetic; the layers are converted. By default that
         of the layers, which is float64. float32 takes half the memory and half the time.
@@ -96,326 +64,143 @@ class NeuralNetwork:
     True
     """
 
-    def __init__(
+    def fit(
         self,
-        layers: Iterable[Layer],
-        loss_function: LossFunction,
-        learning_rate: float,
-        dtype: np.typing.DTypeLike | None = None,
-    ) -> None:
-        try:
-            self._layers = layers if isinstance(layers, list) else list(layers)
-        except TypeError:
-            raise TypeError(f"layers is {layers!r}; expected a list of Layer") from None
-        self._loss_function = loss_function
-        self.lr = checked_learning_rate(learning_rate)
-        self._check_layers()
-        self.dtype = self._layers[0].dtype if dtype is None else float_dtype(dtype)
-        for layer in self._layers:
-            layer._convert(self.dtype)
-        self._plan: Plan | None = None
-        self._lock = threading.Lock()
-
-    # --- the article's methods ---------------------------------------------------------------
-
-    def forward_pass(self, x: Any) -> Array:
-        """The network's outputs for the columns of x.
-
-        Parameters
-        ----------
-        x : array_like (ins, N)
-            One sample a column, of any real dtype. A sample gives the same bits alone and among
-            others.
-
-        Returns
-        -------
-        ndarray (outs, N)
-
-        Raises
-        ------
-        ValueError, TypeError
-            If the shape does not fit, or x holds anything but finite real numbers.
-        """
-        plan = self._current_plan()
-        outs = plan.layers[-1].outs
-        if self._is_column(x, plan):
-            column = np.empty((outs, 1), plan.dtype)
-            with plan.lock:
-                finite = forward_column(plan.address, x, column)
-            if not finite:
-                raise not_finite("x", x, plan.dtype)
-            return column
-        rows = self._input_rows(x, plan)
-        count = rows.shape[0]
-        plan = self._ready(min(count, _FORWARD_BLOCK))
-        out = np.empty((count, outs), plan.dtype)
-        weights = sum(layer.ins * layer.outs for layer in plan.layers)
-        chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
-        for first in range(0, count, chunk):
-            with plan.lock:
-                forward_rows(plan.address, rows, out, first, min(count, first + chunk))
-        return np.ascontiguousarray(out.T)
-
-    def loss(self, values: Any, expected: Any) -> float:
-        """The mean loss of outputs `values` (outs, N) with targets `expected`, as in `train`."""
-        plan = self._ready()
-        outs = plan.layers[-1].outs
-        rows = rows_from_columns(values, "values", outs, f"the last layer has {outs} outputs", plan.dtype)
-        targets, classes = self._targets(expected, "expected", rows.shape[0], plan)
-        with plan.lock:
-            plan.expect(classes)
-            total: float = loss_rows(plan.address, rows, targets)
-        return float(total / rows.shape[0])
-
-    def train(
-        self,
-        x: Any,
-        t: Any,
+        X: Any,
+        y: Any,
         epochs: int = 1,
-        batch_size: int = 1,
-        shuffle: bool = False,
+        batch_size: int = 32,
+        *,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        shuffle: bool = True,
+        sample_weight: Any = None,
+        class_weight: Mapping[Any, float] | str | None = None,
+        metrics: Iterable[str | Callable[..., float]] = (),
+        callbacks: Sequence[Callback] = (),
+        verbose: int = 1,
         seed: int | None = None,
-    ) -> float:
-        """Train on the columns of x and t by gradient descent.
-
-        With ``batch_size=1`` this does what a loop over the columns does, one step each.
+    ) -> History:
+        """Train on the rows of X and y.
 
         Parameters
         ----------
-        x : array_like (ins, N)
-            One sample a column.
-        t : array_like (outs, N), or class indices: int or ints (N,)
-            The targets, whichever the loss takes.
-        epochs : int, default 1
-            How many times to go through all columns.
-        batch_size : int, default 1
-            Columns to a step. The gradient is the mean over them; a last short batch is used.
-        shuffle : bool, default False
-            Whether each epoch takes the columns in a new random order.
+        X : array_like (n_samples, n_features)
+            One sample a row, of any real dtype.
+        y : array_like
+            Targets: class indices (n_samples,) or one-hot rows for a loss of classes, else values
+            (n_samples, n_outputs), or (n_samples,) for one output.
+        epochs, batch_size : int, default 1 and 32
+            How many times to go through all samples, and samples to a step; a last short batch
+            is used.
+        validation_data : (X, y), optional
+            Other samples, on which loss and metrics are measured after every epoch.
+        validation_split : float, default 0.0
+            The part of the samples, from the end, to hold out for that instead.
+        shuffle : bool, default True
+            Whether each epoch takes the samples in a new random order.
+        sample_weight : array_like (n_samples,), optional
+            Weights of the samples' losses. A batch's loss is sum(weight * loss) / n.
+        class_weight : dict from class to weight, or "balanced", optional
+            Weights by class; "balanced" gives all classes the same total.
+        metrics : names or functions
+            See `fastnn.METRICS`. On the training samples they are measured from the outputs
+            during the epoch, as the loss is.
+        callbacks : list of Callback
+            See `fastnn.training.callbacks`.
+        verbose : {0, 1, 2}, default 1
+            0 shows nothing; 1 a progress bar, on a terminal and with tqdm, for runs of more than
+            a second; 2 one line an epoch.
         seed : int, optional
-            Makes the order reproducible; by default it differs from call to call.
+            Makes the order of the samples reproducible.
 
         Returns
         -------
-        float
-            The mean loss over the columns during the last epoch, each taken before its step.
+        History
 
         Raises
         ------
         ValueError, TypeError
-            If an argument does not fit or holds anything but finite real numbers. The network
-            is unchanged then.
+            If an argument does not fit; the network is unchanged then.
+        DivergedError
+            If the loss or a weight is no longer finite after an epoch; the network then has the
+            weights from before that epoch.
 
         Notes
         -----
-        Ctrl-C is heard within about a tenth of a second; the steps taken so far stay.
-        """
-        if (
-            type(x) is np.ndarray
-            and x.ndim == 2
-            and x.shape[1] == 1
-            and type(epochs) is type(batch_size) is int
-            and epochs == batch_size == 1
-            and seed is None
-        ):
-            return self._train_column(x, t)
-        epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
-        lr = checked_learning_rate(self.lr)
-        start_value = secrets.randbits(62) if seed is None else checked_seed(seed)
-        plan = self._ready()
-        rows = self._input_rows(x, plan)
-        targets, classes = self._targets(t, "t", rows.shape[0], plan)
-        count = rows.shape[0]
-        batch_size = min(batch_size, count)
-        plan = self._ready(batch_size)
-        order = np.empty(count, np.int64) if shuffle else _IN_ORDER
-        begin, end, chunk, total = 0, epochs * -(-count // batch_size), 1, 0.0
-        while begin < end:
-            stop = min(end, begin + chunk)
-            started = time.perf_counter()
-            with plan.lock:
-                plan.expect(classes)
-                plan.loss_sum[0] = total  # another call may have used it meanwhile
-                train_steps(plan.address, rows, targets, order, start_value, begin, stop, batch_size, lr)
-                total = float(plan.loss_sum[0])
-            taken = time.perf_counter() - started
-            chunk = int(chunk * min(8.0, max(0.25, _CHUNK_SECONDS / max(taken, 1e-9)))) + 1
-            begin = stop
-        return float(total / count)
-
-    def gradients(self, x: Any, t: Any) -> Gradients:
-        """The gradients of the mean loss over the columns, without an update.
-
-        Parameters
-        ----------
-        x, t
-            As in `train`.
-
-        Returns
-        -------
-        Gradients
-            The article's lists ``dxs, dWs, dbs``, and the mean loss.
+        Ctrl-C ends the fit within about a tenth of a second; the steps taken so far stay, and
+        ``history.stopped`` says so.
 
         Examples
         --------
         >>> import numpy as np
-        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork
-        >>> net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
-        >>> dxs, dWs, dbs, loss = net.gradients([[1.0], [2.0]], [[3.0]])
-        >>> dWs[0], dbs[0], loss
-        (array([[ -6., -12.]]), array([[-6.]]), 9.0)
+        >>> from fastnn import Adam, CrossEntropyLoss, Identity, Layer, NeuralNetwork, ReLU
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(500, 2))
+        >>> y = (X[:, 0] * X[:, 1] > 0).astype(int)
+        >>> layers = [Layer(2, 16, ReLU(), seed=rng), Layer(16, 2, Identity(), seed=rng)]
+        >>> net = NeuralNetwork(layers, CrossEntropyLoss(), 0.01, Adam())
+        >>> history = net.fit(X, y, epochs=40, validation_split=0.2, metrics=["accuracy"], seed=0)
+        >>> history["val_accuracy"][-1] > 0.9
+        True
         """
-        plan = self._ready()
-        rows = self._input_rows(x, plan)
-        targets, classes = self._targets(t, "t", rows.shape[0], plan)
-        count = rows.shape[0]
-        own = Plan(self._layers, self._loss_function, plan.dtype, count, gradients=True)
-        own.expect(classes)
-        total = gradient_rows(own.address, rows, targets, count)
-        sizes = [layer.ins for layer in own.layers] + [own.layers[-1].outs]
-        return Gradients(
-            dxs=[dx[:, :size].T for dx, size in zip(own.dxs, sizes)],
-            dWs=[dW[:, : layer.outs].T for dW, layer in zip(own.dWs, own.layers)],
-            dbs=[db[:, : layer.outs].sum(axis=0).reshape(-1, 1) for db, layer in zip(own.dbs, own.layers)],
-            loss=float(total) / count,
-        )
-
-    # --- the rest ----------------------------------------------------------------------------
-
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers, from input to output."""
-        return self._layers
-
-    @property
-    def loss_function(self) -> LossFunction:
-        """The loss."""
-        return self._loss_function
-
-    def __repr__(self) -> str:
-        layers = "".join(f"    {layer!r},\n" for layer in self._layers)
-        return f"NeuralNetwork([\n{layers}], {self._loss_function!r}, {self.lr}, dtype={self.dtype.name!r})"
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._lock = threading.Lock()
-
-    def _train_column(self, x: Array, t: Any) -> float:
-        """One step on one column: `train` for the article's loop, with as little Python as can be."""
-        plan, lr = self._current_plan(), self.lr
-        if type(lr) is not float or not 0.0 <= lr < float("inf"):
-            lr = checked_learning_rate(lr)
-        if not self._is_column(x, plan):
-            x = self._input_rows(x, plan)
-        outs = plan.layers[-1].outs
-        with plan.lock:
-            if self._loss_function.target != "values" and isinstance(t, (int, np.integer)) and 0 <= t < outs:
-                plan.class_index[0, 0] = t
-                target, classes = plan.class_index_row, True
-            elif (
-                self._loss_function.target != "class"
-                and type(t) is np.ndarray
-                and t.dtype is plan.dtype
-                and t.shape == (outs, 1)
-                and t.flags.carray
-            ):
-                target, classes = t, False  # train_one checks that it is finite
-            else:
-                target, classes = self._targets(t, "t", 1, plan)
-            plan.expect(classes)
-            x_finite, t_finite, loss = train_one(plan.address, x, target, lr)
-        if not (x_finite and t_finite):
-            raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
-        return loss
-
-    def _targets(self, t: Any, name: str, count: int, plan: Plan) -> tuple[Array, bool]:
-        """Targets for the kernels, in rows of the network's dtype, and whether they are classes."""
-        outs, kind = plan.layers[-1].outs, self._loss_function.target
-        classes = kind == "class" or (kind is None and are_class_indices(t))
-        if not classes:
-            rows = rows_from_columns(t, name, outs, f"the last layer has {outs} outputs", plan.dtype)
-            if rows.shape[0] != count:
-                raise ValueError(
-                    f"{name} has {rows.shape[0]} columns but {'values' if name == 'expected' else 'x'} has {count}; "
-                    f"expected shape ({outs}, {count})"
-                )
-            return rows, False
-        return class_indices(t, name, count, outs).view(plan.dtype), True
-
-    def _check_layers(self) -> None:
-        layers, loss = self._layers, self._loss_function
-        if not layers:
-            raise ValueError("layers is empty; expected at least one Layer")
-        for index, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer")
-            act = layer.act_function
-            if not isinstance(act, ActivationFunction):
-                raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
-        for index, (below, above) in enumerate(zip(layers, layers[1:])):
-            if below.outs != above.ins:
-                raise ValueError(
-                    "Layers should have compatible shapes. "
-                    f"layers[{index}] has {below.outs} outputs but layers[{index + 1}] takes {above.ins} inputs."
-                )
-        if not isinstance(loss, LossFunction):
-            hint = " (write MSELoss(), not MSELoss)" if isinstance(loss, type) else ""
-            raise TypeError(f"loss_function is {loss!r}; expected a LossFunction{hint}")
-
-    @staticmethod
-    def _is_column(x: Any, plan: Plan) -> bool:
-        """Whether x is one sample that a kernel can take as it is (which checks that it is finite)."""
-        return (
-            type(x) is np.ndarray
-            and x.dtype is plan.dtype
-            and x.shape == (plan.layers[0].ins, 1)
-            and x.flags.carray
+        return fit(
+            self, X, y, epochs, batch_size, validation_data, validation_split, shuffle, sample_weight,
+            class_weight, metrics, callbacks, verbose, seed,
         )  # fmt: skip
 
-    @staticmethod
-    def _input_rows(x: Any, plan: Plan) -> Array:
-        ins = plan.layers[0].ins
-        return rows_from_columns(x, "x", ins, f"the first layer takes {ins} inputs", plan.dtype)
+    def partial_fit(self, X: Any, y: Any, batch_size: int = 32, sample_weight: Any = None) -> float:
+        """One epoch on these rows, in their order; returns the mean loss. The optimiser goes on where it was."""
+        history = self.fit(
+            X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=0
+        )  # fmt: skip
+        return history["loss"][0]
 
-    def _current_plan(self) -> Plan:
-        """`_ready`, for the calls that must not take time."""
-        plan = self._plan
-        if (
-            plan is None
-            or plan.edition != edition.current
-            or plan.layers != self._layers
-            or plan.loss is not self._loss_function
-        ):
-            return self._ready()
-        return plan
+    def predict(self, X: Any) -> Array:
+        """The network's outputs (n_samples, n_outputs) for rows X."""
+        plan = self._ready()
+        return self._outputs(feature_rows(X, "X", plan.layers[0].ins, plan.dtype))
 
-    def _ready(self, capacity: int = 1) -> Plan:
-        """The plan, with room for `capacity` samples, for the layers and the loss as they are now."""
-        plan = self._plan
-        if (
-            plan is None
-            or plan.layers != self._layers
-            or plan.loss is not self._loss_function
-            or plan.capacity < capacity
-        ):
-            self._check_layers()
-            self._check_dtypes()
-            capacity = max(capacity, plan.capacity if plan else 1)
-            plan = self._plan = Plan(self._layers, self._loss_function, self.dtype, capacity, lock=self._lock)
-        elif plan.edition != edition.current:
-            self._check_layers()
-            self._check_dtypes()
-            with plan.lock:
-                plan.refresh()
-        return plan
+    def predict_proba(self, X: Any) -> Array:
+        """The probability of each class, (n_samples, n_classes), for losses that imply one.
 
-    def _check_dtypes(self) -> None:
-        for index, layer in enumerate(self._layers):
-            if layer.dtype != self.dtype:
-                raise ValueError(
-                    f"layers[{index}] is {layer.dtype} but the network is {self.dtype}: another network with "
-                    f"dtype={layer.dtype.name!r} shares it"
-                )
+        Raises
+        ------
+        TypeError
+            If the loss is none of classes.
+        """
+        return np.asarray(self.loss_function.probabilities(self.predict(X)))
+
+    def predict_classes(self, X: Any) -> Array:
+        """The class of each row, ints (n_samples,)."""
+        return np.asarray(self.loss_function.classes(self.predict(X)))
+
+    def evaluate(self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = ()) -> dict[str, float]:
+        """The mean loss and the metrics on rows X, by name."""
+        return evaluate(self, X, y, named_metrics(metrics))
+
+    def get_weights(self) -> list[tuple[Array, Array]]:
+        """Copies of the weights (outs, ins) and biases (outs, 1) of every layer."""
+        return [(layer.weights.copy(), layer.biases.copy()) for layer in self.layers]
+
+    def set_weights(self, weights: Sequence[tuple[Any, Any]]) -> None:
+        """Set the weights and biases of every layer, as `get_weights` returns them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the number of layers, a shape or a dtype does not fit.
+        """
+        weights = list(weights)
+        if len(weights) != len(self.layers):
+            raise ValueError(
+                f"weights has {len(weights)} pairs; expected one for each of the {len(self.layers)} layers"
+            )
+        before = self.get_weights()
+        try:
+            for layer, (W, b) in zip(self.layers, weights):
+                layer._W, layer._b = W, b
+        except (ValueError, TypeError):
+            for layer, (W, b) in zip(self.layers, before):
+                layer._W, layer._b = W, b
+            raise

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 
 from . import edition
-from .kernels.blocks import activation_blocks, loss_block
+from .kernels.blocks import activation_blocks, loss_block, update_block
 from .kernels.cpu import padded
 from .kernels.formula import parameter_values
 from .kernels.products import multiply_address
 from .kernels.records import LAYER, NETWORK
 from .layers import Layer, aligned_zeros
 from .losses import LossFunction
+from .optimizer_state import OptimizerState
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -72,7 +73,7 @@ class Plan:
         stride_in = [padded(layers[0].ins, self.dtype), *strides[:-1]]
         dxs = [self._new(capacity, stride) for stride in strides]
         db = self._new(capacity * max(strides))
-        self.dxs, self.dbs, self.dWs = dxs, [], []
+        self.dxs, self.dWs = dxs, []
         for index, (row, layer, stride) in enumerate(zip(self._table, layers, strides)):
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
             row["y"], row["x"] = (_address(self._new(capacity, stride)) for _ in "yx")
@@ -81,9 +82,8 @@ class Plan:
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
             if gradients:
-                self.dbs.append(self._new(capacity, stride))
-                self.dWs.append(self._new(layer.ins, stride))
-                row["db"], row["dW"] = _address(self.dbs[-1]), _address(self.dWs[-1])
+                self.dWs.append(self._new(layer.ins + 1, stride))
+                row["dW"] = _address(self.dWs[-1])
         if gradients:
             self.dxs = [self._new(capacity, stride_in[0]), *dxs]
             self._table[0]["dx_in"] = _address(self.dxs[0])
@@ -112,12 +112,42 @@ class Plan:
             row["W"] = _address(layer._memory)
             row["b"] = row["W"] + layer.ins * row["stride"] * self.dtype.itemsize
             row["f"], row["df"], row["wipe_padding"], row["act"] = f, df, wipe_padding, _address(values)
+            row["l1"], row["l2"], row["max_norm"] = layer.l1, layer.l2, layer.max_norm or 0.0
+            row["frozen"] = not layer.trainable
         self._record[0]["loss_self"] = _address(parameters[-1])
         # A kernel may be at work with these until the next refresh, whatever becomes of the layers
         self._parameters, self._memories = parameters, [layer._memory for layer in self.layers]
         self._loss_blocks.clear()
         self._class_target = None
+        self._descent: tuple[OptimizerState, bool] | None = None
+        self.plain: bool | None = None  # whether a step is W -= lr dW and nothing else; None: not known yet
         self.edition = now
+
+    def descend(self, state: OptimizerState, batches: bool = False) -> None:
+        """Set the training kernels up for the optimiser of `state`.
+
+        `batches` says whether steps take many samples. A layer that stands twice in the network
+        then needs both its gradients before either update; sample by sample it is updated at each
+        of its turns, as in the article.
+        """
+        if self._descent is not None and self._descent[0] is state and self._descent[1] is batches:
+            return
+        plain = state.is_plain and not (batches and np.any(self._table["again"]))
+        record = self._record[0]
+        if plain:
+            record["update"] = 0
+            self._table["dW"] = 0
+        else:
+            state.make_room()
+            values = parameter_values(state.optimizer)
+            record["update"] = update_block(state.optimizer, self.dtype)
+            record["update_self"] = _address(values)
+            record["steps"] = _address(state.steps)
+            record["clip_norm"], record["clip_value"] = state.clip_norm or 0.0, state.clip_value or 0.0
+            for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
+                row["dW"], row["state"] = _address(gradient), _address(numbers)
+            self._parameters.append(values)
+        self._descent, self.plain = (state, batches), plain
 
     def expect(self, class_target: bool) -> None:
         """Set the loss up for targets that are class indices, or values."""

@@ -18,6 +18,7 @@ import numpy as np
 from .activations import ActivationFunction
 from .initializers import Initializer, article, initializer, zeros
 from .losses import LossFunction
+from .optimizers import SGD, Optimizer
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,10 +33,15 @@ class Layer:
         act_function: ActivationFunction,
         init: str | Initializer | None = None,
         seed: int | np.random.Generator | None = None,
+        l1: float = 0.0,
+        l2: float = 0.0,
+        max_norm: float | None = None,
+        trainable: bool = True,
     ) -> None:
         self.ins = ins
         self.outs = outs
         self.act_function = act_function
+        self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
         draw = initializer(act_function.init if init is None else init)
         rng = np.random.default_rng(seed)
         self._W = draw(outs, ins, rng)
@@ -49,10 +55,22 @@ class Layer:
 class NeuralNetwork:
     """The article's network; see `fastnn.NeuralNetwork` for the parameters."""
 
-    def __init__(self, layers: list[Layer], loss_function: LossFunction, learning_rate: float) -> None:
+    def __init__(
+        self,
+        layers: list[Layer],
+        loss_function: LossFunction,
+        learning_rate: float,
+        optimizer: Optimizer | None = None,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
         self._layers = layers
         self._loss_function = loss_function
         self.lr = learning_rate
+        self.optimizer = SGD() if optimizer is None else optimizer
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self._steps = 0
+        self._state: list[list[Array]] | None = None
         for below, above in zip(layers[:-1], layers[1:]):
             if below.outs != above.ins:
                 raise ValueError("Layers should have compatible shapes.")
@@ -117,11 +135,46 @@ class NeuralNetwork:
                 columns = order[start : start + batch_size]
                 targets = t if np.ndim(t) == 0 else np.asarray(t)[..., columns]
                 _, dWs, dbs, loss = self.gradients(x[:, columns], targets)
-                for layer, dW, db in zip(self._layers, dWs, dbs):
-                    layer._W -= self.lr * dW
-                    layer._b -= self.lr * db
+                loss += self._step(dWs, dbs)
                 total += loss * len(columns)
         return float(total / n)
+
+    def _step(self, dWs: list[Array], dbs: list[Array]) -> float:
+        """One step of the optimiser; returns the penalties, which are a part of the loss."""
+        layers = [(i, layer) for i, layer in enumerate(self._layers) if layer.trainable]
+        penalty = 0.0
+        for i, layer in layers:
+            W = layer._W
+            penalty += layer.l1 * np.sum(np.abs(W)) + layer.l2 / 2 * np.sum(W**2)
+            dWs[i] = dWs[i] + layer.l1 * np.sign(W) + layer.l2 * W
+        gradients = [(dWs[i], dbs[i]) for i, _ in layers]
+        if self.clip_value is not None:
+            limit = self.clip_value
+            gradients = [(np.clip(dW, -limit, limit), np.clip(db, -limit, limit)) for dW, db in gradients]
+        if self.clip_norm is not None:
+            norm = np.sqrt(sum(np.sum(dW**2) + np.sum(db**2) for dW, db in gradients))
+            scale = min(1.0, self.clip_norm / norm)
+            gradients = [(dW * scale, db * scale) for dW, db in gradients]
+        if self._state is None:
+            start = self.optimizer.state.values()
+            both = [p for layer in self._layers for p in (layer._W, layer._b)]
+            self._state = [[np.full_like(p, value) for value in start] for p in both]
+        self._steps += 1
+        for (i, layer), (dW, db) in zip(layers, gradients):
+            layer._W = self._updated(2 * i, layer._W, dW)
+            layer._b = self._updated(2 * i + 1, layer._b, db)
+            if layer.max_norm is not None:
+                norms = np.linalg.norm(layer._W, axis=1, keepdims=True)
+                layer._W = layer._W * np.minimum(1.0, layer.max_norm / np.maximum(norms, 1e-300))
+        return float(penalty)
+
+    def _updated(self, place: int, w: Array, g: Array) -> Array:
+        assert self._state is not None
+        result = self.optimizer.update(w, g, self.lr, float(self._steps), *self._state[place])
+        if not self.optimizer.state:
+            return np.asarray(result)
+        w, *self._state[place] = result
+        return w
 
 
 def columns_of(values: Any, n: int) -> list[Any]:
@@ -150,6 +203,7 @@ def copy_of(net: Any) -> NeuralNetwork:
     layers = []
     for layer in net._layers:
         copy = Layer(layer.ins, layer.outs, layer.act_function)
+        copy.l1, copy.l2, copy.max_norm, copy.trainable = layer.l1, layer.l2, layer.max_norm, layer.trainable
         copy._W, copy._b = np.array(layer._W), np.array(layer._b)
         layers.append(copy)
-    return NeuralNetwork(layers, net._loss_function, net.lr)
+    return NeuralNetwork(layers, net._loss_function, net.lr, net.optimizer, net.clip_norm, net.clip_value)

@@ -27,11 +27,11 @@ def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
     True
     """
     for activation in _built_in(activations, ActivationFunction):
-        _exercise(NeuralNetwork([Layer(1, 1, activation())], losses.MSELoss(), 0.1, dtype), np.zeros((1, 2)))
+        _exercise(NeuralNetwork([Layer(1, 1, activation())], losses.MSELoss(), 0.1, dtype=dtype), np.zeros((1, 2)))
         yield activation.__name__
     for loss in _built_in(losses, LossFunction):
         targets = np.zeros(2, int) if loss.target == "class" else np.zeros((1, 2))
-        _exercise(NeuralNetwork([Layer(1, 1, activations.Identity())], loss(), 0.1, dtype), targets)
+        _exercise(NeuralNetwork([Layer(1, 1, activations.Identity())], loss(), 0.1, dtype=dtype), targets)
         yield loss.__name__
 
 

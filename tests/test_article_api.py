@@ -43,7 +43,7 @@ def network(dtype="float64", loss=None, act=None, rate=0.05):
         Layer(5, 4, Tanh(), bias_init="he_normal", seed=1),
         Layer(4, OUTS, Identity(), seed=2),
     ]
-    return NeuralNetwork(layers, loss or MSELoss(), rate, dtype)
+    return NeuralNetwork(layers, loss or MSELoss(), rate, dtype=dtype)
 
 
 def columns(n=N, outs=OUTS, seed=0):
@@ -247,7 +247,7 @@ def test_a_layer_in_two_networks(batch_size):
 def test_the_same_layer_twice_in_one_network(depth, dtype):
     """Online: the article's recursion updates the layer at the top before it is used below."""
     shared, (x, t) = Layer(INS, INS, Tanh(), bias_init="he_normal", seed=0), columns()
-    net = NeuralNetwork([shared] * depth + [Layer(INS, OUTS, Identity(), seed=1)], MSELoss(), 0.1, dtype)
+    net = NeuralNetwork([shared] * depth + [Layer(INS, OUTS, Identity(), seed=1)], MSELoss(), 0.1, dtype=dtype)
     slow = reference.copy_of(net)
     slow._layers[:depth] = [slow._layers[0]] * depth
     for i in range(N):
@@ -526,7 +526,7 @@ def test_the_articles_first_demo():
 @each_dtype
 def test_soft_targets_from_another_network(dtype):
     teacher = network(dtype, CrossEntropyLoss())
-    student = NeuralNetwork([Layer(INS, OUTS, Identity(), seed=5)], SoftCrossEntropyLoss(), 0.1, dtype)
+    student = NeuralNetwork([Layer(INS, OUTS, Identity(), seed=5)], SoftCrossEntropyLoss(), 0.1, dtype=dtype)
     slow, (x, _) = reference.copy_of(student), columns(20)
     for i in range(20):
         out = teacher.forward_pass(x[:, i : i + 1])
@@ -649,7 +649,7 @@ def test_many_epochs_are_many_calls():
 @pytest.mark.parametrize("sizes", [(3, 2), (17, 31, 5), (300, 257, 100, 10), (1, 300, 1), (33, 8, 8, 16)], ids=str)
 def test_a_sample_gives_the_same_bits_alone_and_among_others(sizes, act, dtype):
     layers = [Layer(a, b, act(), bias_init="he_normal", seed=a * b) for a, b in zip(sizes, sizes[1:])]
-    net, rng = NeuralNetwork(layers, MSELoss(), 0.1, dtype), np.random.default_rng(0)
+    net, rng = NeuralNetwork(layers, MSELoss(), 0.1, dtype=dtype), np.random.default_rng(0)
     x = rng.normal(size=(sizes[0], 300)).astype(dtype)
     x[rng.random(x.shape) < 0.3] = 0
     together = net.forward_pass(x)

@@ -53,7 +53,7 @@ class Victim:
 
     def __init__(self, dtype, loss):
         layers = [Layer(INS, 4, LeakyReLU(), seed=0), Layer(4, OUTS, Tanh(), bias_init="he_normal", seed=1)]
-        self.net = NeuralNetwork(layers, loss, 0.1, dtype)
+        self.net = NeuralNetwork(layers, loss, 0.1, dtype=dtype)
         self.x, self.t = data(MANY)
         if isinstance(loss, CrossEntropyLoss):
             self.t = CLASSES
@@ -453,7 +453,7 @@ def test_layers(layers):
 def test_loss_function(loss):
     for dtype in (None, "float32"):
         with victim().refuses("loss_function"):
-            NeuralNetwork(victim().net._layers, loss, 0.1, dtype)
+            NeuralNetwork(victim().net._layers, loss, 0.1, dtype=dtype)
 
 
 @pytest.mark.parametrize("name", ["act_function", "loss_function"])
@@ -465,7 +465,7 @@ def test_a_class_gets_a_hint(name):
 def test_incompatible_layers():
     layers = [Layer(2, 3, Tanh()), Layer(3, 17, Tanh()), Layer(19, 2, Tanh())]
     with pytest.raises(ValueError, match=r"^Layers should have compatible shapes\..*\b17\b.*\b19\b"):
-        NeuralNetwork(layers, MSELoss(), 0.1, "float32")
+        NeuralNetwork(layers, MSELoss(), 0.1, dtype="float32")
     assert [layer.dtype.name for layer in layers] == ["float64"] * 3
 
 

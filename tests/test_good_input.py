@@ -22,7 +22,7 @@ one_or_many = pytest.mark.parametrize("n", [1, MANY])
 
 def network(dtype, loss):
     layers = [Layer(INS, 4, LeakyReLU(), seed=0), Layer(4, OUTS, Tanh(), bias_init="he_normal", seed=1)]
-    return NeuralNetwork(layers, loss, 0.125, dtype)
+    return NeuralNetwork(layers, loss, 0.125, dtype=dtype)
 
 
 def everything(net, x, t):
@@ -213,7 +213,7 @@ def test_extreme_integers(dtype):
 @pytest.mark.parametrize("make", [float, np.float64, np.float32, np.float16, np.array, lambda v: [[v]]])
 def test_scalars(make, dtype):
     layers = [Layer(1, 3, Tanh(), seed=0), Layer(3, 1, Identity(), seed=1)]
-    net, plain = (NeuralNetwork(pickle.loads(pickle.dumps(layers)), MSELoss(), 0.125, dtype) for _ in range(2))
+    net, plain = (NeuralNetwork(pickle.loads(pickle.dumps(layers)), MSELoss(), 0.125, dtype=dtype) for _ in range(2))
     for v in (0.5, -2.0, 0.0):
         x, t, column, target = make(v), make(2 * v), np.array([[v]]), np.array([[2 * v]])
         assert net.forward_pass(x).shape == (1, 1)
@@ -291,7 +291,7 @@ def test_one_class_index(form, dtype):
 
 def test_many_classes_in_a_small_type():
     x = np.ones((INS, 1))
-    net = NeuralNetwork([Layer(INS, 300, Identity(), seed=0)], CrossEntropyLoss(), 0.0, "float32")
+    net = NeuralNetwork([Layer(INS, 300, Identity(), seed=0)], CrossEntropyLoss(), 0.0, dtype="float32")
     for c in (0, 127, 128, 255, 256, 299):
         own = np.uint8 if c < 256 else np.uint16
         assert (
@@ -314,7 +314,7 @@ def test_learning_rate(rate, n, dtype):
     plain = everything(network(dtype, MSELoss()), x, t)
     compiled = signatures()
     layers = network(dtype, MSELoss())._layers
-    assert everything(NeuralNetwork(layers, MSELoss(), rate, dtype), x, t) == plain
+    assert everything(NeuralNetwork(layers, MSELoss(), rate, dtype=dtype), x, t) == plain
     net = network(dtype, MSELoss())
     net.lr = rate
     assert everything(net, x, t) == plain

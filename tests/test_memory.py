@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from strategies import problems
 
-from fastnn import MSELoss, NeuralNetwork, ReLU, layers, network, plan, reference
+from fastnn import MSELoss, NeuralNetwork, ReLU, article, layers, plan, reference
 from fastnn.kernels.cpu import padded
 from fastnn.layers import aligned_zeros
 
@@ -49,7 +49,7 @@ def test_nothing_is_read_or_written_beyond_an_array(dtype, data, batch_size, shu
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "aligned_zeros", fences.aligned_zeros)
         patch.setattr(layers, "aligned_zeros", fences.aligned_zeros)
-        patch.setattr(network, "rows_from_columns", fences.fenced_rows(network.rows_from_columns))
+        patch.setattr(article, "rows_from_columns", fences.fenced_rows(article.rows_from_columns))
         net, x, t = data.draw(problems())
         net = NeuralNetwork(net.layers, net.loss_function, net.lr, dtype=dtype)
         slow = reference.copy_of(net)

@@ -35,7 +35,7 @@ def network(dtype="float64", loss=None, rate=0.05, seed=0):
         Layer(40, 30, Tanh(), bias_init="he_normal", seed=seed + 1),
         Layer(30, 4, Identity(), seed=seed + 2),
     ]
-    return NeuralNetwork(layers, loss or MSELoss(), rate, dtype)
+    return NeuralNetwork(layers, loss or MSELoss(), rate, dtype=dtype)
 
 
 def data(n, dtype="float64", seed=0):
@@ -228,11 +228,19 @@ def test_settings_change_while_others_work():
 
 
 def test_memory_in_use_is_not_freed():
-    """Another network may turn a shared layer into float32 while this one is being trained."""
+    """Another network turns a shared layer into float32 while this one is being trained: an error, no crash."""
     net, (x, t) = network(), data(200)
     kept = [layer._memory.base for layer in net._layers]  # so that a failure here is not a crash
     memory, before = weakref.ref(net._layers[0]._memory), bits(net)
-    thread = threading.Thread(target=lambda: net.train(x, t, epochs=300))
+    errors = []
+
+    def train():
+        try:
+            net.train(x, t, epochs=3000)
+        except ValueError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=train)
     thread.start()
     while bits(net) == before and thread.is_alive():
         time.sleep(0)
@@ -243,6 +251,7 @@ def test_memory_in_use_is_not_freed():
     assert working, "no statement: the training was over too soon"
     assert is_there
     assert kept
+    assert "another network with dtype='float32' shares it" in errors[0]
 
 
 # --- the GIL ---------------------------------------------------------------------------------

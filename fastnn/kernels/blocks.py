@@ -11,7 +11,7 @@ from numba import types
 
 from .compiling import OPTIONS
 from .formula import block_address, numeric_fields
-from .memory import pointer_plus, reinterpret
+from .memory import number, pointer_plus, reinterpret
 
 FLOAT64 = types.CPointer(types.float64)
 INT64 = np.empty(0, np.int64)  # says "int64" to reinterpret
@@ -135,3 +135,57 @@ def _class_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
 @numba.njit(**OPTIONS)
 def _values_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
     return shaped(pointer_plus(t, i * outs), outs)
+
+
+def update_block(optimizer: Any, dtype: np.dtype[Any]) -> int:
+    """Address of one step of `optimizer` over a block of parameters.
+
+    Its state lies in as many blocks of the same length, one behind the other.
+    """
+    cls: Any = type(optimizer)
+    fields, real = numeric_fields(optimizer), numba.from_dtype(dtype)
+    data, count = types.CPointer(real), types.int64
+    signature = types.void(FLOAT64, data, data, data, count, types.float64, types.float64)
+    make = _update_makers[len(optimizer.state)]
+    return block_address(cls, fields, real, make, signature, ("update",), _ONE_NUMBER)
+
+
+def _update_0(self_of: Any, update: Any) -> Callable[..., None]:
+    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, lr: float, step: float) -> None:
+        me, rate, time = self_of(parameters), number(w, lr), number(w, step)
+        for i in range(count):
+            w[i] = update(me, w[i], g[i], rate, time)
+
+    return block
+
+
+def _update_1(self_of: Any, update: Any) -> Callable[..., None]:
+    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, lr: float, step: float) -> None:
+        me, rate, time = self_of(parameters), number(w, lr), number(w, step)
+        for i in range(count):
+            w[i], s[i] = update(me, w[i], g[i], rate, time, s[i])
+
+    return block
+
+
+def _update_2(self_of: Any, update: Any) -> Callable[..., None]:
+    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, lr: float, step: float) -> None:
+        me, rate, time = self_of(parameters), number(w, lr), number(w, step)
+        s1 = pointer_plus(s, count)
+        for i in range(count):
+            w[i], s[i], s1[i] = update(me, w[i], g[i], rate, time, s[i], s1[i])
+
+    return block
+
+
+def _update_3(self_of: Any, update: Any) -> Callable[..., None]:
+    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, lr: float, step: float) -> None:
+        me, rate, time = self_of(parameters), number(w, lr), number(w, step)
+        s1, s2 = pointer_plus(s, count), pointer_plus(s, 2 * count)
+        for i in range(count):
+            w[i], s[i], s1[i], s2[i] = update(me, w[i], g[i], rate, time, s[i], s1[i], s2[i])
+
+    return block
+
+
+_update_makers = (_update_0, _update_1, _update_2, _update_3)

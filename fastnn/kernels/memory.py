@@ -58,6 +58,12 @@ def reinterpret(typingctx: Any, pointer: Any, dtype: Any) -> Any:
     return target(pointer, dtype), codegen
 
 
+@intrinsic
+def number(typingctx: Any, pointer: Any, value: Any) -> Any:
+    """`value` as a number of the dtype that `pointer` points to."""
+    return pointer.dtype(pointer, pointer.dtype), lambda context, builder, sig, args: args[1]
+
+
 def record_reader(dtype: Any) -> Callable[[int], Any]:
     """A function for kernels: the record of `dtype` at an address."""
     record = numba.from_dtype(dtype)

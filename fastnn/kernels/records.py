@@ -25,7 +25,12 @@ LAYER = np.dtype(
         ("x", "i8"),  # (capacity, stride): f(y), the input of the next layer
         ("dx", "i8"),  # (capacity, stride): gradient of the loss w.r.t. x
         ("db", "i8"),  # (capacity, stride): gradient of the loss w.r.t. y, one row a sample
-        ("dW", "i8"),  # (ins, stride): where `gradients` puts the gradient; 0 when it is not wanted
+        ("dW", "i8"),  # (ins + 1, stride): the gradients of W and, in the last row, b; 0: descend at once
+        ("state", "i8"),  # the optimiser's numbers, each as many as W and b have
+        ("l1", "f8"),  # penalties of W: l1 * sum |W| + l2 / 2 * sum W**2
+        ("l2", "f8"),
+        ("max_norm", "f8"),  # the largest norm of a unit's weights; 0: no limit
+        ("frozen", "i8"),  # whether W and b stay as they are
         ("dx_in", "i8"),  # (capacity, padded ins): the dx of the layer below; 0 when not wanted
         ("stride_in", "i8"),  # row length of dx_in
         ("again", "i8"),  # whether the same layer is also above: it then has been updated when its turn comes
@@ -47,9 +52,29 @@ NETWORK = np.dtype(
         ("batch_x", "i8"),  # (capacity, ins): the samples of a shuffled batch
         ("batch_t", "i8"),  # (capacity, target_items): their targets
         ("Wt", "i8"),  # room for the largest transposed W
+        ("update", "i8"),  # block: the optimiser's rule; 0: plain descent, fused with the gradient
+        ("update_self", "i8"),  # the optimiser's parameters, float64
+        ("steps", "i8"),  # int64: how many steps the optimiser has taken
+        ("clip_norm", "f8"),  # the largest norm of all gradients together; 0: no limit
+        ("clip_value", "f8"),  # the largest gradient of one parameter; 0: no limit
+    ],
+    align=True,
+)
+
+RUN = np.dtype(
+    [
+        ("rows", "i8"),  # how many samples
+        ("batch_size", "i8"),
+        ("x", "i8"),  # (rows, ins)
+        ("t", "i8"),  # (rows, target_items)
+        ("order", "i8"),  # int64[rows]: room for an epoch's order; 0: as the rows come
+        ("seed", "i8"),  # of the order
+        ("weights", "i8"),  # float64[rows]: weights of the samples' losses; 0: all are 1
+        ("outputs", "i8"),  # (rows, outs): where each sample's output is kept; 0: nowhere
     ],
     align=True,
 )
 
 layer_at = record_reader(LAYER)
 network_at = record_reader(NETWORK)
+run_at = record_reader(RUN)

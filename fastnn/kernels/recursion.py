@@ -136,7 +136,8 @@ def backward_one(net: Any, x: Any, lr: Any, like: Any) -> None:
         if l > 0:
             below = layer_of(net, l - 1)
             propagate(W, db, pointer_at(below.dx, like), layer.ins, layer.outs, layer.stride)
-        descend(x_in, db, W, pointer_at(layer.b, like), layer.ins, layer.stride, lr, l == 0)
+        if not layer.frozen:
+            descend(x_in, db, W, pointer_at(layer.b, like), layer.ins, layer.stride, lr, l == 0)
 
 
 @kernel
@@ -172,7 +173,10 @@ def forward_batch(net: Any, x: Any, n: int, like: Any) -> Any:
         W, b = pointer_at(layer.W, like), pointer_at(layer.b, like)
         y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
         # Y = X W + b: the bias is one row for all samples
-        call(net.multiply, x, x_stride, 1, W, layer.stride, y, layer.stride, b, 0, n, layer.stride, layer.ins, 1.0, 1.0)
+        call(
+            net.multiply, x, x_stride, 1, W, layer.stride, y, layer.stride, b, 0,
+            n, layer.stride, layer.ins, 1.0, 1.0,
+        )  # fmt: skip
         call(layer.f, pointer_at(layer.act, FLOAT64), y, out, n * layer.stride)
         x, x_stride = out, layer.stride
     return x
@@ -197,73 +201,38 @@ def backward_batch(net: Any, x: Any, n: int, lr: Any, like: Any) -> None:
             Wt, dx = pointer_at(net.Wt, like), pointer_at(layer.dx_in, like)
             transpose(W, Wt, layer.ins, layer.outs, layer.stride, layer.stride_in)
             call(
-                net.multiply,
-                db,
-                layer.stride,
-                1,
-                Wt,
-                layer.stride_in,
-                dx,
-                layer.stride_in,
-                dx,
-                0,
-                n,
-                layer.stride_in,
-                layer.outs,
-                1.0,
-                0.0,
-            )
-        if layer.dW != 0:
+                net.multiply, db, layer.stride, 1, Wt, layer.stride_in, dx, layer.stride_in, dx, 0,
+                n, layer.stride_in, layer.outs, 1.0, 0.0,
+            )  # fmt: skip
+        b = pointer_at(layer.b, like)
+        if layer.frozen:
+            pass
+        elif layer.dW != 0:
             dW = pointer_at(layer.dW, like)
             call(
-                net.multiply,
-                x_in,
-                1,
-                x_stride,
-                db,
-                layer.stride,
-                dW,
-                layer.stride,
-                dW,
-                0,
-                layer.ins,
-                layer.stride,
-                n,
-                1.0,
-                0.0,
-            )
+                net.multiply, x_in, 1, x_stride, db, layer.stride, dW, layer.stride, dW, 0,
+                layer.ins, layer.stride, n, 1.0, 0.0,
+            )  # fmt: skip
+            sum_rows(db, pointer_plus(dW, layer.ins * layer.stride), n, layer.stride)
         else:
             # W -= lr X' dB, product and update in one pass
             call(
-                net.multiply,
-                x_in,
-                1,
-                x_stride,
-                db,
-                layer.stride,
-                W,
-                layer.stride,
-                W,
-                layer.stride,
-                layer.ins,
-                layer.stride,
-                n,
-                -lr,
-                1.0,
-            )
-            descend_bias(db, pointer_at(layer.b, like), n, layer.stride, lr)
+                net.multiply, x_in, 1, x_stride, db, layer.stride, W, layer.stride, W, layer.stride,
+                layer.ins, layer.stride, n, -lr, 1.0,
+            )  # fmt: skip
+            sum_rows(db, db, n, layer.stride)
+            for j in range(layer.stride):
+                b[j] -= lr * db[j]
 
 
 @kernel
-def descend_bias(db: Any, b: Any, n: int, stride: int, lr: Any) -> None:
-    """b -= lr * the sum of the rows of db."""
-    width = width_of(b)
-    step = splat(b, -lr)
-    for j in range(0, stride, width):
+def sum_rows(db: Any, total: Any, n: int, stride: int) -> None:
+    """The sum of the n rows of db, which may replace its first row."""
+    for j in range(0, stride, width_of(db)):
         column = load(db, j)
         for i in range(1, n):
             column = column + load(db, i * stride + j)
-        store(multiply_add(step, column, load(b, j)), b, j)
+        store(column, total, j)
 
 
 @kernel

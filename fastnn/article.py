@@ -1,0 +1,415 @@
+"""The article's half of the network: columns in, checks, then one call into the kernels."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import edition
+from .activations import ActivationFunction
+from .columns import (
+    are_class_indices,
+    class_indices,
+    learning_rate as checked_learning_rate,
+    not_finite,
+    positive_integer,
+    positive_number,
+    rows_from_columns,
+    seed as checked_seed,
+)
+from .edition import Watched
+from .kernels.epoch import train_one
+from .kernels.evaluate import forward_column, forward_rows, gradient_rows, loss_rows
+from .layers import Layer, float_dtype
+from .losses import LossFunction
+from .optimizer_state import OptimizerState
+from .optimizers import SGD, Optimizer
+from .plan import Plan
+from .schedules import Schedule
+from .training.run import Run
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_CHUNK_PRODUCTS = 10**9  # an inference kernel comes back after so many multiplications, for Ctrl-C
+_FORWARD_BLOCK = 128  # samples that one inference pass takes through all layers at once
+
+
+class Gradients(NamedTuple):
+    """What `NeuralNetwork.gradients` returns; the lists are the article's.
+
+    Attributes
+    ----------
+    dxs : list of ndarray
+        ``dxs[i]``, (layers[i].ins, N): gradient with respect to the input of layer i; one more at
+        the end, (outs, N), with respect to the network's output.
+    dWs, dbs : list of ndarray
+        ``dWs[i]`` (outs, ins) and ``dbs[i]`` (outs, 1): with respect to the weights and biases.
+    loss : float
+        The mean loss of the samples.
+    """
+
+    dxs: list[Array]
+    dWs: list[Array]
+    dbs: list[Array]
+    loss: float
+
+
+class ArticleNetwork(Watched):
+    """A network with the methods of the article; `fastnn.NeuralNetwork` is this and more.
+
+    `NeuralNetwork` documents the parameters.
+    """
+
+    _unwatched = frozenset({"lr", "_plan", "_state", "_lock"})
+
+    def __init__(
+        self,
+        layers: Iterable[Layer],
+        loss_function: LossFunction,
+        learning_rate: float | Schedule,
+        optimizer: Optimizer | None = None,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        dtype: np.typing.DTypeLike | None = None,
+    ) -> None:
+        try:
+            self._layers = layers if isinstance(layers, list) else list(layers)
+        except TypeError:
+            raise TypeError(f"layers is {layers!r}; expected a list of Layer") from None
+        self._loss_function = loss_function
+        self.lr = learning_rate if isinstance(learning_rate, Schedule) else checked_learning_rate(learning_rate)
+        self.optimizer = SGD() if optimizer is None else optimizer
+        self.clip_norm = None if clip_norm is None else positive_number(clip_norm, "clip_norm")
+        self.clip_value = None if clip_value is None else positive_number(clip_value, "clip_value")
+        self._check_optimizer()
+        self._check_layers()
+        self.dtype = self._layers[0].dtype if dtype is None else float_dtype(dtype)
+        for layer in self._layers:
+            layer._convert(self.dtype)
+        self._plan: Plan | None = None
+        self._state: OptimizerState | None = None
+        self._lock = threading.Lock()
+
+    # --- the article's methods ---------------------------------------------------------------
+
+    def forward_pass(self, x: Any) -> Array:
+        """The network's outputs for the columns of x.
+
+        Parameters
+        ----------
+        x : array_like (ins, N)
+            One sample a column, of any real dtype. A sample gives the same bits alone and among
+            others.
+
+        Returns
+        -------
+        ndarray (outs, N)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the shape does not fit, or x holds anything but finite real numbers.
+        """
+        plan = self._current_plan()
+        outs = plan.layers[-1].outs
+        if self._is_column(x, plan):
+            column = np.empty((outs, 1), plan.dtype)
+            with plan.lock:
+                finite = forward_column(plan.address, x, column)
+            if not finite:
+                raise not_finite("x", x, plan.dtype)
+            return column
+        return np.ascontiguousarray(self._outputs(self._input_rows(x, plan)).T)
+
+    def loss(self, values: Any, expected: Any) -> float:
+        """The mean loss of outputs `values` (outs, N) with targets `expected`, as in `train`."""
+        plan = self._ready()
+        outs = plan.layers[-1].outs
+        rows = rows_from_columns(values, "values", outs, f"the last layer has {outs} outputs", plan.dtype)
+        targets, classes = self._targets(expected, "expected", rows.shape[0], plan)
+        return self._mean_loss(rows, targets, classes)
+
+    def train(
+        self,
+        x: Any,
+        t: Any,
+        epochs: int = 1,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        seed: int | None = None,
+    ) -> float:
+        """Train on the columns of x and t by gradient descent.
+
+        With ``batch_size=1`` this does what a loop over the columns does, one step each.
+
+        Parameters
+        ----------
+        x : array_like (ins, N)
+            One sample a column.
+        t : array_like (outs, N), or class indices: int or ints (N,)
+            The targets, whichever the loss takes.
+        epochs : int, default 1
+            How many times to go through all columns.
+        batch_size : int, default 1
+            Columns to a step. The gradient is the mean over them; a last short batch is used.
+        shuffle : bool, default False
+            Whether each epoch takes the columns in a new random order.
+        seed : int, optional
+            Makes the order reproducible; by default it differs from call to call.
+
+        Returns
+        -------
+        float
+            The mean loss over the columns during the last epoch, each taken before its step.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit or holds anything but finite real numbers. The network
+            is unchanged then.
+
+        Notes
+        -----
+        Ctrl-C is heard within about a tenth of a second; the steps taken so far stay.
+        """
+        if (
+            type(x) is np.ndarray
+            and x.ndim == 2
+            and x.shape[1] == 1
+            and type(epochs) is type(batch_size) is int
+            and epochs == batch_size == 1
+            and seed is None
+        ):
+            plan = self._current_plan()
+            if plan.plain is None:
+                with plan.lock:
+                    plan.descend(self._optimizer_state())
+            if plan.plain and not isinstance(self.lr, Schedule):
+                return self._train_column(x, t, plan)
+        epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
+        if seed is not None:
+            seed = checked_seed(seed)
+        self._learning_rate()
+        plan = self._ready()
+        rows = self._input_rows(x, plan)
+        targets, classes = self._targets(t, "t", rows.shape[0], plan)
+        run = Run(self, rows, targets, classes, batch_size, shuffle, seed)
+        return run.advance(epochs * run.steps_per_epoch)
+
+    def gradients(self, x: Any, t: Any) -> Gradients:
+        """The gradients of the mean loss over the columns, without an update.
+
+        Parameters
+        ----------
+        x, t
+            As in `train`.
+
+        Returns
+        -------
+        Gradients
+            The article's lists ``dxs, dWs, dbs``, and the mean loss.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork
+        >>> net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+        >>> dxs, dWs, dbs, loss = net.gradients([[1.0], [2.0]], [[3.0]])
+        >>> dWs[0], dbs[0], loss
+        (array([[ -6., -12.]]), array([[-6.]]), 9.0)
+        """
+        plan = self._ready()
+        rows = self._input_rows(x, plan)
+        targets, classes = self._targets(t, "t", rows.shape[0], plan)
+        count = rows.shape[0]
+        own = Plan(self._layers, self._loss_function, plan.dtype, count, gradients=True)
+        own.expect(classes)
+        total = gradient_rows(own.address, rows, targets, count)
+        sizes = [layer.ins for layer in own.layers] + [own.layers[-1].outs]
+        return Gradients(
+            dxs=[dx[:, :size].T for dx, size in zip(own.dxs, sizes)],
+            dWs=[dW[:-1, : layer.outs].T for dW, layer in zip(own.dWs, own.layers)],
+            dbs=[dW[-1:, : layer.outs].T for dW, layer in zip(own.dWs, own.layers)],
+            loss=float(total) / count,
+        )
+
+    # --- the rest ----------------------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers, from input to output."""
+        return self._layers
+
+    @property
+    def loss_function(self) -> LossFunction:
+        """The loss."""
+        return self._loss_function
+
+    def __repr__(self) -> str:
+        layers = "".join(f"    {layer!r},\n" for layer in self._layers)
+        return f"{type(self).__name__}([\n{layers}], {self._loss_function!r}, {self.lr}, dtype={self.dtype.name!r})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_plan": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def _train_column(self, x: Array, t: Any, plan: Plan) -> float:
+        """One step on one column: `train` for the article's loop, with as little Python as can be."""
+        lr = self.lr
+        if type(lr) is not float or not 0.0 <= lr < float("inf"):
+            lr = self._learning_rate()
+        if not self._is_column(x, plan):
+            x = self._input_rows(x, plan)
+        outs = plan.layers[-1].outs
+        with plan.lock:
+            if self._loss_function.target != "values" and isinstance(t, (int, np.integer)) and 0 <= t < outs:
+                plan.class_index[0, 0] = t
+                target, classes = plan.class_index_row, True
+            elif (
+                self._loss_function.target != "class"
+                and type(t) is np.ndarray
+                and t.dtype is plan.dtype
+                and t.shape == (outs, 1)
+                and t.flags.carray
+            ):
+                target, classes = t, False  # train_one checks that it is finite
+            else:
+                target, classes = self._targets(t, "t", 1, plan)
+            plan.expect(classes)
+            x_finite, t_finite, loss = train_one(plan.address, x, target, lr)
+        if not (x_finite and t_finite):
+            raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
+        return loss
+
+    def _outputs(self, rows: Array) -> Array:
+        """The outputs (n, outs) for checked rows."""
+        count = rows.shape[0]
+        plan = self._ready(min(count, _FORWARD_BLOCK))
+        out = np.empty((count, plan.layers[-1].outs), plan.dtype)
+        weights = sum(layer.ins * layer.outs for layer in plan.layers)
+        chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
+        for first in range(0, count, chunk):
+            with plan.lock:
+                forward_rows(plan.address, rows, out, first, min(count, first + chunk))
+        return out
+
+    def _mean_loss(self, outputs: Array, targets: Array, classes: bool) -> float:
+        """The mean loss of outputs (n, outs) with checked targets."""
+        plan = self._ready()
+        with plan.lock:
+            plan.expect(classes)
+            total = loss_rows(plan.address, outputs, targets)
+        return float(total / outputs.shape[0])
+
+    def _targets(self, t: Any, name: str, count: int, plan: Plan) -> tuple[Array, bool]:
+        """Targets for the kernels, in rows of the network's dtype, and whether they are classes."""
+        outs, kind = plan.layers[-1].outs, self._loss_function.target
+        classes = kind == "class" or (kind is None and are_class_indices(t))
+        if not classes:
+            rows = rows_from_columns(t, name, outs, f"the last layer has {outs} outputs", plan.dtype)
+            if rows.shape[0] != count:
+                raise ValueError(
+                    f"{name} has {rows.shape[0]} columns but {'values' if name == 'expected' else 'x'} has {count}; "
+                    f"expected shape ({outs}, {count})"
+                )
+            return rows, False
+        return class_indices(t, name, count, outs).view(plan.dtype), True
+
+    def _check_layers(self) -> None:
+        layers, loss = self._layers, self._loss_function
+        if not layers:
+            raise ValueError("layers is empty; expected at least one Layer")
+        for index, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer")
+            act = layer.act_function
+            if not isinstance(act, ActivationFunction):
+                raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
+        for index, (below, above) in enumerate(zip(layers, layers[1:])):
+            if below.outs != above.ins:
+                raise ValueError(
+                    "Layers should have compatible shapes. "
+                    f"layers[{index}] has {below.outs} outputs but layers[{index + 1}] takes {above.ins} inputs."
+                )
+        if not isinstance(loss, LossFunction):
+            hint = " (write MSELoss(), not MSELoss)" if isinstance(loss, type) else ""
+            raise TypeError(f"loss_function is {loss!r}; expected a LossFunction{hint}")
+
+    @staticmethod
+    def _is_column(x: Any, plan: Plan) -> bool:
+        """Whether x is one sample that a kernel can take as it is (which checks that it is finite)."""
+        return (
+            type(x) is np.ndarray
+            and x.dtype is plan.dtype
+            and x.shape == (plan.layers[0].ins, 1)
+            and x.flags.carray
+        )  # fmt: skip
+
+    @staticmethod
+    def _input_rows(x: Any, plan: Plan) -> Array:
+        ins = plan.layers[0].ins
+        return rows_from_columns(x, "x", ins, f"the first layer takes {ins} inputs", plan.dtype)
+
+    def _learning_rate(self) -> float:
+        """``net.lr`` as a checked number; of a schedule, its first."""
+        return self.lr.lr if isinstance(self.lr, Schedule) else checked_learning_rate(self.lr)
+
+    def _optimizer_state(self) -> OptimizerState:
+        """The state of the optimiser, for the layers and the optimiser as they are now."""
+        state = self._state
+        if state is None or not state.belongs_to(self.optimizer, self._layers, self.clip_norm, self.clip_value):
+            self._check_optimizer()
+            state = self._state = OptimizerState(self.optimizer, self._layers, self.clip_norm, self.clip_value)
+        return state
+
+    def _check_optimizer(self) -> None:
+        if not isinstance(self.optimizer, Optimizer):
+            hint = " (write Adam(), not Adam)" if isinstance(self.optimizer, type) else ""
+            raise TypeError(f"optimizer is {self.optimizer!r}; expected an Optimizer{hint}")
+
+    def _current_plan(self) -> Plan:
+        """`_ready`, for the calls that must not take time."""
+        plan = self._plan
+        if (
+            plan is None
+            or plan.edition != edition.current
+            or plan.layers != self._layers
+            or plan.loss is not self._loss_function
+        ):
+            return self._ready()
+        return plan
+
+    def _ready(self, capacity: int = 1) -> Plan:
+        """The plan, with room for `capacity` samples, for the layers and the loss as they are now."""
+        plan = self._plan
+        if (
+            plan is None
+            or plan.layers != self._layers
+            or plan.loss is not self._loss_function
+            or plan.capacity < capacity
+        ):
+            self._check_layers()
+            self._check_dtypes()
+            capacity = max(capacity, plan.capacity if plan else 1)
+            plan = self._plan = Plan(self._layers, self._loss_function, self.dtype, capacity, lock=self._lock)
+        elif plan.edition != edition.current:
+            self._check_layers()
+            self._check_dtypes()
+            with plan.lock:
+                plan.refresh()
+        return plan
+
+    def _check_dtypes(self) -> None:
+        for index, layer in enumerate(self._layers):
+            if layer.dtype != self.dtype:
+                raise ValueError(
+                    f"layers[{index}] is {layer.dtype} but the network is {self.dtype}: another network with "
+                    f"dtype={layer.dtype.name!r} shares it"
+                )

@@ -1,0 +1,68 @@
+"""What an optimiser keeps between steps: its numbers for every parameter, and how many steps it took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .layers import Layer, aligned_zeros
+from .optimizers import Optimizer
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class OptimizerState:
+    """The state of one network's training, which goes on from call to call.
+
+    Attributes
+    ----------
+    steps : ndarray of int64, (1,)
+        Steps taken so far.
+    numbers : list of ndarray
+        For each layer the optimiser's numbers, (len(optimizer.state), ins + 1, stride), in the
+        layout of the layer's own memory.
+    gradients : list of ndarray
+        For each layer room for its gradients, (ins + 1, stride).
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        layers: list[Layer],
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+    ) -> None:
+        self.optimizer, self.layers = optimizer, list(layers)
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.steps = np.zeros(1, np.int64)
+        self.numbers: list[Array] = []
+        self.gradients: list[Array] = []
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a step is ``W -= lr dW`` and nothing else."""
+        plain = self.optimizer.is_plain_descent and self.clip_norm is None and self.clip_value is None
+        return plain and all(layer.is_plain for layer in self.layers)
+
+    def belongs_to(
+        self, optimizer: Optimizer, layers: list[Layer], clip_norm: float | None, clip_value: float | None
+    ) -> bool:
+        """Whether this is still the state of that optimiser for those layers."""
+        same = self.optimizer is optimizer and self.layers == layers
+        same = same and (self.clip_norm, self.clip_value) == (clip_norm, clip_value)
+        return same and all(a.dtype == layer.dtype for a, layer in zip(self.gradients, layers))
+
+    def make_room(self) -> None:
+        """Allocate the arrays, which plain descent does not need."""
+        if self.gradients:
+            return
+        for layer in self.layers:
+            shape = (layer.ins + 1, layer._stride)
+            count = shape[0] * shape[1]
+            kinds = list(self.optimizer.state.values())
+            numbers = aligned_zeros(max(1, len(kinds)) * count, layer.dtype).reshape(-1, *shape)
+            for place, start in zip(numbers, kinds):
+                place[...] = start
+            self.numbers.append(numbers)
+            self.gradients.append(aligned_zeros(count, layer.dtype).reshape(shape))

@@ -1,0 +1,440 @@
+"""Optimisers: one update rule each, as a formula for one parameter.
+
+This is the whole definition of an optimiser. The reference runs the formula on arrays; the
+kernels compile the same text into a loop over all parameters. Your own subclass works in the
+same way.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .edition import Watched
+
+Number = Any  # a NumPy array, or inside a kernel one number
+
+
+class Optimizer(Watched, ABC):
+    """An optimiser: subclass it, write `update`, and name its `state`.
+
+    Attributes
+    ----------
+    state : mapping of str to float
+        The numbers that are kept for every parameter, in the order in which `update` takes and
+        returns them, and what they are before the first step.
+
+    Examples
+    --------
+    >>> from fastnn import Optimizer
+    >>> class SignDescent(Optimizer):
+    ...     state = {"m": 0.0}
+    ...     def update(self, w, g, lr, step, m):
+    ...         m = 0.9 * m + 0.1 * g
+    ...         return w - lr * np.sign(m), m
+    """
+
+    state: Mapping[str, float] = {}
+
+    @abstractmethod
+    def update(self, w: Number, g: Number, lr: Number, step: Number, *state: Number) -> Any:
+        """The parameter after one step, and its state: ``w``, or ``(w, *state)``.
+
+        Parameters
+        ----------
+        w, g
+            The parameter and its gradient.
+        lr
+            The learning rate of this step.
+        step
+            The number of this step, from 1, as a float.
+        *state
+            The numbers of `state`.
+        """
+
+    @property
+    def is_plain_descent(self) -> bool:
+        """Whether `update` is ``w - lr * g``: kernels then fuse it with the gradient product."""
+        return False
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum if asked.
+
+    Parameters
+    ----------
+    momentum : float, default 0.0
+        How much of the last step is kept, below 1.
+    nesterov : bool, default False
+        Nesterov's form, which looks one step ahead.
+    weight_decay : float, default 0.0
+        Added to the gradient, times the parameter.
+
+    References
+    ----------
+    Sutskever, Martens, Dahl and Hinton, "On the importance of initialization and momentum in
+    deep learning" (2013).
+    """
+
+    def __init__(self, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
+        self.momentum = fraction(momentum, "momentum")
+        self.nesterov = bool(nesterov)
+        self.weight_decay = not_negative(weight_decay, "weight_decay")
+
+    state = {"v": 0.0}
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, v: Number) -> Any:
+        g = g + self.weight_decay * w
+        v = self.momentum * v + g
+        d = np.where(self.nesterov, g + self.momentum * v, v)
+        return w - lr * d, v
+
+    @property
+    def is_plain_descent(self) -> bool:
+        """Whether neither momentum nor weight decay is used."""
+        return self.momentum == 0 and self.weight_decay == 0
+
+
+class RMSprop(Optimizer):
+    """Steps divided by a running root mean square of the gradient.
+
+    Parameters
+    ----------
+    rho : float, default 0.99
+        How slowly the mean square forgets.
+    eps : float, default 1e-8
+        Added to the root.
+    momentum, weight_decay : float, default 0.0
+        As in `SGD`.
+    centered : bool, default False
+        Divide by the standard deviation instead.
+
+    References
+    ----------
+    Tieleman and Hinton, "Lecture 6.5: RMSprop" (2012).
+    """
+
+    def __init__(
+        self,
+        rho: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        self.rho = fraction(rho, "rho")
+        self.eps = not_negative(eps, "eps")
+        self.momentum = fraction(momentum, "momentum")
+        self.weight_decay = not_negative(weight_decay, "weight_decay")
+        self.centered = bool(centered)
+
+    state = {"s": 0.0, "mean": 0.0, "v": 0.0}
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, s: Number, mean: Number, v: Number) -> Any:
+        g = g + self.weight_decay * w
+        s = self.rho * s + (1 - self.rho) * g * g
+        mean = self.rho * mean + (1 - self.rho) * g
+        variance = np.where(self.centered, np.maximum(s - mean * mean, 0), s)
+        v = self.momentum * v + g / (np.sqrt(variance) + self.eps)
+        return w - lr * v, s, mean, v
+
+
+class Adagrad(Optimizer):
+    """Steps divided by the root of the sum of all squared gradients.
+
+    Parameters
+    ----------
+    lr_decay, weight_decay : float, default 0.0
+        Decay of the learning rate, lr / (1 + (step - 1) * lr_decay); weight decay as in `SGD`.
+    eps : float, default 1e-10
+        Added to the root.
+
+    References
+    ----------
+    Duchi, Hazan and Singer, "Adaptive subgradient methods for online learning and stochastic
+    optimization" (2011).
+    """
+
+    def __init__(self, lr_decay: float = 0.0, weight_decay: float = 0.0, eps: float = 1e-10) -> None:
+        self.lr_decay = not_negative(lr_decay, "lr_decay")
+        self.weight_decay = not_negative(weight_decay, "weight_decay")
+        self.eps = not_negative(eps, "eps")
+
+    state = {"s": 0.0}
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, s: Number) -> Any:
+        g = g + self.weight_decay * w
+        s = s + g * g
+        return w - lr / (1 + (step - 1) * self.lr_decay) * g / (np.sqrt(s) + self.eps), s
+
+
+class Adadelta(Optimizer):
+    """Steps in the parameter's own unit, from running mean squares of gradients and steps.
+
+    Parameters
+    ----------
+    rho : float, default 0.9
+        How slowly the mean squares forget.
+    eps : float, default 1e-6
+        Added under the roots.
+    weight_decay : float, default 0.0
+        As in `SGD`. (The usual learning rate is 1.)
+
+    References
+    ----------
+    Zeiler, "ADADELTA: an adaptive learning rate method" (2012).
+    """
+
+    def __init__(self, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0) -> None:
+        self.rho = fraction(rho, "rho")
+        self.eps = not_negative(eps, "eps")
+        self.weight_decay = not_negative(weight_decay, "weight_decay")
+
+    state = {"s": 0.0, "u": 0.0}
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, s: Number, u: Number) -> Any:
+        g = g + self.weight_decay * w
+        s = self.rho * s + (1 - self.rho) * g * g
+        d = np.sqrt(u + self.eps) / np.sqrt(s + self.eps) * g
+        u = self.rho * u + (1 - self.rho) * d * d
+        return w - lr * d, s, u
+
+
+class Adam(Optimizer):
+    """Running means of the gradient and of its square, both corrected for their start at zero.
+
+    Parameters
+    ----------
+    beta1, beta2 : float, default 0.9 and 0.999
+        How slowly the two means forget.
+    eps : float, default 1e-8
+        Added to the root.
+    weight_decay : float, default 0.0
+        Added to the gradient, times the parameter (`AdamW` decays the parameter itself).
+
+    References
+    ----------
+    Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
+    """
+
+    def __init__(self, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0) -> None:
+        self.beta1, self.beta2 = fraction(beta1, "beta1"), fraction(beta2, "beta2")
+        self.eps = not_negative(eps, "eps")
+        self.weight_decay = not_negative(weight_decay, "weight_decay")
+
+    state = {"m": 0.0, "v": 0.0}
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, m: Number, v: Number) -> Any:
+        g = g + self.weight_decay * w
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g * g
+        size = lr / (1 - self.beta1**step)
+        root = np.sqrt(1 - self.beta2**step)
+        return w - size * m / (np.sqrt(v) / root + self.eps), m, v
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay: the parameter shrinks by lr * weight_decay each step.
+
+    Parameters
+    ----------
+    beta1, beta2, eps
+        As in `Adam`.
+    weight_decay : float, default 0.01
+        How fast parameters shrink.
+
+    References
+    ----------
+    Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
+    """
+
+    def __init__(self, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.01) -> None:
+        super().__init__(beta1, beta2, eps, weight_decay)
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, m: Number, v: Number) -> Any:
+        w = w - lr * self.weight_decay * w
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g * g
+        size = lr / (1 - self.beta1**step)
+        root = np.sqrt(1 - self.beta2**step)
+        return w - size * m / (np.sqrt(v) / root + self.eps), m, v
+
+
+class AMSGrad(Adam):
+    """Adam whose mean square never falls, which mends a flaw in Adam's proof of convergence.
+
+    Parameters
+    ----------
+    beta1, beta2, eps, weight_decay
+        As in `Adam`.
+
+    References
+    ----------
+    Reddi, Kale and Kumar, "On the convergence of Adam and beyond" (2018).
+    """
+
+    state = {"m": 0.0, "v": 0.0, "top": 0.0}
+
+    def update(  # type: ignore[override]
+        self, w: Number, g: Number, lr: Number, step: Number, m: Number, v: Number, top: Number
+    ) -> Any:
+        g = g + self.weight_decay * w
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g * g
+        top = np.maximum(top, v)
+        size = lr / (1 - self.beta1**step)
+        root = np.sqrt(1 - self.beta2**step)
+        return w - size * m / (np.sqrt(top) / root + self.eps), m, v, top
+
+
+class NAdam(Adam):
+    """Adam with Nesterov's momentum.
+
+    Parameters
+    ----------
+    beta1, beta2, eps, weight_decay
+        As in `Adam`.
+    momentum_decay : float, default 4e-3
+        How fast the momentum approaches beta1.
+
+    References
+    ----------
+    Dozat, "Incorporating Nesterov momentum into Adam" (2016).
+    """
+
+    def __init__(
+        self,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+    ) -> None:
+        super().__init__(beta1, beta2, eps, weight_decay)
+        self.momentum_decay = not_negative(momentum_decay, "momentum_decay")
+
+    state = {"m": 0.0, "v": 0.0, "product": 1.0}
+
+    def mu(self, step: Number) -> Number:
+        """The momentum of a step."""
+        return self.beta1 * (1 - 0.5 * 0.96 ** (step * self.momentum_decay))
+
+    def update(  # type: ignore[override]
+        self, w: Number, g: Number, lr: Number, step: Number, m: Number, v: Number, product: Number
+    ) -> Any:
+        g = g + self.weight_decay * w
+        now, ahead = self.mu(step), self.mu(step + 1)
+        product = product * now  # of the momenta of all steps so far
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g * g
+        mean = (1 - now) / (1 - product) * g + ahead / (1 - product * ahead) * m
+        return w - lr * mean / (np.sqrt(v / (1 - self.beta2**step)) + self.eps), m, v, product
+
+
+class RAdam(Adam):
+    """Adam that waits until its mean square can be trusted, and warms up by itself.
+
+    Parameters
+    ----------
+    beta1, beta2, eps, weight_decay
+        As in `Adam`.
+
+    References
+    ----------
+    Liu, Jiang, He, Chen, Liu, Gao and Han, "On the variance of the adaptive learning rate and
+    beyond" (2020).
+    """
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, m: Number, v: Number) -> Any:
+        g = g + self.weight_decay * w
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g * g
+        power = self.beta2**step
+        longest = 2 / (1 - self.beta2) - 1
+        length = longest - 2 * step * power / (1 - power)
+        trusted = length > 5
+        safe = np.where(trusted, length, 6)  # where it is not, the root below has no meaning
+        rectified = (safe - 4) * (safe - 2) * longest / ((longest - 4) * (longest - 2) * safe)
+        adaptive = np.sqrt(rectified * (1 - power)) / (np.sqrt(v) + self.eps)
+        return w - lr * m / (1 - self.beta1**step) * np.where(trusted, adaptive, 1), m, v
+
+
+class Lion(Optimizer):
+    """Steps of one size in the direction of the sign of a momentum.
+
+    Parameters
+    ----------
+    beta1, beta2 : float, default 0.9 and 0.99
+        Weight of the momentum in the step, and how slowly it forgets.
+    weight_decay : float, default 0.0
+        As in `AdamW`. (The usual learning rate is a third to a tenth of AdamW's.)
+
+    References
+    ----------
+    Chen, Liang, Huang et al., "Symbolic discovery of optimization algorithms" (2023).
+    """
+
+    def __init__(self, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0) -> None:
+        self.beta1, self.beta2 = fraction(beta1, "beta1"), fraction(beta2, "beta2")
+        self.weight_decay = not_negative(weight_decay, "weight_decay")
+
+    state = {"m": 0.0}
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, m: Number) -> Any:
+        d = np.sign(self.beta1 * m + (1 - self.beta1) * g)
+        return w - lr * (d + self.weight_decay * w), self.beta2 * m + (1 - self.beta2) * g
+
+
+class RProp(Optimizer):
+    """iRPROP-: a step size of its own for each parameter, from the signs of its gradients.
+
+    For the full batch only (``batch_size=N``). The learning rate is the first step size.
+
+    Parameters
+    ----------
+    shrink, grow : float, default 0.5 and 1.2
+        Factors of a step size when the sign changes, and when it stays.
+    smallest, largest : float, default 1e-6 and 50
+        Limits of a step size.
+
+    References
+    ----------
+    Igel and Huesken, "Improving the Rprop learning algorithm" (2000).
+    """
+
+    def __init__(self, shrink: float = 0.5, grow: float = 1.2, smallest: float = 1e-6, largest: float = 50.0) -> None:
+        if not 0 < shrink < 1 < grow:
+            raise ValueError(f"shrink and grow are {shrink} and {grow}; expected 0 < shrink < 1 < grow")
+        self.shrink, self.grow = float(shrink), float(grow)
+        self.smallest, self.largest = not_negative(smallest, "smallest"), not_negative(largest, "largest")
+
+    state = {"size": 0.0, "last": 0.0}
+
+    def update(self, w: Number, g: Number, lr: Number, step: Number, size: Number, last: Number) -> Any:
+        size = np.where(step == 1, lr, size)
+        turned = g * last < 0
+        factor = np.where(g * last > 0, self.grow, np.where(turned, self.shrink, 1))
+        size = np.minimum(np.maximum(size * factor, self.smallest), self.largest)
+        g = np.where(turned, 0, g)
+        return w - np.sign(g) * size, size, g
+
+
+def fraction(value: float, name: str) -> float:
+    """A number from 0 up to, not including, 1."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{name} is {value}; expected a number from 0 up to, not including, 1")
+    return float(value)
+
+
+def not_negative(value: float, name: str) -> float:
+    """A finite number of at least 0."""
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{name} is {value}; expected a finite number of at least 0")
+    return float(value)

@@ -1,0 +1,113 @@
+"""The ecosystem's door: samples as rows in, checked once.
+
+The twin of ``columns``: ``X`` is (n_samples, n_features) here.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .columns import class_indices, not_finite, real_array, writable
+from .kernels.evaluate import all_finite
+from .losses import LossFunction
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Array:
+    """Samples (n, features) as finite, contiguous rows of `dtype`."""
+    array = real_array(X, name)
+    if array.ndim != 2:
+        hint = f"{name}.reshape(-1, 1) makes rows of one feature, {name}.reshape(1, -1) one row"
+        raise ValueError(f"{name} has shape {array.shape}; expected rows, shape (n_samples, {features}): {hint}")
+    if array.shape[1] != features:
+        hint = f" ({name}.T has it: are your samples columns?)" if array.shape[0] == features else ""
+        raise ValueError(
+            f"{name} has {array.shape[1]} columns but the first layer takes {features} inputs; "
+            f"expected shape (n_samples, {features}){hint}"
+        )
+    if array.shape[0] == 0:
+        raise ValueError(f"{name} has no rows; expected shape (n_samples, {features}) with at least one")
+    return _finite_rows(array, name, dtype)
+
+
+def _finite_rows(array: Array, name: str, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore"):  # the check reports what became infinite
+        rows = writable(np.ascontiguousarray(array, dtype=dtype))
+    if not all_finite(rows):
+        raise not_finite(name, array, dtype)
+    return rows
+
+
+def target_rows(
+    y: Any, name: str, count: int, outs: int, loss: LossFunction, dtype: np.dtype[Any]
+) -> tuple[Array, bool]:
+    """Targets of `count` samples for the kernels, and whether they are class indices.
+
+    Class indices are (n,), or one-hot rows (n, outs); values are (n, outs), or (n,) for one output.
+    """
+    array = real_array(y, name)
+    if array.ndim == 0 or array.shape[0] != count:
+        have = "no rows" if array.ndim == 0 else f"{array.shape[0]} rows"
+        raise ValueError(f"{name} has {have} but X has {count}; expected one target for each sample")
+    classes = loss.target == "class" or (loss.target is None and array.ndim == 1 and array.dtype.kind in "iu")
+    if classes:
+        if array.ndim == 2 and array.shape[1] == outs and outs > 1:
+            array = _one_hot_classes(array, name, loss)
+        elif array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        return class_indices(array, name, count, outs).view(dtype), True
+    if array.ndim == 1 and outs == 1:
+        array = array.reshape(count, 1)
+    if array.shape != (count, outs):
+        raise ValueError(
+            f"{name} has shape {array.shape}; expected ({count}, {outs}), as the last layer has {outs} outputs"
+        )
+    return _finite_rows(array, name, dtype), False
+
+
+def _one_hot_classes(array: Array, name: str, loss: LossFunction) -> Array:
+    if not np.all((array == 0) | (array == 1)) or not np.all(array.sum(axis=1) == 1):
+        raise ValueError(
+            f"{name} has rows that are not one-hot, which {type(loss).__name__} does not take; "
+            "for probabilities use SoftCrossEntropyLoss"
+        )
+    classes: Array = np.argmax(array, axis=1)
+    return classes
+
+
+def sample_weights(
+    sample_weight: Any, class_weight: Mapping[Any, float] | str | None, classes: Array | None, count: int
+) -> Array | None:
+    """The weight of each sample's loss, float64 (count,), or None where all are 1."""
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = np.ones(count)
+    if sample_weight is not None:
+        array = real_array(sample_weight, "sample_weight")
+        if array.shape != (count,):
+            raise ValueError(f"sample_weight has shape {array.shape}; expected ({count},)")
+        weights = weights * array
+        if not np.all(np.isfinite(weights)) or np.any(weights < 0):
+            raise ValueError("sample_weight holds negative or not finite numbers; expected weights of at least 0")
+    if class_weight is not None:
+        if classes is None:
+            raise ValueError("class_weight is given but the targets are no class indices; use sample_weight")
+        weights = weights * _class_weights(class_weight, classes)
+    return np.ascontiguousarray(weights)
+
+
+def _class_weights(class_weight: Mapping[Any, float] | str, classes: Array) -> Array:
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ValueError(f"class_weight is {class_weight!r}; expected 'balanced' or a dict from class to weight")
+        found, counts = np.unique(classes, return_counts=True)
+        class_weight = dict(zip(found.tolist(), (classes.size / (found.size * counts)).tolist()))
+    for label, weight in class_weight.items():
+        if not isinstance(weight, numbers.Real) or not 0 <= float(weight) < np.inf:
+            raise ValueError(f"class_weight of class {label!r} is {weight!r}; expected a finite number of at least 0")
+    return np.array([float(class_weight.get(label, 1.0)) for label in classes.ravel().tolist()])

@@ -1,0 +1,201 @@
+"""Learning-rate schedules: the factor by which the learning rate is multiplied, step by step.
+
+A schedule is given to a network in the place of its learning rate. It is called with the numbers
+of many steps at once (arrays), so it costs nothing in the compiled loop::
+
+    NeuralNetwork(layers, loss, CosineDecay(0.1, steps=1000))
+
+The unit is the step by default; ``per="epoch"`` counts whole epochs instead.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Schedule(ABC):
+    """A learning rate that depends on the step: subclass it and write `factor`.
+
+    Parameters
+    ----------
+    lr : float
+        The learning rate that `factor` multiplies.
+    per : {"step", "epoch"}, default "step"
+        What is counted.
+    """
+
+    def __init__(self, lr: float, per: str = "step") -> None:
+        if not 0 <= lr < float("inf"):
+            raise ValueError(f"lr is {lr}; expected a finite number of at least 0")
+        if per not in ("step", "epoch"):
+            raise ValueError(f"per is {per!r}; expected 'step' or 'epoch'")
+        self.lr, self.per = float(lr), per
+
+    @abstractmethod
+    def factor(self, t: Array) -> Array:
+        """The factors at the times t (steps or epochs from 0), an array of the same shape."""
+
+    def rates(self, first: int, last: int, steps_per_epoch: int) -> Array:
+        """The learning rates of the steps `first` to `last` (not included)."""
+        t = np.arange(first, last)
+        if self.per == "epoch":
+            t = t // steps_per_epoch
+        return np.ascontiguousarray(np.broadcast_to(self.lr * self.factor(t.astype(float)), t.shape), dtype=float)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return f"{type(self).__name__}({settings})"
+
+
+class Constant(Schedule):
+    """The same rate at every step."""
+
+    def factor(self, t: Array) -> Array:
+        return np.ones_like(t)
+
+
+class StepDecay(Schedule):
+    """Times `gamma` every `every` steps or epochs."""
+
+    def __init__(self, lr: float, every: int, gamma: float = 0.1, per: str = "epoch") -> None:
+        super().__init__(lr, per)
+        self.every, self.gamma = count(every, "every"), float(gamma)
+
+    def factor(self, t: Array) -> Array:
+        return self.gamma ** (t // self.every)
+
+
+class ExponentialDecay(Schedule):
+    """Times `gamma` each step or epoch."""
+
+    def __init__(self, lr: float, gamma: float, per: str = "epoch") -> None:
+        super().__init__(lr, per)
+        self.gamma = float(gamma)
+
+    def factor(self, t: Array) -> Array:
+        return self.gamma**t
+
+
+class InverseTimeDecay(Schedule):
+    """lr / (1 + decay * t)**power (Robbins and Monro 1951; scikit-learn's "invscaling")."""
+
+    def __init__(self, lr: float, decay: float, power: float = 1.0, per: str = "step") -> None:
+        super().__init__(lr, per)
+        self.decay, self.power = float(decay), float(power)
+
+    def factor(self, t: Array) -> Array:
+        return (1.0 + self.decay * t) ** -self.power
+
+
+class CosineDecay(Schedule):
+    """Half a cosine from lr down to `final` * lr, with warm restarts if asked.
+
+    Parameters
+    ----------
+    lr, per
+        As in `Schedule`.
+    steps : int
+        Length of the (first) half cosine.
+    final : float, default 0.0
+        The last factor.
+    restarts : bool, default False
+        Start again at the end; otherwise stay at `final`.
+    growth : float, default 1.0
+        How much longer each half cosine is than the one before.
+
+    References
+    ----------
+    Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
+    """
+
+    def __init__(
+        self, lr: float, steps: int, final: float = 0.0, restarts: bool = False, growth: float = 1.0, per: str = "step"
+    ) -> None:
+        super().__init__(lr, per)
+        if growth < 1:
+            raise ValueError(f"growth is {growth}; expected at least 1")
+        self.steps, self.final = count(steps, "steps"), float(final)
+        self.restarts, self.growth = bool(restarts), float(growth)
+
+    def factor(self, t: Array) -> Array:
+        done = t / self.steps
+        if not self.restarts:
+            done = np.minimum(done, 1.0)
+        elif self.growth == 1:
+            done = done % 1.0
+        else:  # the k-th restart is at (growth**k - 1) / (growth - 1) first lengths
+            k = np.floor(np.log1p(done * (self.growth - 1)) / np.log(self.growth) + 1e-12)
+            done = (done - (self.growth**k - 1) / (self.growth - 1)) / self.growth**k
+        return self.final + (1 - self.final) * 0.5 * (1 + np.cos(np.pi * done))
+
+
+class WarmUp(Schedule):
+    """A straight line from 0 up to another schedule, over its first steps.
+
+    Parameters
+    ----------
+    after : Schedule
+        What follows; it starts at its own step 0 when the line ends.
+    steps : int
+        Length of the line, in the unit of `after`.
+    """
+
+    def __init__(self, after: Schedule, steps: int) -> None:
+        super().__init__(after.lr, after.per)
+        self.after, self.steps = after, count(steps, "steps")
+
+    def factor(self, t: Array) -> Array:
+        start = self.after.factor(np.zeros(1))[0]
+        later = self.after.factor(np.maximum(t - self.steps, 0.0))
+        return np.where(t < self.steps, start * (t + 1) / self.steps, later)
+
+
+class OneCycle(Schedule):
+    """Up to lr by half a cosine, then down to almost nothing by another.
+
+    Parameters
+    ----------
+    lr : float
+        The highest rate.
+    steps : int
+        Length of the whole cycle.
+    rise : float, default 0.3
+        The part of it that goes up.
+    start, final : float, default 1/25 and 1e-4 / 25
+        The first and the last factor.
+
+    References
+    ----------
+    Smith and Topin, "Super-convergence: very fast training of neural networks using large
+    learning rates" (2018).
+    """
+
+    def __init__(
+        self, lr: float, steps: int, rise: float = 0.3, start: float = 0.04, final: float = 4e-6, per: str = "step"
+    ) -> None:
+        super().__init__(lr, per)
+        if not 0 < rise < 1:
+            raise ValueError(f"rise is {rise}; expected a number between 0 and 1")
+        self.steps, self.rise = count(steps, "steps"), float(rise)
+        self.start, self.final = float(start), float(final)
+
+    def factor(self, t: Array) -> Array:
+        top = self.rise * self.steps - 1
+        end = self.steps - 1
+        up = np.clip(t / max(top, 1e-9), 0, 1)
+        down = np.clip((t - top) / max(end - top, 1e-9), 0, 1)
+        rising = 1 + (self.start - 1) * 0.5 * (1 + np.cos(np.pi * up))
+        falling = self.final + (1 - self.final) * 0.5 * (1 + np.cos(np.pi * down))
+        return np.where(t <= top, rising, falling)
+
+
+def count(value: int, name: str) -> int:
+    """A positive integer."""
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"{name} is {value!r}; expected a positive integer")
+    return int(value)

@@ -1,0 +1,276 @@
+"""Callbacks: code of yours, or of ours, that runs between the epochs of a fit."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..extras import needs
+from ..schedules import Schedule
+
+if TYPE_CHECKING:
+    from ..network import NeuralNetwork
+
+Logs = Mapping[str, float]
+
+
+class StopTraining(Exception):
+    """Raise it in a callback to end the fit after this epoch; its message becomes ``history.stopped``."""
+
+
+class Callback:
+    """Something that runs during a fit: subclass it and override what you need.
+
+    Attributes
+    ----------
+    net : NeuralNetwork
+        The network in training, from `on_train_begin` on.
+
+    Examples
+    --------
+    >>> from fastnn import Callback
+    >>> class Report(Callback):
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         print(f"{epoch}: {logs['loss']:.3f}")
+    """
+
+    net: NeuralNetwork
+
+    def on_train_begin(self) -> None:
+        """Before the first epoch."""
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Before an epoch; they are counted from 1."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """After an epoch, with its loss and metrics."""
+
+    def on_train_end(self) -> None:
+        """After the last epoch, also when training was interrupted."""
+
+
+class LambdaCallback(Callback):
+    """Functions as a callback, with the arguments of the methods of `Callback`."""
+
+    def __init__(
+        self,
+        on_train_begin: Callable[[], None] | None = None,
+        on_epoch_begin: Callable[[int], None] | None = None,
+        on_epoch_end: Callable[[int, Logs], None] | None = None,
+        on_train_end: Callable[[], None] | None = None,
+    ) -> None:
+        given = {
+            "on_train_begin": on_train_begin,
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_end": on_train_end,
+        }
+        vars(self).update({name: function for name, function in given.items() if function is not None})
+
+
+class _Monitor(Callback):
+    """Watches one quantity and knows when it is the best so far."""
+
+    def __init__(self, monitor: str | None, mode: str, min_delta: float) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode is {mode!r}; expected 'auto', 'min' or 'max'")
+        self.monitor, self.mode, self.min_delta = monitor, mode, float(min_delta)
+
+    def on_train_begin(self) -> None:
+        self.best = math.nan
+        self.best_epoch = 0
+
+    def improved(self, epoch: int, logs: Logs) -> bool:
+        """Whether this epoch is better than the best before by more than `min_delta`."""
+        name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+        if name not in logs:
+            raise ValueError(f"monitor is {name!r}; expected one of {', '.join(logs)}")
+        low_is_good = self.mode == "min" or (self.mode == "auto" and not _high_is_good(name))
+        gain = self.best - logs[name] if low_is_good else logs[name] - self.best
+        better = math.isnan(self.best) or gain > self.min_delta
+        if better:
+            self.best, self.best_epoch = logs[name], epoch
+        return better
+
+
+def _high_is_good(name: str) -> bool:
+    return name.removeprefix("val_").startswith(("accuracy", "top_", "f1", "auc", "r2"))
+
+
+class EarlyStopping(_Monitor):
+    """Stop when a quantity has not improved for `patience` epochs.
+
+    Parameters
+    ----------
+    monitor : str, optional
+        What to watch; by default ``"val_loss"`` where there is validation, else ``"loss"``.
+    patience : int, default 10
+        How many epochs without improvement are borne.
+    min_delta : float, default 0.0
+        What does not count as improvement.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether small or large is good; "auto" knows by the name.
+    restore_best : bool, default True
+        Whether the network gets the weights of its best epoch back at the end.
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = None,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        self.patience, self.restore_best = patience, restore_best
+
+    def on_train_begin(self) -> None:
+        super().on_train_begin()
+        self._weights: list[Any] | None = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.improved(epoch, logs):
+            if self.restore_best:
+                self._weights = self.net.get_weights()
+        elif epoch - self.best_epoch >= self.patience:
+            name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+            raise StopTraining(f"{name} has not improved since epoch {self.best_epoch}")
+
+    def on_train_end(self) -> None:
+        if self._weights is not None:
+            self.net.set_weights(self._weights)
+            self._weights = None
+
+
+class ReduceLROnPlateau(_Monitor):
+    """Multiply the learning rate by `factor` when a quantity has not improved for `patience` epochs.
+
+    Parameters
+    ----------
+    monitor, min_delta, mode
+        As in `EarlyStopping`.
+    factor : float, default 0.1
+        Below 1.
+    patience : int, default 10
+        How many epochs without improvement are borne.
+    min_lr : float, default 0.0
+        The learning rate goes no lower.
+    """
+
+    def __init__(
+        self,
+        monitor: str | None = None,
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__(monitor, mode, min_delta)
+        if not 0 < factor < 1:
+            raise ValueError(f"factor is {factor}; expected a number between 0 and 1")
+        self.factor, self.patience, self.min_lr = float(factor), patience, float(min_lr)
+
+    def on_train_begin(self) -> None:
+        super().on_train_begin()
+        self._since = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.improved(epoch, logs):
+            self._since = epoch
+        elif epoch - self._since >= self.patience:
+            self._since = epoch
+            lr = self.net.lr
+            if isinstance(lr, Schedule):
+                lr.lr = max(lr.lr * self.factor, self.min_lr)
+            else:
+                self.net.lr = max(lr * self.factor, self.min_lr)
+
+
+class CSVLogger(Callback):
+    """Write one line an epoch to a CSV file; `append` goes on in an existing one."""
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
+        self.path, self.append = pathlib.Path(path), append
+
+    def on_train_begin(self) -> None:
+        self._names: list[str] = []
+        if self.append and self.path.exists():
+            with self.path.open(newline="") as file:
+                self._names = next(csv.reader(file), [])
+        else:
+            self.path.write_text("")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file)
+            if not self._names:
+                self._names = ["epoch", *logs]
+                writer.writerow(self._names)
+            writer.writerow([{"epoch": epoch, **logs}.get(name, "") for name in self._names])
+
+
+class TensorBoard(Callback):
+    """Write loss and metrics for TensorBoard into `log_dir` (needs tensorboardX)."""
+
+    def __init__(self, log_dir: str | os.PathLike[str] = "runs") -> None:
+        self.log_dir = os.fspath(log_dir)
+        self._writer = needs("tensorboardX", "the callback TensorBoard", "tensorboardX").SummaryWriter(self.log_dir)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        for name, value in logs.items():
+            self._writer.add_scalar(name, value, epoch)
+
+    def on_train_end(self) -> None:
+        self._writer.flush()
+
+
+class TimeLimit(Callback):
+    """Stop after the first epoch that ends more than `seconds` after the start."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = float(seconds)
+
+    def on_train_begin(self) -> None:
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if time.monotonic() - self._started > self.seconds:
+            raise StopTraining(f"the time limit of {self.seconds:g} s is over")
+
+
+class DivergedError(ArithmeticError):
+    """Training ran away: the loss or a weight is no longer finite."""
+
+
+class NaNGuard(Callback):
+    """Stop a run that diverges, and give back the last good weights; every fit has one.
+
+    Raises
+    ------
+    DivergedError
+        After an epoch whose loss, or a weight after it, is NaN or infinite.
+    """
+
+    def on_train_begin(self) -> None:
+        self._good = self.net.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        finite = math.isfinite(logs["loss"]) and all(np.isfinite(layer._memory).all() for layer in self.net.layers)
+        if not finite:
+            self.net.set_weights(self._good)
+            raise DivergedError(
+                f"training diverged in epoch {epoch}: the loss or a weight is no longer finite. The network has the "
+                f"weights from before that epoch. A smaller learning rate than {self.net.lr}, clip_norm=1.0, or "
+                "inputs of mean 0 and variance 1 may help."
+            )
+        for kept, layer in zip(self._good, self.net.layers):
+            kept[0][...], kept[1][...] = layer.weights, layer.biases

@@ -1,0 +1,107 @@
+"""A training run: the steps of many epochs, taken by the kernel in chunks."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..kernels.epoch import train_steps
+from ..kernels.records import RUN
+from ..schedules import Schedule
+
+if TYPE_CHECKING:
+    from ..article import ArticleNetwork
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
+
+
+class Run:
+    """Training of `net` on `rows` and `targets`, which the door has checked.
+
+    Parameters
+    ----------
+    net : ArticleNetwork
+    rows : ndarray (n, ins)
+    targets : ndarray
+        Rows of values or class indices, as the kernels take them.
+    classes : bool
+        Which of the two.
+    batch_size : int
+    shuffle : bool
+    seed : int or None
+        Of the order; None draws one.
+    weights : ndarray (n,) of float64, optional
+        Weights of the samples' losses.
+    keep_outputs : bool
+        Whether to keep each sample's output of the current epoch in ``outputs``, (n, outs).
+    """
+
+    def __init__(
+        self,
+        net: ArticleNetwork,
+        rows: Array,
+        targets: Array,
+        classes: bool,
+        batch_size: int,
+        shuffle: bool,
+        seed: int | None,
+        weights: Array | None = None,
+        keep_outputs: bool = False,
+    ) -> None:
+        count = rows.shape[0]
+        self.net, self.rows, self.classes = net, rows, classes
+        self.batch_size = min(batch_size, count)
+        self.steps_per_epoch = -(-count // self.batch_size)
+        self.step = 0
+        self._chunk = 1
+        self._loss_sum = 0.0  # of the current epoch
+        self.outputs = np.empty((count, net.layers[-1].outs), net.dtype) if keep_outputs else None
+        self._order = np.empty(count, np.int64) if shuffle else None
+        self._kept = (rows, targets, weights)
+        self._record = np.zeros(1, RUN)
+        record = self._record[0]
+        record["rows"], record["batch_size"] = count, self.batch_size
+        record["x"], record["t"] = rows.ctypes.data, targets.ctypes.data
+        record["seed"] = secrets.randbits(62) if seed is None else seed
+        for name, array in (("order", self._order), ("weights", weights), ("outputs", self.outputs)):
+            record[name] = 0 if array is None else array.ctypes.data
+        self._address = int(self._record.ctypes.data)
+
+    def advance(self, steps: int) -> float:
+        """Take so many steps; returns the mean loss of the current epoch so far.
+
+        Each loss is taken before its step.
+        """
+        net, end = self.net, self.step + steps
+        state = net._optimizer_state()
+        while self.step < end:
+            stop = min(end, self.step + self._chunk)
+            rates = self._rates(stop)
+            started = time.perf_counter()
+            plan = net._ready(self.batch_size)
+            with plan.lock:
+                plan.expect(self.classes)
+                plan.descend(state, batches=self.batch_size > 1)
+                plan.loss_sum[0] = self._loss_sum  # another call may have used it meanwhile
+                train_steps(plan.address, self._address, self.step, stop, rates, self.rows)
+                self._loss_sum = float(plan.loss_sum[0])
+                if plan.plain:
+                    state.steps += stop - self.step
+            taken = time.perf_counter() - started
+            a_step = max(taken, 1e-6) / (stop - self.step)
+            self._chunk = max(1, min(8 * self._chunk, int(CHUNK_SECONDS / a_step)))
+            self.step = stop
+        within = (self.step - 1) % self.steps_per_epoch + 1
+        return self._loss_sum / int(min(self.rows.shape[0], within * self.batch_size))
+
+    def _rates(self, stop: int) -> Array:
+        """The learning rates of the steps from here to `stop`: one for all, unless scheduled."""
+        if isinstance(self.net.lr, Schedule):
+            taken = int(self.net._optimizer_state().steps[0])
+            return self.net.lr.rates(taken, taken + stop - self.step, self.steps_per_epoch)
+        return np.array([self.net._learning_rate()])

@@ -1,0 +1,186 @@
+"""Callbacks: when they run, what they stop, and what they leave behind."""
+
+import csv
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+from test_fit import bits, classifier
+
+from fastnn import (
+    Callback,
+    CSVLogger,
+    DivergedError,
+    EarlyStopping,
+    LambdaCallback,
+    ReduceLROnPlateau,
+    StopTraining,
+    TensorBoard,
+    TimeLimit,
+)
+
+
+class Recorder(Callback):
+    def __init__(self):
+        self.calls = []
+
+    def on_train_begin(self):
+        self.calls.append("begin")
+
+    def on_epoch_begin(self, epoch):
+        self.calls.append(epoch)
+
+    def on_epoch_end(self, epoch, logs):
+        self.calls.append((epoch, sorted(logs)))
+
+    def on_train_end(self):
+        self.calls.append("end")
+
+
+class Scripted(Callback):
+    """Stands before a callback in the list and gives it a `score` of our own."""
+
+    def __init__(self, scores):
+        self.scores = scores
+
+    def on_epoch_end(self, epoch, logs):
+        logs["score"] = self.scores[epoch - 1]
+
+
+def test_order_of_calls():
+    net, X, y = classifier()
+    recorder = Recorder()
+    net.fit(X, y, epochs=2, callbacks=[recorder], validation_split=0.5)
+    assert recorder.calls == ["begin", 1, (1, ["loss", "val_loss"]), 2, (2, ["loss", "val_loss"]), "end"]
+    assert recorder.net is net
+
+
+def test_lambda_callback_and_an_error_in_a_callback():
+    net, X, y = classifier()
+    seen = []
+
+    def fail(epoch, logs):
+        seen.append(epoch)
+        raise RuntimeError("mine")
+
+    recorder = Recorder()
+    with pytest.raises(RuntimeError, match="mine"):
+        net.fit(X, y, epochs=3, callbacks=[recorder, LambdaCallback(on_epoch_end=fail)])
+    assert seen == [1]
+    assert recorder.calls[-1] == "end"
+    net.fit(X, y)
+
+
+def test_early_stopping_restores_the_best_weights():
+    net, X, y = classifier()
+    snapshots = []
+    keep = LambdaCallback(on_epoch_end=lambda epoch, logs: snapshots.append(bits(net)))
+    scores = [3.0, 2.0, 2.5, 1.9999, 5.0, 6.0, 0.0]
+    stopper = EarlyStopping("score", patience=3, min_delta=0.01)
+    history = net.fit(X, y, epochs=7, callbacks=[Scripted(scores), keep, stopper])
+    assert history.epoch == [1, 2, 3, 4, 5]
+    assert history.stopped == "score has not improved since epoch 2"
+    assert bits(net) == snapshots[1]
+
+
+@pytest.mark.parametrize(("name", "low"), [("val_accuracy", False), ("auc", False), ("loss", True), ("mse", True)])
+def test_early_stopping_knows_what_is_good(name, low):
+    stopper = EarlyStopping(name)
+    stopper.on_train_begin()
+    assert stopper.improved(1, {name: 0.5})
+    assert stopper.improved(2, {name: 0.4}) is low
+    assert stopper.improved(3, {name: 0.6}) is not low
+
+
+def test_early_stopping_without_the_quantity():
+    net, X, y = classifier()
+    with pytest.raises(ValueError, match="monitor is 'val_loss'; expected one of loss"):
+        net.fit(X, y, callbacks=[EarlyStopping("val_loss")])
+
+
+def test_reduce_lr_on_plateau():
+    net, X, y = classifier(lr=0.1)
+    rates = []
+    record = LambdaCallback(on_epoch_end=lambda epoch, logs: rates.append(net.lr))
+    reduce = ReduceLROnPlateau("score", factor=0.5, patience=2, min_lr=0.03)
+    net.fit(X, y, epochs=8, callbacks=[Scripted([1.0] * 8), reduce, record])
+    assert rates == [0.1, 0.1, 0.05, 0.05, 0.03, 0.03, 0.03, 0.03]
+
+
+def test_csv_logger(tmp_path):
+    net, X, y = classifier()
+    path = tmp_path / "log.csv"
+    history = net.fit(X, y, epochs=2, callbacks=[CSVLogger(path)])
+    net.fit(X, y, epochs=1, callbacks=[CSVLogger(path, append=True)])
+    rows = list(csv.reader(path.read_text().splitlines()))
+    assert rows[0] == ["epoch", "loss"]
+    assert [row[0] for row in rows[1:]] == ["1", "2", "1"]
+    assert float(rows[2][1]) == history["loss"][1]
+
+
+def test_tensorboard_says_what_it_needs(tmp_path):
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError:
+        with pytest.raises(ImportError, match="pip install tensorboardX"):
+            TensorBoard(tmp_path)
+    else:
+        net, X, y = classifier()
+        net.fit(X, y, epochs=2, callbacks=[TensorBoard(tmp_path)])
+        assert list(tmp_path.iterdir())
+
+
+def test_time_limit():
+    net, X, y = classifier()
+    history = net.fit(X, y, epochs=1000, callbacks=[TimeLimit(0.0)])
+    assert history.epoch == [1]
+    assert "time limit" in history.stopped
+
+
+def test_stop_from_a_callback():
+    def stop(epoch, logs):
+        if epoch == 3:
+            raise StopTraining("enough")
+
+    net, X, y = classifier()
+    history = net.fit(X, y, epochs=10, callbacks=[LambdaCallback(on_epoch_end=stop)])
+    assert (history.epoch[-1], history.stopped) == (3, "enough")
+
+
+def test_diverging_run_stops_with_the_last_good_weights():
+    net, X, y = classifier(lr=0.1)
+    good = []
+
+    def spoil(epoch):
+        good.append(bits(net))
+        if epoch == 3:
+            net.lr = 1e300
+
+    with pytest.raises(DivergedError, match="diverged in epoch 3"):
+        net.fit(X, y, epochs=5, callbacks=[LambdaCallback(on_epoch_begin=spoil)])
+    assert len(good) == 3
+    assert bits(net) == good[2]
+
+
+def test_interrupt_returns_the_history():
+    net, X, y = classifier()
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+    started = time.monotonic()
+    timer.start()
+    history = net.fit(X, y, epochs=10**9)
+    assert time.monotonic() - started < 20
+    assert "interrupted" in history.stopped
+    assert all(np.isfinite(W).all() for W, _ in net.get_weights())
+    net.fit(X, y)
+
+
+def test_verbose(capsys):
+    net, X, y = classifier()
+    net.fit(X, y, epochs=2, verbose=0)
+    net.fit(X, y, epochs=2, verbose=1)  # no terminal here: silence
+    assert capsys.readouterr() == ("", "")
+    net.fit(X, y, epochs=2, verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]

@@ -1,0 +1,185 @@
+"""Optimisers against PyTorch's results, the reference, and each other's limits."""
+
+import copy
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from strategies import built_in
+
+import fastnn
+from fastnn import (
+    SGD,
+    Adam,
+    CosineDecay,
+    Identity,
+    Layer,
+    MSELoss,
+    NeuralNetwork,
+    Optimizer,
+    ReLU,
+    RProp,
+    Tanh,
+    reference,
+)
+
+GOLDEN = json.loads((pathlib.Path(__file__).parent / "data" / "torch_golden.json").read_text())["golden"]
+OPTIMIZERS = built_in(Optimizer)
+
+
+def torch_problem(optimizer=None, **clipping):
+    """The network and the data of ``data/torch_golden.py``."""
+    rng = np.random.default_rng(7)
+    W1, b1, W2, b2 = (rng.normal(size=shape) * 0.5 for shape in ((5, 3), (5,), (2, 5), (2,)))
+    x, t = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
+    net = NeuralNetwork([Layer(3, 5, Tanh()), Layer(5, 2, Tanh())], MSELoss(), 0.02, optimizer, **clipping)
+    net.set_weights([(W1, b1[:, None]), (W2, b2[:, None])])
+    return net, x.T, t.T
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_fifty_steps_equal_pytorchs(name):
+    if name.startswith("clip"):
+        setting, value = name.split("=")
+        net, x, t = torch_problem(**{setting: float(value)})
+    else:
+        cls, arguments = name.rstrip(")").split("(")
+        settings = dict(part.split("=") for part in arguments.split(", ") if part)
+        net, x, t = torch_problem(getattr(fastnn, cls)(**{key: eval(value) for key, value in settings.items()}))
+    net.train(x, t, epochs=50, batch_size=20)
+    ours = [array for pair in net.get_weights() for array in pair]
+    # PyTorch adds 1e-6 to the norm, and keeps NAdam's product of momenta in float32
+    tolerance = 1e-6 if name.startswith(("clip_norm", "NAdam")) else 1e-9
+    for a, b in zip(ours, GOLDEN[name]):
+        np.testing.assert_allclose(a, np.reshape(b, a.shape), rtol=tolerance, atol=tolerance)
+
+
+def mixed_network(optimizer, dtype="float64", lr=0.01, **clipping):
+    """A network with every kind of penalty, a frozen layer, and data for it."""
+    rng = np.random.default_rng(0)
+    layers = [
+        Layer(4, 9, ReLU(), seed=rng, l2=0.01),
+        Layer(9, 6, Tanh(), seed=rng, l1=0.001, max_norm=1.0),
+        Layer(6, 5, Tanh(), seed=rng, trainable=False),
+        Layer(5, 3, Identity(), seed=rng),
+    ]
+    net = NeuralNetwork(layers, MSELoss(), lr, optimizer, dtype=dtype, **clipping)
+    return net, rng.normal(size=(4, 30)), rng.normal(size=(3, 30))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 2e-3)])
+def test_equals_the_reference_with_penalties_clipping_and_frozen_layers(optimizer, dtype, tolerance):
+    net, x, t = mixed_network(optimizer(), dtype, clip_norm=0.8, clip_value=0.3)
+    slow = reference.copy_of(net)
+    frozen = net.layers[2].weights.copy()
+    for batch_size in (1, 8, 30):
+        loss = net.train(x, t, epochs=2, batch_size=batch_size, shuffle=True, seed=1)
+        expected = slow.train(x, t, epochs=2, batch_size=batch_size, shuffle=True, seed=1)
+        assert loss == pytest.approx(expected, rel=max(tolerance, 1e-8))
+    for layer, expected in zip(net.layers, slow._layers):
+        np.testing.assert_allclose(layer.weights, expected._W, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(layer.biases, expected._b, rtol=tolerance, atol=tolerance)
+    np.testing.assert_array_equal(net.layers[2].weights, frozen)
+    assert np.linalg.norm(net.layers[1].weights, axis=1).max() <= 1 + 1e-6
+
+
+def test_penalties_are_in_the_loss_and_their_gradient_is_right():
+    net, x, t = mixed_network(None, lr=0.0)
+    net.layers[1].max_norm = None
+    with_penalties = net.train(x, t, batch_size=30)
+    W0, W1 = net.layers[0].weights, net.layers[1].weights
+    penalty = 0.01 / 2 * np.sum(W0**2) + 0.001 * np.sum(np.abs(W1))
+    assert with_penalties == pytest.approx(net.gradients(x, t).loss + penalty, rel=1e-12)
+
+
+def test_own_optimizer_is_compiled():
+    class SignDescent(Optimizer):
+        state = {"m": 0.5}
+
+        def __init__(self, beta):
+            self.beta = beta
+
+        def update(self, w, g, lr, step, m):
+            m = self.beta * m + (1 - self.beta) * g
+            return w - lr / np.sqrt(step) * np.sign(m), m
+
+    net, x, t = torch_problem(SignDescent(0.7))
+    slow = reference.copy_of(net)
+    net.train(x, t, epochs=3, batch_size=7)
+    slow.train(x, t, epochs=3, batch_size=7)
+    np.testing.assert_allclose(net.layers[0].weights, slow._layers[0]._W, rtol=1e-12)
+
+
+def test_state_goes_on_from_call_to_call():
+    one, x, t = torch_problem(Adam())
+    two = copy.deepcopy(one)
+    one.train(x, t, epochs=6, batch_size=8)
+    for _ in range(6):
+        two.train(x, t, batch_size=8)
+    np.testing.assert_array_equal(one.layers[0].weights, two.layers[0].weights)
+
+
+def test_changing_the_optimizer_or_its_settings_takes_effect():
+    net, x, t = torch_problem()
+    net.train(x, t, batch_size=20)
+    net.optimizer = SGD(momentum=0.9)
+    net.clip_norm = 0.1
+    slow = reference.copy_of(net)
+    net.train(x, t, batch_size=20, epochs=3)
+    slow.train(x, t, batch_size=20, epochs=3)
+    np.testing.assert_allclose(net.layers[0].weights, slow._layers[0]._W, rtol=1e-12)
+    net.optimizer.momentum = 0.0
+    net.clip_norm = None
+    before = net.layers[0].weights.copy()
+    dW = net.gradients(x, t).dWs[0]
+    net.train(x, t, batch_size=20)
+    np.testing.assert_allclose(net.layers[0].weights, before - 0.02 * dW, rtol=1e-12)
+
+
+def test_schedule_runs_inside_the_epochs():
+    net, x, t = torch_problem()
+    by_hand = copy.deepcopy(net)
+    net.lr = CosineDecay(0.1, steps=12)
+    rates = net.lr.rates(0, 15, 3)
+    net.train(x, t, epochs=5, batch_size=8)  # 3 steps to an epoch
+    for step in range(15):
+        by_hand.lr = float(rates[step])
+        columns = slice(8 * (step % 3), 8 * (step % 3) + 8)
+        by_hand.train(x[:, columns], t[:, columns], batch_size=8)
+    np.testing.assert_allclose(net.layers[0].weights, by_hand.layers[0].weights, rtol=1e-12)
+
+
+def test_rprop_settles_where_the_gradient_vanishes():
+    net, x, t = torch_problem(RProp())
+    net.train(x, t, epochs=2000, batch_size=20)
+    assert max(np.abs(dW).max() for dW in net.gradients(x, t).dWs) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: SGD(momentum=1.0), "momentum is 1.0"),
+        (lambda: SGD(momentum=float("nan")), "momentum is nan"),
+        (lambda: Adam(beta1=-0.1), "beta1 is -0.1"),
+        (lambda: Adam(weight_decay=-1), "weight_decay is -1"),
+        (lambda: RProp(grow=0.9), "shrink and grow"),
+        (lambda: torch_problem(clip_norm=0.0), "clip_norm is 0.0"),
+        (lambda: torch_problem(clip_value=float("inf")), "clip_value is inf"),
+        (lambda: Layer(1, 1, ReLU(), l1=-1.0), "l1 is -1.0"),
+    ],
+)
+def test_bad_settings(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("optimizer", [Adam, "adam", 3])
+def test_what_is_no_optimizer(optimizer):
+    net, x, t = torch_problem()
+    with pytest.raises(TypeError, match="optimizer is"):
+        NeuralNetwork(net.layers, MSELoss(), 0.1, optimizer)
+    net.optimizer = optimizer
+    with pytest.raises(TypeError, match="optimizer is"):
+        net.train(x, t)
