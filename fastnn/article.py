@@ -10,15 +10,17 @@ import numpy as np
 
 from . import edition
 from .activations import ActivationFunction
+from .checks import (
+    learning_rate as checked_learning_rate,
+    positive_integer,
+    positive_number,
+    seed as checked_seed,
+)
 from .columns import (
     are_class_indices,
     class_indices,
-    learning_rate as checked_learning_rate,
     not_finite,
-    positive_integer,
-    positive_number,
     rows_from_columns,
-    seed as checked_seed,
 )
 from .edition import Watched
 from .kernels.epoch import train_one

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from .activations import ActivationFunction
+from .checks import not_negative
 from .columns import real_array
 from .edition import Watched
 from .initializers import Initializer, article, initializer, zeros
 from .kernels.cpu import VECTOR_BYTES, padded
-from .optimizers import not_negative
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import fraction, not_negative
 from .edition import Watched
 
 Number = Any  # a NumPy array, or inside a kernel one number
@@ -424,17 +425,3 @@ class RProp(Optimizer):
         size = np.minimum(np.maximum(size * factor, self.smallest), self.largest)
         g = np.where(turned, 0, g)
         return w - np.sign(g) * size, size, g
-
-
-def fraction(value: float, name: str) -> float:
-    """A number from 0 up to, not including, 1."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is {value}; expected a number from 0 up to, not including, 1")
-    return float(value)
-
-
-def not_negative(value: float, name: str) -> float:
-    """A finite number of at least 0."""
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} is {value}; expected a finite number of at least 0")
-    return float(value)

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from .checks import positive_integer
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
@@ -64,7 +66,7 @@ class StepDecay(Schedule):
 
     def __init__(self, lr: float, every: int, gamma: float = 0.1, per: str = "epoch") -> None:
         super().__init__(lr, per)
-        self.every, self.gamma = count(every, "every"), float(gamma)
+        self.every, self.gamma = positive_integer(every, "every"), float(gamma)
 
     def factor(self, t: Array) -> Array:
         return self.gamma ** (t // self.every)
@@ -119,7 +121,7 @@ class CosineDecay(Schedule):
         super().__init__(lr, per)
         if growth < 1:
             raise ValueError(f"growth is {growth}; expected at least 1")
-        self.steps, self.final = count(steps, "steps"), float(final)
+        self.steps, self.final = positive_integer(steps, "steps"), float(final)
         self.restarts, self.growth = bool(restarts), float(growth)
 
     def factor(self, t: Array) -> Array:
@@ -147,7 +149,7 @@ class WarmUp(Schedule):
 
     def __init__(self, after: Schedule, steps: int) -> None:
         super().__init__(after.lr, after.per)
-        self.after, self.steps = after, count(steps, "steps")
+        self.after, self.steps = after, positive_integer(steps, "steps")
 
     def factor(self, t: Array) -> Array:
         start = self.after.factor(np.zeros(1))[0]
@@ -181,7 +183,7 @@ class OneCycle(Schedule):
         super().__init__(lr, per)
         if not 0 < rise < 1:
             raise ValueError(f"rise is {rise}; expected a number between 0 and 1")
-        self.steps, self.rise = count(steps, "steps"), float(rise)
+        self.steps, self.rise = positive_integer(steps, "steps"), float(rise)
         self.start, self.final = float(start), float(final)
 
     def factor(self, t: Array) -> Array:
@@ -192,10 +194,3 @@ class OneCycle(Schedule):
         rising = 1 + (self.start - 1) * 0.5 * (1 + np.cos(np.pi * up))
         falling = self.final + (1 - self.final) * 0.5 * (1 + np.cos(np.pi * down))
         return np.where(t <= top, rising, falling)
-
-
-def count(value: int, name: str) -> int:
-    """A positive integer."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
-        raise ValueError(f"{name} is {value!r}; expected a positive integer")
-    return int(value)

@@ -70,13 +70,24 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, stride: int, skip_zeros: bo
             store(y2 + load(y_j, 2 * width), y_j, 2 * width)
             store(y3 + load(y_j, 3 * width), y_j, 3 * width)
             j += 4 * width
-        while j < stride:
+        while j + 2 * width <= stride:
+            y0, y1 = zero, zero
+            for k in range(first, last):
+                if x[k] != 0 or not skip_zeros:
+                    x_k = splat(W, x[k])
+                    W_k = pointer_plus(W, k * stride + j)
+                    y0 = multiply_add(x_k, load(W_k, 0), y0)
+                    y1 = multiply_add(x_k, load(W_k, width), y1)
+            y_j = pointer_plus(y, j)
+            store(y0 + load(y_j, 0), y_j, 0)
+            store(y1 + load(y_j, width), y_j, width)
+            j += 2 * width
+        if j < stride:
             y0 = zero
             for k in range(first, last):
                 if x[k] != 0 or not skip_zeros:
                     y0 = multiply_add(splat(W, x[k]), load(W, k * stride + j), y0)
             store(y0 + load(y, j), y, j)
-            j += width
 
 
 @kernel

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..columns import positive_integer, real_array, seed as checked_seed
+from ..checks import positive_integer, seed as checked_seed
+from ..columns import real_array
 from ..metrics import Metric, named_metrics
 from ..rows import feature_rows, sample_weights, target_rows
 from .callbacks import Callback, NaNGuard, StopTraining
