@@ -51,6 +51,7 @@ from .optimizers import (
     RMSprop,
     RProp,
 )
+from .saving import load
 from .schedules import (
     Constant,
     CosineDecay,
@@ -67,12 +68,14 @@ from .training.callbacks import (
     DivergedError,
     EarlyStopping,
     LambdaCallback,
+    ModelCheckpoint,
     NaNGuard,
     ReduceLROnPlateau,
     StopTraining,
     TensorBoard,
     TimeLimit,
 )
+from .training.checkpoint import Checkpoint
 from .training.history import History
 from .version import __version__
 
@@ -92,6 +95,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "CSVLogger",
     "Callback",
+    "Checkpoint",
     "Constant",
     "CosineDecay",
     "CrossEntropyLoss",
@@ -113,6 +117,7 @@ __all__ = [
     "LossFunction",
     "MAELoss",
     "MSELoss",
+    "ModelCheckpoint",
     "NAdam",
     "NaNGuard",
     "NeuralNetwork",
@@ -140,4 +145,5 @@ __all__ = [
     "__version__",
     "create_bias_vector",
     "create_weight_matrix",
+    "load",
 ]

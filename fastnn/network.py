@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from . import saving
 from .article import ArticleNetwork
 from .metrics import named_metrics
 from .rows import feature_rows
@@ -204,3 +207,60 @@ class NeuralNetwork(ArticleNetwork):
             for layer, (W, b) in zip(self.layers, before):
                 layer._W, layer._b = W, b
             raise
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to one safetensors file (needs safetensors); `fastnn.load` reads it.
+
+        The file holds weights, architecture, optimiser and its state. It is written beside `path`
+        and then renamed, so that a crash leaves the old file or the new one, never half of one.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom it ends in ``.safetensors``.
+
+        Raises
+        ------
+        TypeError
+            If an activation, a loss or an optimiser of your own has an attribute that is no number,
+            string or None.
+        """
+        saving.save(self, path)
+
+    def allclose(self, other: NeuralNetwork, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
+        """Whether another network has layers of the same sizes, and weights that are as good as equal."""
+        if [(a.ins, a.outs) for a in self.layers] != [(b.ins, b.outs) for b in other.layers]:
+            return False
+        pairs = zip(self.get_weights(), other.get_weights())
+        return all(np.allclose(p, q, rtol, atol) for mine, theirs in pairs for p, q in zip(mine, theirs))
+
+    def summary(self) -> str:
+        """A table of the layers: inputs, outputs, activation, parameters, bytes.
+
+        Examples
+        --------
+        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork, ReLU
+        >>> net = NeuralNetwork([Layer(2, 16, ReLU()), Layer(16, 1, Identity())], MSELoss(), 0.1)
+        >>> print(net.summary())
+        layer       ins    outs  parameters     bytes  activation
+        0             2      16          48       384  ReLU()
+        1            16       1          17       136  Identity()
+        total                            65       520  float64, MSELoss()
+        """
+        return table(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(table(self))}</pre>"
+
+
+def table(net: NeuralNetwork) -> str:
+    """See `NeuralNetwork.summary`."""
+    lines = ["layer       ins    outs  parameters     bytes  activation"]
+    total = 0
+    for i, layer in enumerate(net.layers):
+        count = layer.outs * (layer.ins + 1)
+        total += count
+        note = repr(layer.act_function) + ("" if layer.trainable else "  (not trainable)")
+        lines.append(f"{i:<5}{layer.ins:10}{layer.outs:8}{count:12,}{count * net.dtype.itemsize:10,}  {note}")
+    lines.append(f"total{total:30,}{total * net.dtype.itemsize:10,}  {net.dtype}, {net.loss_function!r}")
+    return "\n".join(lines)

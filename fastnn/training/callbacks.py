@@ -55,6 +55,13 @@ class Callback:
     def on_train_end(self) -> None:
         """After the last epoch, also when training was interrupted."""
 
+    def get_state(self) -> dict[str, Any]:
+        """What a `Checkpoint` must keep of this callback: numbers and arrays by name."""
+        return {}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take back what `get_state` gave; called after `on_train_begin`."""
+
 
 class LambdaCallback(Callback):
     """Functions as a callback, with the arguments of the methods of `Callback`."""
@@ -86,6 +93,14 @@ class _Monitor(Callback):
     def on_train_begin(self) -> None:
         self.best = math.nan
         self.best_epoch = 0
+
+    def get_state(self) -> dict[str, Any]:
+        """The best value so far, and its epoch."""
+        return {"best": self.best, "best_epoch": self.best_epoch}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        self.best, self.best_epoch = state["best"], state["best_epoch"]
 
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Whether this epoch is better than the best before by more than `min_delta`."""
@@ -144,6 +159,17 @@ class EarlyStopping(_Monitor):
             name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
             raise StopTraining(f"{name} has not improved since epoch {self.best_epoch}")
 
+    def get_state(self) -> dict[str, Any]:
+        """Also the weights of the best epoch."""
+        pairs = enumerate(self._weights or [])
+        return {**super().get_state(), **{f"{name}{i}": a for i, pair in pairs for name, a in zip("Wb", pair)}}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        super().set_state(state)
+        if "W0" in state:
+            self._weights = [(state[f"W{i}"], state[f"b{i}"]) for i in range(len(self.net.layers))]
+
     def on_train_end(self) -> None:
         if self._weights is not None:
             self.net.set_weights(self._weights)
@@ -193,6 +219,44 @@ class ReduceLROnPlateau(_Monitor):
                 lr.lr = max(lr.lr * self.factor, self.min_lr)
             else:
                 self.net.lr = max(lr * self.factor, self.min_lr)
+
+    def get_state(self) -> dict[str, Any]:
+        """Also the epoch of the last improvement or change."""
+        return {**super().get_state(), "since": self._since}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take them back."""
+        super().set_state(state)
+        self._since = state["since"]
+
+
+class ModelCheckpoint(_Monitor):
+    """Save the network after every epoch, or after every one that is the best so far.
+
+    Parameters
+    ----------
+    path : str or path-like
+        Where to; ``{epoch}`` and names of quantities in it are filled in, as in
+        ``"net-{epoch}-{val_loss:.3f}.safetensors"``.
+    monitor, mode
+        As in `EarlyStopping`.
+    save_best_only : bool, default True
+        Whether to save improvements alone.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        monitor: str | None = None,
+        mode: str = "auto",
+        save_best_only: bool = True,
+    ) -> None:
+        super().__init__(monitor, mode, 0.0)
+        self.path, self.save_best_only = os.fspath(path), bool(save_best_only)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.improved(epoch, logs) or not self.save_best_only:
+            self.net.save(self.path.format(epoch=epoch, **logs))
 
 
 class CSVLogger(Callback):

@@ -13,6 +13,7 @@ from ..columns import real_array
 from ..metrics import Metric, named_metrics
 from ..rows import feature_rows, sample_weights, target_rows
 from .callbacks import Callback, NaNGuard, StopTraining
+from .checkpoint import Checkpoint
 from .history import History
 from .progress import progress
 from .run import Run
@@ -101,7 +102,10 @@ def _epochs(
         for callback in callbacks:
             started.append(callback)
             callback.on_train_begin()
-        for epoch in range(1, epochs + 1):
+        for callback in callbacks:
+            if isinstance(callback, Checkpoint):
+                callback.attach(run, history, callbacks)
+        for epoch in range(len(history.epoch) + 1, epochs + 1):
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
             logs = {"loss": run.advance(run.steps_per_epoch)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,7 @@ class Run:
         record = self._record[0]
         record["rows"], record["batch_size"] = count, self.batch_size
         record["x"], record["t"] = rows.ctypes.data, targets.ctypes.data
+        self._seeded = seed is not None
         record["seed"] = secrets.randbits(62) if seed is None else seed
         for name, array in (("order", self._order), ("weights", weights), ("outputs", self.outputs)):
             record[name] = 0 if array is None else array.ctypes.data
@@ -98,6 +100,29 @@ class Run:
             self.step = stop
         within = (self.step - 1) % self.steps_per_epoch + 1
         return self._loss_sum / int(min(self.rows.shape[0], within * self.batch_size))
+
+    def identity(self) -> dict[str, int]:
+        """What makes two runs the same: samples, batch size, shuffling and seed."""
+        record = self._record[0]
+        return {
+            "rows": int(record["rows"]),
+            "batch_size": self.batch_size,
+            "shuffled": int(self._order is not None),
+            "seed": int(record["seed"]),
+        }
+
+    def go_on(self, then: Mapping[str, int], epochs: int, path: str) -> None:
+        """Continue the run `then`, of the checkpoint `path`, after so many epochs."""
+        mine = self.identity()
+        if not self._seeded:  # the caller left the seed to us: it is the one of then
+            mine["seed"] = self._record[0]["seed"] = then["seed"]
+        for name, value in mine.items():
+            if then[name] != value:
+                raise ValueError(
+                    f"{name} is {value} but was {then[name]} in the checkpoint {path!r}; a fit goes on only with the "
+                    "same samples and settings. Delete the file to start anew."
+                )
+        self.step = epochs * self.steps_per_epoch
 
     def _rates(self, stop: int) -> Array:
         """The learning rates of the steps from here to `stop`: one for all, unless scheduled."""

@@ -1,0 +1,227 @@
+"""Networks in files: one safetensors file holds the weights and, as JSON, everything else.
+
+There is no pickle in it, so a file from a stranger can do no more than fail to load. The format,
+in the metadata entry ``fastnn``: ``{"format": 1, "layers": [...], "loss": ..., "lr": ...,
+"optimizer": ..., ...}``, where every activation, loss, optimiser and schedule is
+``{"class": name, "settings": {...}}`` with the numbers that are its attributes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import activations, losses, optimizers, schedules
+from .extras import needs
+from .layers import Layer
+from .optimizer_state import OptimizerState
+
+if TYPE_CHECKING:
+    from .network import NeuralNetwork
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Path = str | os.PathLike[str]
+
+FORMAT = 1
+
+VOCABULARY: dict[Any, type] = {
+    activations: activations.ActivationFunction,
+    losses: losses.LossFunction,
+    optimizers: optimizers.Optimizer,
+    schedules: schedules.Schedule,
+}
+"""Where the classes are that a file may name, and what they must be."""
+
+
+def save(
+    net: NeuralNetwork, path: Path, more: Mapping[str, Any] | None = None, arrays: Mapping[str, Array] | None = None
+) -> None:
+    """Write `net`, with its optimiser's state, to `path`; `more` and `arrays` go along."""
+    state = net._optimizer_state()
+    tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(net.layers) for name, a in _parameters(layer).items()}
+    for i, (layer, numbers) in enumerate(zip(net.layers, state.numbers)):
+        tensors[f"optimizer.{i}"] = numbers[:, :, : layer.outs]
+    description = {
+        "format": FORMAT,
+        "dtype": net.dtype.name,
+        "layers": [_describe_layer(layer) for layer in net.layers],
+        "loss": describe(net.loss_function),
+        "lr": describe(net.lr) if isinstance(net.lr, schedules.Schedule) else float(net.lr),
+        "optimizer": describe(net.optimizer),
+        "clip_norm": net.clip_norm,
+        "clip_value": net.clip_value,
+        "steps": int(state.steps[0]),
+        **(more or {}),
+    }
+    tensors = {name: np.ascontiguousarray(array) for name, array in {**tensors, **(arrays or {})}.items()}
+    write = needs("safetensors.numpy", "save", "safetensors").save
+    write_atomically(path, write(tensors, metadata={"fastnn": json.dumps(description)}))
+
+
+def load(path: Path, custom: Iterable[type] = ()) -> NeuralNetwork:
+    """Read a network from a file that `NeuralNetwork.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    custom : classes, optional
+        Your own activations, losses, optimisers and schedules that the network uses; a file can
+        name a class, and never bring or import one.
+
+    Returns
+    -------
+    NeuralNetwork
+        It gives the same bits as the saved one, and goes on training where that one was.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another format, or names a class that is neither fastnn's nor
+        in `custom`.
+
+    Examples
+    --------
+    >>> import fastnn, tempfile, os
+    >>> net = fastnn.NeuralNetwork([fastnn.Layer(2, 1, fastnn.Tanh())], fastnn.MSELoss(), 0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     net.save(path)
+    ...     twin = fastnn.load(path)
+    >>> twin.allclose(net)
+    True
+    """
+    from .network import NeuralNetwork
+
+    description, tensors = read(path)
+    found = {cls.__name__: cls for cls in custom}
+    with _clear_errors(path):
+        layers = []
+        for i, about in enumerate(description["layers"]):
+            act = restore(about.pop("act_function"), found)
+            layers.append(Layer(act_function=act, init="zeros", dtype=description["dtype"], **about))
+            layers[i]._W, layers[i]._b = tensors[f"layers.{i}.W"], tensors[f"layers.{i}.b"]
+        lr = description["lr"]
+        net = NeuralNetwork(
+            layers,
+            restore(description["loss"], found),
+            restore(lr, found) if isinstance(lr, dict) else lr,
+            restore(description["optimizer"], found),
+            clip_norm=description["clip_norm"],
+            clip_value=description["clip_value"],
+        )
+        restore_optimizer(net._optimizer_state(), description, tensors)
+    return net
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The description and the arrays of a file."""
+    safetensors = needs("safetensors", "load", "safetensors")
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"path is {str(path)!r}; there is no such file")
+    with _clear_errors(path), safetensors.safe_open(path, framework="numpy") as file:
+        description = json.loads((file.metadata() or {})["fastnn"])
+        if description["format"] != FORMAT:
+            raise ValueError(f"its format is {description['format']}; this fastnn reads {FORMAT}")
+        return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+
+
+def restore_optimizer(state: OptimizerState, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+    """Set an optimiser's state to the one in a file."""
+    state.steps[0] = description["steps"]
+    if "optimizer.0" in tensors:
+        state.make_room()
+        for i, (layer, numbers) in enumerate(zip(state.layers, state.numbers)):
+            numbers[:, :, : layer.outs] = tensors[f"optimizer.{i}"]
+
+
+def describe(thing: object) -> dict[str, Any]:
+    """The class of an activation, loss, optimiser or schedule, and its settings."""
+    settings: dict[str, Any] = {}
+    for name, value in vars(thing).items():
+        if isinstance(value, schedules.Schedule):
+            settings[name] = describe(value)
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            settings[name] = value
+        elif isinstance(value, (np.bool_, np.integer, np.floating)):
+            settings[name] = value.item()
+        else:
+            raise TypeError(
+                f"{type(thing).__name__}.{name} is {value!r}, which cannot be saved; "
+                "expected a number, a string or None"
+            )
+    return {"class": type(thing).__name__, "settings": settings}
+
+
+def restore(about: Mapping[str, Any], custom: Mapping[str, type]) -> Any:
+    """The object that `describe` described; its attributes are set as they were, without a call."""
+    name = about["class"]
+    cls: Any = custom.get(name)
+    for module, base in VOCABULARY.items():
+        own = getattr(module, name, None)
+        if cls is None and isinstance(own, type) and issubclass(own, base):
+            cls = own
+    if cls is None:
+        raise ValueError(f"it uses the class {name}, which is not fastnn's: give it with custom=[{name}]")
+    thing = cls.__new__(cls)
+    for attribute, value in about["settings"].items():
+        setattr(thing, attribute, restore(value, custom) if isinstance(value, dict) else value)
+    return thing
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file that is either the old one or the new one, whenever the process dies."""
+    path = pathlib.Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # the new name, too, must be on the disk
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _parameters(layer: Layer) -> dict[str, Array]:
+    return {"W": layer.weights, "b": layer.biases}
+
+
+def _describe_layer(layer: Layer) -> dict[str, Any]:
+    return {
+        "ins": layer.ins,
+        "outs": layer.outs,
+        "act_function": describe(layer.act_function),
+        "l1": layer.l1,
+        "l2": layer.l2,
+        "max_norm": layer.max_norm,
+        "trainable": layer.trainable,
+    }
+
+
+@contextlib.contextmanager
+def _clear_errors(path: Path) -> Any:
+    """Errors from inside a file, as errors about the file."""
+    try:
+        yield
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{os.fspath(path)!r} cannot be loaded: {reason}") from error
