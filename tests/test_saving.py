@@ -190,7 +190,7 @@ def test_a_fit_goes_on_bit_for_bit(tmp_path, every, seed):
         arguments = {"epochs": epochs, "batch_size": 16, "validation_split": 0.2, "seed": seed}
         return net, lambda: net.fit(X, y, callbacks=[*watchers, checkpoint, *callbacks], **arguments)
 
-    net, fit = start(20, Stop(9))
+    _, fit = start(20, Stop(9))
     with pytest.raises(RuntimeError, match="killed"):
         fit()
     resumed, fit = start(20)
