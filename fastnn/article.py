@@ -25,12 +25,13 @@ from .columns import (
 from .edition import Watched
 from .kernels.epoch import train_one
 from .kernels.evaluate import forward_column, forward_rows, gradient_rows, loss_rows
-from .layers import Layer, float_dtype
+from .layers import BaseLayer, Layer, float_dtype
 from .losses import LossFunction
 from .optimizer_state import OptimizerState
 from .optimizers import SGD, Optimizer
 from .plan import Plan
 from .schedules import Schedule
+from .stages import Stage, Standardize
 from .training.run import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -69,7 +70,7 @@ class ArticleNetwork(Watched):
 
     def __init__(
         self,
-        layers: Iterable[Layer],
+        layers: Iterable[BaseLayer],
         loss_function: LossFunction,
         learning_rate: float | Schedule,
         optimizer: Optimizer | None = None,
@@ -89,7 +90,8 @@ class ArticleNetwork(Watched):
         self.clip_value = None if clip_value is None else positive_number(clip_value, "clip_value")
         self._check_optimizer()
         self._check_layers()
-        self.dtype = self._layers[0].dtype if dtype is None else float_dtype(dtype)
+        dense = next(layer for layer in self._layers if isinstance(layer, Layer))
+        self.dtype = dense.dtype if dtype is None else float_dtype(dtype)
         for layer in self._layers:
             layer._convert(self.dtype)
         self._plan: Plan | None = None
@@ -190,7 +192,7 @@ class ArticleNetwork(Watched):
             if plan.plain is None:
                 with plan.lock:
                     plan.descend(self._optimizer_state())
-            if plan.plain and not isinstance(self.lr, Schedule):
+            if plan.article and not isinstance(self.lr, Schedule):
                 return self._train_column(x, t, plan)
         epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
         if seed is not None:
@@ -199,16 +201,22 @@ class ArticleNetwork(Watched):
         plan = self._ready()
         rows = self._input_rows(x, plan)
         targets, classes = self._targets(t, "t", rows.shape[0], plan)
+        self._adapt(rows)
         run = Run(self, rows, targets, classes, batch_size, shuffle, seed)
         return run.advance(epochs * run.steps_per_epoch)
 
-    def gradients(self, x: Any, t: Any) -> Gradients:
+    def gradients(self, x: Any, t: Any, training: bool = False, seed: int = 0) -> Gradients:
         """The gradients of the mean loss over the columns, without an update.
 
         Parameters
         ----------
         x, t
             As in `train`.
+        training : bool, default False
+            Whether dropout, noise and batch normalisation act as in training (running averages
+            stay as they are all the same).
+        seed : int, default 0
+            Of their random numbers.
 
         Returns
         -------
@@ -230,7 +238,7 @@ class ArticleNetwork(Watched):
         count = rows.shape[0]
         own = Plan(self._layers, self._loss_function, plan.dtype, count, gradients=True)
         own.expect(classes)
-        total = gradient_rows(own.address, rows, targets, count)
+        total = gradient_rows(own.address, rows, targets, count, 2 if training else 0, checked_seed(seed))
         sizes = [layer.ins for layer in own.layers] + [own.layers[-1].outs]
         return Gradients(
             dxs=[dx[:, :size].T for dx, size in zip(own.dxs, sizes)],
@@ -242,7 +250,7 @@ class ArticleNetwork(Watched):
     # --- the rest ----------------------------------------------------------------------------
 
     @property
-    def layers(self) -> list[Layer]:
+    def layers(self) -> list[BaseLayer]:
         """The layers, from input to output."""
         return self._layers
 
@@ -295,7 +303,7 @@ class ArticleNetwork(Watched):
         count = rows.shape[0]
         plan = self._ready(min(count, _FORWARD_BLOCK))
         out = np.empty((count, plan.layers[-1].outs), plan.dtype)
-        weights = sum(layer.ins * layer.outs for layer in plan.layers)
+        weights = sum(layer._memory.size for layer in plan.layers)
         chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
         for first in range(0, count, chunk):
             with plan.lock:
@@ -324,16 +332,26 @@ class ArticleNetwork(Watched):
             return rows, False
         return class_indices(t, name, count, outs).view(plan.dtype), True
 
+    def _adapt(self, rows: Array) -> None:
+        """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
+        first = self._layers[0]
+        if isinstance(first, Standardize) and not first.fitted:
+            first.adapt(rows)
+
     def _check_layers(self) -> None:
         layers, loss = self._layers, self._loss_function
         if not layers:
             raise ValueError("layers is empty; expected at least one Layer")
         for index, layer in enumerate(layers):
-            if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer")
-            act = layer.act_function
-            if not isinstance(act, ActivationFunction):
+            if not isinstance(layer, BaseLayer):
+                hint = f" (write {layer.__name__}(...), not {layer.__name__})" if isinstance(layer, type) else ""
+                raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer{hint}")
+            if isinstance(layer, Layer) and not isinstance(layer.act_function, ActivationFunction):
+                act = layer.act_function
                 raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
+            if isinstance(layer, Standardize) and index > 0:
+                raise ValueError(f"layers[{index}] is Standardize(); expected it as the first layer, or BatchNorm here")
+        self._build_stages()
         for index, (below, above) in enumerate(zip(layers, layers[1:])):
             if below.outs != above.ins:
                 raise ValueError(
@@ -343,6 +361,17 @@ class ArticleNetwork(Watched):
         if not isinstance(loss, LossFunction):
             hint = " (write MSELoss(), not MSELoss)" if isinstance(loss, type) else ""
             raise TypeError(f"loss_function is {loss!r}; expected a LossFunction{hint}")
+
+    def _build_stages(self) -> None:
+        """Tell the layers without a matrix how many inputs they have."""
+        dense = [layer for layer in self._layers if isinstance(layer, Layer)]
+        if not dense:
+            raise ValueError("layers holds no Layer; expected at least one among its stages")
+        width, dtype = dense[0].ins, dense[0].dtype
+        for layer in self._layers:
+            if isinstance(layer, Stage):
+                layer.build(width, dtype)
+            width = layer.outs
 
     @staticmethod
     def _is_column(x: Any, plan: Plan) -> bool:

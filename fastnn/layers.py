@@ -35,7 +35,82 @@ def float_dtype(dtype: np.typing.DTypeLike) -> np.dtype[Any]:
     return np.dtype(found.type)
 
 
-class Layer(Watched):
+class BaseLayer(Watched):
+    """What all layers have in common: sizes, memory, and whether training changes it.
+
+    Attributes
+    ----------
+    trainable : bool
+        Whether training changes the layer's parameters.
+    """
+
+    trainable: bool
+    _ins: int
+    _outs: int
+    _stride: int  # row length of the memory: outs padded to whole vectors
+    _memory: Array
+    l1: float = 0.0
+    l2: float = 0.0
+    max_norm: float | None = None
+
+    @property
+    def ins(self) -> int:
+        """Number of inputs."""
+        return self._ins
+
+    @property
+    def outs(self) -> int:
+        """Number of outputs."""
+        return self._outs
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self._memory.dtype
+
+    def arrays(self) -> dict[str, Array]:
+        """The layer's arrays by name, as views: parameters, and what else it keeps."""
+        raise NotImplementedError
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether training it needs nothing but the fused step of plain descent."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and row length of the part of its memory that training changes."""
+        raise NotImplementedError
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers training changes."""
+        return self.shape[0] * self.outs
+
+    def forward_pass(self, x: Any) -> Array:
+        """The outputs for columns x (ins, N) in inference."""
+        raise NotImplementedError
+
+    def _allocate(self, dtype: np.dtype[Any]) -> None:
+        raise NotImplementedError
+
+    def _convert(self, dtype: np.dtype[Any]) -> None:
+        """Change the dtype of the memory, keeping its values."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _assign(name: str, place: Array, values: Any) -> None:
+        array = real_array(values, name)
+        if array.shape != place.shape:
+            raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
+        with np.errstate(over="ignore"):
+            converted = array.astype(place.dtype)
+        if not np.array_equal(np.isinf(converted), np.isinf(array)):
+            raise ValueError(f"{name} holds numbers too large for {place.dtype}")
+        place[...] = converted
+
+
+class Layer(BaseLayer):
     """The connections between two sets of neurons: ``x = f(W x + b)``.
 
     Parameters
@@ -130,24 +205,18 @@ class Layer(Watched):
         self._memory = aligned_zeros((self.ins + 1) * self._stride, dtype)
 
     @property
-    def ins(self) -> int:
-        """Number of inputs."""
-        return self._ins
-
-    @property
-    def outs(self) -> int:
-        """Number of outputs."""
-        return self._outs
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """float32 or float64."""
-        return self._memory.dtype
-
-    @property
     def is_plain(self) -> bool:
-        """Whether training it needs nothing but its gradient: no penalty, no limit."""
+        """Whether it has neither a penalty nor a limit."""
         return self.l1 == 0 and self.l2 == 0 and self.max_norm is None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The rows of W', and one for b."""
+        return self.ins + 1, self._stride
+
+    def arrays(self) -> dict[str, Array]:
+        """W (outs, ins) and b (outs, 1)."""
+        return {"W": self._W, "b": self._b}
 
     @property
     def _W(self) -> Array:
@@ -167,17 +236,6 @@ class Layer(Watched):
         self._assign("b", self._b, values)
 
     weights, biases = _W, _b
-
-    @staticmethod
-    def _assign(name: str, place: Array, values: Any) -> None:
-        array = real_array(values, name)
-        if array.shape != place.shape:
-            raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
-        with np.errstate(over="ignore"):
-            converted = array.astype(place.dtype)
-        if not np.array_equal(np.isinf(converted), np.isinf(array)):
-            raise ValueError(f"{name} holds numbers too large for {place.dtype}")
-        place[...] = converted
 
     def _convert(self, dtype: np.dtype[Any]) -> None:
         """Change the dtype of the parameters, keeping their values."""

@@ -182,30 +182,32 @@ class NeuralNetwork(ArticleNetwork):
         """The mean loss and the metrics on rows X, by name."""
         return evaluate(self, X, y, named_metrics(metrics))
 
-    def get_weights(self) -> list[tuple[Array, Array]]:
-        """Copies of the weights (outs, ins) and biases (outs, 1) of every layer."""
-        return [(layer.weights.copy(), layer.biases.copy()) for layer in self.layers]
+    def get_weights(self) -> list[tuple[Array, ...]]:
+        """Copies of the arrays of every layer: of a `Layer` the weights (outs, ins) and biases (outs, 1)."""
+        return [tuple(array.copy() for array in layer.arrays().values()) for layer in self.layers]
 
-    def set_weights(self, weights: Sequence[tuple[Any, Any]]) -> None:
-        """Set the weights and biases of every layer, as `get_weights` returns them.
+    def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
+        """Set the arrays of every layer, as `get_weights` returns them.
 
         Raises
         ------
         ValueError, TypeError
-            If the number of layers, a shape or a dtype does not fit.
+            If the number of layers or arrays, a shape or a dtype does not fit; nothing is set then.
         """
-        weights = list(weights)
-        if len(weights) != len(self.layers):
-            raise ValueError(
-                f"weights has {len(weights)} pairs; expected one for each of the {len(self.layers)} layers"
-            )
+        weights = [tuple(arrays) for arrays in weights]
+        places = [layer.arrays() for layer in self.layers]
+        if [len(arrays) for arrays in weights] != [len(names) for names in places]:
+            have, want = ([len(arrays) for arrays in some] for some in (weights, places))
+            raise ValueError(f"weights holds {have} arrays, layer by layer; expected {want}")
         before = self.get_weights()
         try:
-            for layer, (W, b) in zip(self.layers, weights):
-                layer._W, layer._b = W, b
+            for layer, names, arrays in zip(self.layers, places, weights):
+                for (name, place), array in zip(names.items(), arrays):
+                    layer._assign(name, place, array)
         except (ValueError, TypeError):
-            for layer, (W, b) in zip(self.layers, before):
-                layer._W, layer._b = W, b
+            for names, arrays in zip(places, before):
+                for place, array in zip(names.values(), arrays):
+                    place[...] = array
             raise
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -258,9 +260,9 @@ def table(net: NeuralNetwork) -> str:
     lines = ["layer       ins    outs  parameters     bytes  activation"]
     total = 0
     for i, layer in enumerate(net.layers):
-        count = layer.outs * (layer.ins + 1)
+        count = layer.parameter_count
         total += count
-        note = repr(layer.act_function) + ("" if layer.trainable else "  (not trainable)")
+        note = repr(getattr(layer, "act_function", layer)) + ("" if layer.trainable else "  (not trainable)")
         lines.append(f"{i:<5}{layer.ins:10}{layer.outs:8}{count:12,}{count * net.dtype.itemsize:10,}  {note}")
     lines.append(f"total{total:30,}{total * net.dtype.itemsize:10,}  {net.dtype}, {net.loss_function!r}")
     return "\n".join(lines)

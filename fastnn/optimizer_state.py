@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .layers import Layer, aligned_zeros
+from .layers import BaseLayer, aligned_zeros
 from .optimizers import Optimizer
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -20,16 +20,16 @@ class OptimizerState:
     steps : ndarray of int64, (1,)
         Steps taken so far.
     numbers : list of ndarray
-        For each layer the optimiser's numbers, (len(optimizer.state), ins + 1, stride), in the
+        For each layer the optimiser's numbers, (len(optimizer.state), *layer.shape), in the
         layout of the layer's own memory.
     gradients : list of ndarray
-        For each layer room for its gradients, (ins + 1, stride).
+        For each layer room for its gradients, of shape ``layer.shape``.
     """
 
     def __init__(
         self,
         optimizer: Optimizer,
-        layers: list[Layer],
+        layers: list[BaseLayer],
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ) -> None:
@@ -46,7 +46,7 @@ class OptimizerState:
         return plain and all(layer.is_plain for layer in self.layers)
 
     def belongs_to(
-        self, optimizer: Optimizer, layers: list[Layer], clip_norm: float | None, clip_value: float | None
+        self, optimizer: Optimizer, layers: list[BaseLayer], clip_norm: float | None, clip_value: float | None
     ) -> bool:
         """Whether this is still the state of that optimiser for those layers."""
         same = self.optimizer is optimizer and self.layers == layers
@@ -58,10 +58,10 @@ class OptimizerState:
         if self.gradients:
             return
         for layer in self.layers:
-            shape = (layer.ins + 1, layer._stride)
+            shape = layer.shape
             count = shape[0] * shape[1]
             kinds = list(self.optimizer.state.values())
-            numbers = aligned_zeros(max(1, len(kinds)) * count, layer.dtype).reshape(-1, *shape)
+            numbers = aligned_zeros(max(1, len(kinds)) * count, layer.dtype).reshape(max(1, len(kinds)), *shape)
             for place, start in zip(numbers, kinds):
                 place[...] = start
             self.numbers.append(numbers)

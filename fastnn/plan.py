@@ -19,9 +19,11 @@ from .kernels.cpu import padded
 from .kernels.formula import parameter_values
 from .kernels.products import multiply_address
 from .kernels.records import LAYER, NETWORK
-from .layers import Layer, aligned_zeros
+from .kernels.stages import stage_addresses
+from .layers import BaseLayer, aligned_zeros
 from .losses import LossFunction
 from .optimizer_state import OptimizerState
+from .stages import Stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -35,7 +37,7 @@ class Plan:
 
     def __init__(
         self,
-        layers: list[Layer],
+        layers: list[BaseLayer],
         loss: LossFunction,
         dtype: np.dtype[Any],
         capacity: int,
@@ -82,7 +84,7 @@ class Plan:
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
             if gradients:
-                self.dWs.append(self._new(layer.ins + 1, stride))
+                self.dWs.append(self._new(*layer.shape))
                 row["dW"] = _address(self.dWs[-1])
         if gradients:
             self.dxs = [self._new(capacity, stride_in[0]), *dxs]
@@ -104,16 +106,17 @@ class Plan:
         All or nothing: where a formula cannot be compiled, the plan stays as it was, and out of date.
         """
         now = edition.current
-        parameters = [parameter_values(formulas) for formulas in (*(l.act_function for l in self.layers), self.loss)]
-        blocks = [activation_blocks(layer.act_function, self.dtype) for layer in self.layers]
-        with np.errstate(all="ignore"):
-            wipe = [not np.all(np.isfinite(l.act_function.df(np.zeros(1, self.dtype)))) for l in self.layers]
-        for row, layer, (f, df), wipe_padding, values in zip(self._table, self.layers, blocks, wipe, parameters):
+        entries = [self._formulas_of(layer) for layer in self.layers]
+        parameters = [values for _, values in entries] + [parameter_values(self.loss)]
+        for row, layer, (formulas, values) in zip(self._table, self.layers, entries):
             row["W"] = _address(layer._memory)
             row["b"] = row["W"] + layer.ins * row["stride"] * self.dtype.itemsize
-            row["f"], row["df"], row["wipe_padding"], row["act"] = f, df, wipe_padding, _address(values)
+            row["act"], row["count"] = _address(values), layer.shape[0] * layer.shape[1]
             row["l1"], row["l2"], row["max_norm"] = layer.l1, layer.l2, layer.max_norm or 0.0
             row["frozen"] = not layer.trainable
+            for name, value in formulas.items():
+                row[name] = value
+        self._record[0]["has_stages"] = any(isinstance(layer, Stage) for layer in self.layers)
         self._record[0]["loss_self"] = _address(parameters[-1])
         # A kernel may be at work with these until the next refresh, whatever becomes of the layers
         self._parameters, self._memories = parameters, [layer._memory for layer in self.layers]
@@ -122,6 +125,17 @@ class Plan:
         self._descent: tuple[OptimizerState, bool] | None = None
         self.plain: bool | None = None  # whether a step is W -= lr dW and nothing else; None: not known yet
         self.edition = now
+
+    def _formulas_of(self, layer: BaseLayer) -> tuple[dict[str, int], Array]:
+        """What the table says of a layer's formulas, and the parameters they use."""
+        if isinstance(layer, Stage):
+            forward, backward = stage_addresses(*layer.kernels, self.dtype)
+            return {"forward": forward, "backward": backward}, np.array(layer.settings, dtype=np.float64)
+        act = layer.act_function  # type: ignore[attr-defined]
+        f, df = activation_blocks(act, self.dtype)
+        with np.errstate(all="ignore"):
+            wipe = not np.all(np.isfinite(act.df(np.zeros(1, self.dtype))))
+        return {"f": f, "df": df, "wipe_padding": int(wipe), "forward": 0, "backward": 0}, parameter_values(act)
 
     def descend(self, state: OptimizerState, batches: bool = False) -> None:
         """Set the training kernels up for the optimiser of `state`.
@@ -148,6 +162,7 @@ class Plan:
                 row["dW"], row["state"] = _address(gradient), _address(numbers)
             self._parameters.append(values)
         self._descent, self.plain = (state, batches), plain
+        self.article = plain and not record["has_stages"]  # whether the article's loop is all there is to a step
 
     def expect(self, class_target: bool) -> None:
         """Set the loss up for targets that are class indices, or values."""

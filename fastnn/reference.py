@@ -11,6 +11,7 @@ own: their formulas are NumPy. Use it to read what the kernels compute, or to ch
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from .activations import ActivationFunction
 from .initializers import Initializer, article, initializer, zeros
 from .losses import LossFunction
 from .optimizers import SGD, Optimizer
+from .stages import Stage, noise_key
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -57,14 +59,14 @@ class NeuralNetwork:
 
     def __init__(
         self,
-        layers: list[Layer],
+        layers: list[Layer | Stage],
         loss_function: LossFunction,
         learning_rate: float,
         optimizer: Optimizer | None = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ) -> None:
-        self._layers = layers
+        self._layers: list[Any] = layers
         self._loss_function = loss_function
         self.lr = learning_rate
         self.optimizer = SGD() if optimizer is None else optimizer
@@ -101,12 +103,19 @@ class NeuralNetwork:
             layer._W -= self.lr * dW
             layer._b -= self.lr * db
 
-    def gradients(self, x: Array, t: Any) -> tuple[list[Array], list[Array], list[Array], float]:
+    def gradients(
+        self, x: Array, t: Any, training: bool = False, seed: int = 0, step: int = 0
+    ) -> tuple[list[Array], list[Array], list[Array], float]:
         """The article's recursion; the lists dxs, dWs, dbs are in the order of the layers."""
         n = x.shape[1]
-        xs = [x]
-        for layer in self._layers:
-            xs.append(layer.forward_pass(xs[-1]))
+        xs, kept = [x], []
+        for index, layer in enumerate(self._layers):
+            if isinstance(layer, Stage):
+                out, keep = layer.forward(xs[-1], training, noise_key(seed, step, index))
+            else:
+                out, keep = layer.forward_pass(xs[-1]), None
+            xs.append(out)
+            kept.append(keep)
         values = xs.pop()
         targets = columns_of(t, n)
         dloss = [self._loss_function.dloss(v, t_i) for v, t_i in zip(columns_of(values, n), targets)]
@@ -114,13 +123,18 @@ class NeuralNetwork:
         dxs: list[Array] = [dx]
         dWs: list[Array] = []
         dbs: list[Array] = []
-        for layer, x in zip(self._layers[::-1], xs[::-1]):
-            y = np.dot(layer._W, x) + layer._b
-            db = layer.act_function.df(y) * dx
-            dx = np.dot(layer._W.T, db)
+        for layer, x, keep in zip(self._layers[::-1], xs[::-1], kept[::-1]):
+            if isinstance(layer, Stage):
+                dx, rows = layer.backward(dx, keep)
+                dW, db = rows or (np.zeros((layer.outs, 0)), np.zeros((layer.outs, 0)))
+            else:
+                y = np.dot(layer._W, x) + layer._b
+                db = layer.act_function.df(y) * dx
+                dx = np.dot(layer._W.T, db)
+                dW, db = np.dot(db, x.T), np.sum(db, axis=1, keepdims=True)
             dxs.insert(0, dx)
-            dWs.insert(0, np.dot(db, x.T))
-            dbs.insert(0, np.sum(db, axis=1, keepdims=True))
+            dWs.insert(0, dW)
+            dbs.insert(0, db)
         return dxs, dWs, dbs, self.loss(values, t)
 
     def train(
@@ -132,9 +146,10 @@ class NeuralNetwork:
             order = shuffled(n, seed, epoch) if shuffle else np.arange(n)
             total = 0.0
             for start in range(0, n, batch_size):
+                step = epoch * -(-n // batch_size) + start // batch_size
                 columns = order[start : start + batch_size]
                 targets = t if np.ndim(t) == 0 else np.asarray(t)[..., columns]
-                _, dWs, dbs, loss = self.gradients(x[:, columns], targets)
+                _, dWs, dbs, loss = self.gradients(x[:, columns], targets, True, seed, step)
                 loss += self._step(dWs, dbs)
                 total += loss * len(columns)
         return float(total / n)
@@ -144,6 +159,8 @@ class NeuralNetwork:
         layers = [(i, layer) for i, layer in enumerate(self._layers) if layer.trainable]
         penalty = 0.0
         for i, layer in layers:
+            if isinstance(layer, Stage):
+                continue
             W = layer._W
             penalty += layer.l1 * np.sum(np.abs(W)) + layer.l2 / 2 * np.sum(W**2)
             dWs[i] = dWs[i] + layer.l1 * np.sign(W) + layer.l2 * W
@@ -153,16 +170,20 @@ class NeuralNetwork:
             gradients = [(np.clip(dW, -limit, limit), np.clip(db, -limit, limit)) for dW, db in gradients]
         if self.clip_norm is not None:
             norm = np.sqrt(sum(np.sum(dW**2) + np.sum(db**2) for dW, db in gradients))
-            scale = min(1.0, self.clip_norm / norm)
+            scale = min(1.0, self.clip_norm / max(norm, 1e-300))
             gradients = [(dW * scale, db * scale) for dW, db in gradients]
         if self._state is None:
             start = self.optimizer.state.values()
-            both = [p for layer in self._layers for p in (layer._W, layer._b)]
+            both = [p for layer in self._layers for p in parameters_of(layer)]
             self._state = [[np.full_like(p, value) for value in start] for p in both]
         self._steps += 1
         for (i, layer), (dW, db) in zip(layers, gradients):
-            layer._W = self._updated(2 * i, layer._W, dW)
-            layer._b = self._updated(2 * i + 1, layer._b, db)
+            W, b = (self._updated(2 * i + k, p, g) for k, (p, g) in enumerate(zip(parameters_of(layer), (dW, db))))
+            if isinstance(layer, Stage):
+                for place, value in zip(parameters_of(layer), (W, b)):
+                    place[...] = value
+                continue
+            layer._W, layer._b = W, b
             if layer.max_norm is not None:
                 norms = np.linalg.norm(layer._W, axis=1, keepdims=True)
                 layer._W = layer._W * np.minimum(1.0, layer.max_norm / np.maximum(norms, 1e-300))
@@ -175,6 +196,14 @@ class NeuralNetwork:
             return np.asarray(result)
         w, *self._state[place] = result
         return w
+
+
+def parameters_of(layer: Layer | Stage) -> tuple[Array, Array]:
+    """What training changes: W and b, or the two trained rows of a stage, if it has any."""
+    if not isinstance(layer, Stage):
+        return layer._W, layer._b
+    rows = [layer.row(name) for name in layer.rows[: layer.trained]]
+    return (rows[0], rows[1]) if rows else (np.zeros((layer.outs, 0)), np.zeros((layer.outs, 0)))
 
 
 def columns_of(values: Any, n: int) -> list[Any]:
@@ -200,8 +229,11 @@ def shuffled(n: int, seed: int, epoch: int) -> Array:
 
 def copy_of(net: Any) -> NeuralNetwork:
     """A reference network with the parameters of a compiled one."""
-    layers = []
+    layers: list[Layer | Stage] = []
     for layer in net._layers:
+        if isinstance(layer, Stage):
+            layers.append(deepcopy(layer))
+            continue
         copy = Layer(layer.ins, layer.outs, layer.act_function)
         copy.l1, copy.l2, copy.max_norm, copy.trainable = layer.l1, layer.l2, layer.max_norm, layer.trainable
         copy._W, copy._b = np.array(layer._W), np.array(layer._b)

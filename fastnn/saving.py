@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import activations, losses, optimizers, schedules
+from . import activations, losses, optimizers, schedules, stages
 from .extras import needs
-from .layers import Layer
+from .layers import BaseLayer, Layer
 from .optimizer_state import OptimizerState
+from .stages import Stage
 
 if TYPE_CHECKING:
+    from .article import ArticleNetwork
     from .network import NeuralNetwork
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -36,6 +38,7 @@ VOCABULARY: dict[Any, type] = {
     losses: losses.LossFunction,
     optimizers: optimizers.Optimizer,
     schedules: schedules.Schedule,
+    stages: stages.Stage,
 }
 """Where the classes are that a file may name, and what they must be."""
 
@@ -45,7 +48,7 @@ def save(
 ) -> None:
     """Write `net`, with its optimiser's state, to `path`; `more` and `arrays` go along."""
     state = net._optimizer_state()
-    tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(net.layers) for name, a in _parameters(layer).items()}
+    tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(net.layers) for name, a in layer.arrays().items()}
     for i, (layer, numbers) in enumerate(zip(net.layers, state.numbers)):
         tensors[f"optimizer.{i}"] = numbers[:, :, : layer.outs]
     description = {
@@ -103,11 +106,7 @@ def load(path: Path, custom: Iterable[type] = ()) -> NeuralNetwork:
     description, tensors = read(path)
     found = {cls.__name__: cls for cls in custom}
     with _clear_errors(path):
-        layers = []
-        for i, about in enumerate(description["layers"]):
-            act = restore(about.pop("act_function"), found)
-            layers.append(Layer(act_function=act, init="zeros", dtype=description["dtype"], **about))
-            layers[i]._W, layers[i]._b = tensors[f"layers.{i}.W"], tensors[f"layers.{i}.b"]
+        layers = [_restore_layer(about, description["dtype"], found) for about in description["layers"]]
         lr = description["lr"]
         net = NeuralNetwork(
             layers,
@@ -117,6 +116,7 @@ def load(path: Path, custom: Iterable[type] = ()) -> NeuralNetwork:
             clip_norm=description["clip_norm"],
             clip_value=description["clip_value"],
         )
+        net.set_weights(layer_arrays(net, tensors))
         restore_optimizer(net._optimizer_state(), description, tensors)
     return net
 
@@ -199,20 +199,29 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.close(folder)
 
 
-def _parameters(layer: Layer) -> dict[str, Array]:
-    return {"W": layer.weights, "b": layer.biases}
+def _describe_layer(layer: BaseLayer) -> dict[str, Any]:
+    sizes = {"class": type(layer).__name__, "ins": layer.ins, "outs": layer.outs}
+    if isinstance(layer, Layer):
+        settings = {name: getattr(layer, name) for name in ("l1", "l2", "max_norm", "trainable")}
+        return {**sizes, "act_function": describe(layer.act_function), "settings": settings}
+    public = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
+    return {**sizes, "settings": public}
 
 
-def _describe_layer(layer: Layer) -> dict[str, Any]:
-    return {
-        "ins": layer.ins,
-        "outs": layer.outs,
-        "act_function": describe(layer.act_function),
-        "l1": layer.l1,
-        "l2": layer.l2,
-        "max_norm": layer.max_norm,
-        "trainable": layer.trainable,
-    }
+def _restore_layer(about: Mapping[str, Any], dtype: str, custom: Mapping[str, type]) -> BaseLayer:
+    if about["class"] == "Layer":
+        act = restore(about["act_function"], custom)
+        return Layer(about["ins"], about["outs"], act, init="zeros", dtype=dtype, **about["settings"])
+    layer: Any = restore(about, custom)
+    Stage.__init__(layer)
+    layer.trainable = about["settings"]["trainable"]
+    layer.build(about["outs"], np.dtype(dtype))
+    return layer  # type: ignore[no-any-return]
+
+
+def layer_arrays(net: ArticleNetwork, tensors: Mapping[str, Array]) -> list[tuple[Array, ...]]:
+    """The arrays of a file, layer by layer, for the layers of `net`."""
+    return [tuple(tensors[f"layers.{i}.{name}"] for name in layer.arrays()) for i, layer in enumerate(net.layers)]
 
 
 @contextlib.contextmanager

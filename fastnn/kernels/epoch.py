@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .compiling import kernel
 from .evaluate import all_finite
 from .loss import keep_outputs, loss_and_gradient, weighted_loss
@@ -26,7 +28,7 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
     net, run = network_at(address), run_at(run_address)
     loss_sum = pointer_at(net.loss_sum, FLOAT64)
     steps = (run.rows + run.batch_size - 1) // run.batch_size  # of one epoch
-    online = run.batch_size == 1 and net.update == 0
+    online = run.batch_size == 1 and net.update == 0 and not net.has_stages
     step, epoch = begin, begin // steps
     while step < end:
         if run.order != 0:
@@ -40,7 +42,8 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
                 train_online(net, run, k, lr, like)
             else:
                 start = k * run.batch_size
-                train_batch(net, run, start, min(run.batch_size, run.rows - start), lr, like)
+                key = step_key(run.seed, epoch * steps + k)
+                train_batch(net, run, start, min(run.batch_size, run.rows - start), lr, key, like)
         step += last - first
         epoch += 1
 
@@ -62,8 +65,8 @@ def train_online(net: Any, run: Any, i: int, lr: float, like: Any) -> None:
 
 
 @kernel
-def train_batch(net: Any, run: Any, start: int, n: int, lr: float, like: Any) -> None:
-    """One step on n samples, from the `start`-th of the epoch."""
+def train_batch(net: Any, run: Any, start: int, n: int, lr: float, key: int, like: Any) -> None:
+    """One step on n samples, from the `start`-th of the epoch; `key` is that of its random numbers."""
     x, t = pointer_at(run.x, like), pointer_at(run.t, like)
     ins, items = layer_of(net, 0).ins, net.target_items
     if run.order != 0:
@@ -72,14 +75,14 @@ def train_batch(net: Any, run: Any, start: int, n: int, lr: float, like: Any) ->
         gather(t, run, start, n, items, t_batch)
     else:
         x_batch, t_batch = pointer_plus(x, start * ins), pointer_plus(t, start * items)
-    out = forward_batch(net, x_batch, n, like)
+    out = forward_batch(net, x_batch, n, 1, key, like)
     if run.weights == 0:
         loss_and_gradient(net, out, t_batch, n, like)
     else:
         weighted_loss(net, run, out, t_batch, start, n, like)
     if run.outputs != 0:
         keep_outputs(net, run, out, start, n, like)
-    backward_batch(net, x_batch, n, lr, like)
+    backward_batch(net, x_batch, n, lr, 1, key, like)
     if net.update != 0:
         update(net, n, lr, like)
 
@@ -96,3 +99,9 @@ def train_one(address: int, X: Any, T: Any, lr: float) -> tuple[bool, bool, floa
         loss_and_gradient(net, out, pointer_to(T), 1, X)
         backward_one(net, pointer_to(X), lr, X)
     return x_finite, t_finite, loss_sum[0]
+
+
+@kernel
+def step_key(seed: int, step: int) -> int:
+    """What sets the random numbers of a step apart from those of all others."""
+    return np.int64(np.uint64(seed) + np.uint64(step) * np.uint64(0xD1342543DE82EF95))  # type: ignore[return-value]

@@ -20,7 +20,7 @@ def forward_rows(address: int, X: Any, Y: Any, first: int, last: int) -> None:
     for start in range(first, last, net.capacity):
         n = min(net.capacity, last - start)
         x_start = pointer_plus(x, start * ins)
-        out = forward_one(net, x_start, X) if n == 1 else forward_batch(net, x_start, n, X)
+        out = forward_some(net, x_start, n, X)
         for i in range(n):
             for j in range(final.outs):
                 y[(start + i) * final.outs + j] = out[i * final.stride + j]
@@ -32,10 +32,18 @@ def forward_column(address: int, X: Any, Y: Any) -> bool:
     if not all_finite(X):
         return False
     net = network_at(address)
-    y, out = pointer_to(Y), forward_one(net, pointer_to(X), X)
+    y, out = pointer_to(Y), forward_some(net, pointer_to(X), 1, X)
     for j in range(Y.size):
         y[j] = out[j]
     return True
+
+
+@kernel
+def forward_some(net: Any, x: Any, n: int, like: Any) -> Any:
+    """The inference of n samples, in the form that suits their number."""
+    if n == 1 and not net.has_stages:
+        return forward_one(net, x, like)
+    return forward_batch(net, x, n, 0, 0, like)
 
 
 @kernel
@@ -56,14 +64,14 @@ def loss_rows(address: int, V: Any, T: Any) -> float:
 
 
 @kernel
-def gradient_rows(address: int, X: Any, T: Any, n: int) -> float:
+def gradient_rows(address: int, X: Any, T: Any, n: int, training: int, key: int) -> float:
     """Forward and backward for n samples without an update; returns the sum of their losses."""
     net = network_at(address)
     x, loss_sum = pointer_to(X), pointer_at(net.loss_sum, FLOAT64)
     loss_sum[0] = 0.0
-    out = forward_batch(net, x, n, X)
+    out = forward_batch(net, x, n, training, key, X)
     loss_and_gradient(net, out, pointer_to(T), n, X)
-    backward_batch(net, x, n, 0.0, X)
+    backward_batch(net, x, n, 0.0, training, key, X)
     return loss_sum[0]
 
 

@@ -31,6 +31,9 @@ LAYER = np.dtype(
         ("l2", "f8"),
         ("max_norm", "f8"),  # the largest norm of a unit's weights; 0: no limit
         ("frozen", "i8"),  # whether W and b stay as they are
+        ("count", "i8"),  # how many numbers from W on training changes: those of W and b
+        ("forward", "i8"),  # of a stage, a layer without a matrix (see stages); 0 for W x + b
+        ("backward", "i8"),
         ("dx_in", "i8"),  # (capacity, padded ins): the dx of the layer below; 0 when not wanted
         ("stride_in", "i8"),  # row length of dx_in
         ("again", "i8"),  # whether the same layer is also above: it then has been updated when its turn comes
@@ -43,6 +46,7 @@ NETWORK = np.dtype(
     [
         ("depth", "i8"),  # how many layers
         ("layers", "i8"),  # LAYER[depth]
+        ("has_stages", "i8"),  # whether any layer is one
         ("capacity", "i8"),  # how many samples the scratch memory holds
         ("multiply", "i8"),  # the matrix product, see products
         ("loss", "i8"),  # block: loss and its gradient for some samples

@@ -176,13 +176,23 @@ def derivative(layer: Any, n: int, like: Any) -> None:
 
 
 @kernel
-def forward_batch(net: Any, x: Any, n: int, like: Any) -> Any:
-    """Run the n samples at `x` through all layers; returns the pointer to their outputs."""
+def forward_batch(net: Any, x: Any, n: int, training: int, key: int, like: Any) -> Any:
+    """Run the n samples at `x` through all layers; returns the pointer to their outputs.
+
+    `training` and `key` are for the stages (see ``stages``): 0 means inference.
+    """
     x_stride = layer_of(net, 0).ins
     for l in range(net.depth):
         layer = layer_of(net, l)
         W, b = pointer_at(layer.W, like), pointer_at(layer.b, like)
         y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
+        if layer.forward != 0:
+            call(
+                layer.forward, pointer_at(layer.act, FLOAT64), W, x, x_stride, y, out,
+                n, layer.outs, layer.stride, training, noise_key(key, l),
+            )  # fmt: skip
+            x, x_stride = out, layer.stride
+            continue
         # Y = X W + b: the bias is one row for all samples
         call(
             net.multiply, x, x_stride, 1, W, layer.stride, y, layer.stride, b, 0,
@@ -194,7 +204,7 @@ def forward_batch(net: Any, x: Any, n: int, like: Any) -> Any:
 
 
 @kernel
-def backward_batch(net: Any, x: Any, n: int, lr: Any, like: Any) -> None:
+def backward_batch(net: Any, x: Any, n: int, lr: Any, training: int, key: int, like: Any) -> None:
     """The backward recursion for the n samples at `x`, after `forward_batch` and the loss.
 
     A layer with a place for its gradients (dW) stores them there; any other descends at once.
@@ -202,11 +212,18 @@ def backward_batch(net: Any, x: Any, n: int, lr: Any, like: Any) -> None:
     for l in range(net.depth - 1, -1, -1):
         layer = layer_of(net, l)
         W, db = pointer_at(layer.W, like), pointer_at(layer.db, like)
-        derivative(layer, n, like)
         x_in, x_stride = x, layer.ins
         if l > 0:
             below = layer_of(net, l - 1)
             x_in, x_stride = pointer_at(below.x, like), below.stride
+        if layer.backward != 0:
+            call(
+                layer.backward, pointer_at(layer.act, FLOAT64), W, x_in, x_stride, pointer_at(layer.y, like),
+                pointer_at(layer.dx, like), pointer_at(layer.dx_in, like), int(layer.dx_in != 0),
+                pointer_at(layer.dW, like), n, layer.outs, layer.stride, training, noise_key(key, l),
+            )  # fmt: skip
+            continue
+        derivative(layer, n, like)
         if layer.dx_in != 0:
             # dX = dB W', with W' written out once: its rows are then whole vectors
             Wt, dx = pointer_at(net.Wt, like), pointer_at(layer.dx_in, like)
@@ -256,3 +273,9 @@ def transpose(W: Any, Wt: Any, ins: int, outs: int, stride: int, stride_in: int)
     for j in range(outs):
         for k in range(ins, stride_in):
             Wt[j * stride_in + k] = 0
+
+
+@kernel
+def noise_key(key: int, l: int) -> int:
+    """The key of the random numbers of layer `l`, from that of the step."""
+    return np.int64(np.uint64(key) + np.uint64(l) * np.uint64(0xA0761D6478BD642F))  # type: ignore[return-value]

@@ -31,8 +31,7 @@ def update(net: Any, n: int, lr: float, like: Any) -> None:
         if not layer.frozen:
             # W and b lie behind each other, as do their gradients
             W, dW, state = pointer_at(layer.W, like), pointer_at(layer.dW, like), pointer_at(layer.state, like)
-            count = (layer.ins + 1) * layer.stride
-            call(net.update, pointer_at(net.update_self, FLOAT64), W, dW, state, count, lr, float(steps[0]))
+            call(net.update, pointer_at(net.update_self, FLOAT64), W, dW, state, layer.count, lr, float(steps[0]))
             if layer.max_norm != 0:
                 limit_norms(layer, like)
 
@@ -53,7 +52,7 @@ def penalise(net: Any, layer: Any, n: int, like: Any) -> None:
 def clip_values(layer: Any, limit: float, like: Any) -> None:
     """Cut every gradient to [-limit, limit]."""
     dW = pointer_at(layer.dW, like)
-    for i in range((layer.ins + 1) * layer.stride):
+    for i in range(layer.count):
         dW[i] = min(max(dW[i], -limit), limit)
 
 
@@ -65,7 +64,7 @@ def clip_norm(net: Any, like: Any) -> None:
         layer = layer_of(net, l)
         if not layer.frozen:
             dW = pointer_at(layer.dW, like)
-            for i in range((layer.ins + 1) * layer.stride):
+            for i in range(layer.count):
                 square += float(dW[i]) * float(dW[i])
     norm = np.sqrt(square)
     if norm > net.clip_norm:
@@ -74,7 +73,7 @@ def clip_norm(net: Any, like: Any) -> None:
             layer = layer_of(net, l)
             if not layer.frozen:
                 dW = pointer_at(layer.dW, like)
-                for i in range((layer.ins + 1) * layer.stride):
+                for i in range(layer.count):
                     dW[i] *= scale
 
 

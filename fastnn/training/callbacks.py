@@ -161,14 +161,15 @@ class EarlyStopping(_Monitor):
 
     def get_state(self) -> dict[str, Any]:
         """Also the weights of the best epoch."""
-        pairs = enumerate(self._weights or [])
-        return {**super().get_state(), **{f"{name}{i}": a for i, pair in pairs for name, a in zip("Wb", pair)}}
+        weights = {f"{i}.{j}": a for i, arrays in enumerate(self._weights or []) for j, a in enumerate(arrays)}
+        return {**super().get_state(), **weights}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take them back."""
         super().set_state(state)
-        if "W0" in state:
-            self._weights = [(state[f"W{i}"], state[f"b{i}"]) for i in range(len(self.net.layers))]
+        if any(name.startswith("0.") for name in state):
+            layers = enumerate(self.net.layers)
+            self._weights = [tuple(state[f"{i}.{j}"] for j in range(len(layer.arrays()))) for i, layer in layers]
 
     def on_train_end(self) -> None:
         if self._weights is not None:
@@ -337,4 +338,5 @@ class NaNGuard(Callback):
                 "inputs of mean 0 and variance 1 may help."
             )
         for kept, layer in zip(self._good, self.net.layers):
-            kept[0][...], kept[1][...] = layer.weights, layer.biases
+            for place, array in zip(kept, layer.arrays().values()):
+                place[...] = array

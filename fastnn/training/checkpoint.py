@@ -96,7 +96,7 @@ class Checkpoint(Callback):
         if sizes != [(about["ins"], about["outs"]) for about in description["layers"]]:
             raise ValueError(f"{str(self.path)!r} holds another network; delete it, or take another path")
         run.go_on(then, then["epoch"], str(self.path))
-        net.set_weights([(tensors[f"layers.{i}.W"], tensors[f"layers.{i}.b"]) for i in range(len(net.layers))])
+        net.set_weights(saving.layer_arrays(net, tensors))
         saving.restore_optimizer(net._optimizer_state(), description, tensors)
         lr = description["lr"]
         if isinstance(net.lr, schedules.Schedule):

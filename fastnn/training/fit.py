@@ -64,6 +64,7 @@ def fit(
         X_val, y_val = validation_data
         held_out = (feature_rows(X_val, "X of validation_data", ins, dtype), y_val)
         target_rows(y_val, "y of validation_data", held_out[0].shape[0], outs, net.loss_function, dtype)
+    net._adapt(rows)
     run = Run(net, rows, targets, classes, batch_size, shuffle, seed, weights, keep_outputs=bool(measures))
     return _epochs(net, run, np.asarray(y), epochs, measures, held_out, [NaNGuard(), *callbacks], verbose)
 

@@ -60,9 +60,30 @@ def train(make, clip_norm=None, clip_value=None):
     return [parameter.detach().numpy().tolist() for parameter in parameters]
 
 
+def normalised(make):
+    """Parameters, buffers and an inference of a network with the layer `make(5)`, after STEPS steps of Adam."""
+    weights, x, t = problem()
+    first, layer, last = torch.nn.Linear(3, 5).double(), make(5).double(), torch.nn.Linear(5, 2).double()
+    with torch.no_grad():
+        for place, value in zip((first.weight, first.bias, last.weight, last.bias), weights):
+            place[...] = torch.tensor(value)
+    net = torch.nn.Sequential(first, layer, torch.nn.Tanh(), last)
+    x, t = torch.tensor(x), torch.tensor(t)
+    optimizer = torch.optim.Adam(net.parameters(), LR)
+    for step in range(STEPS):
+        rows = slice(0, 10) if step % 2 == 0 else slice(10, 20)
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(net(x[rows]), t[rows]).backward()
+        optimizer.step()
+    net.eval()
+    state = {name: value.tolist() for name, value in net.state_dict().items()}
+    return {"state": state, "outputs": net(x).tolist()}
+
+
 if __name__ == "__main__":
     golden = {name: train(make) for name, make in OPTIMIZERS.items()}
     golden["clip_norm=0.1"] = train(OPTIMIZERS["SGD()"], clip_norm=0.1)
     golden["clip_value=0.02"] = train(OPTIMIZERS["SGD()"], clip_value=0.02)
+    stages = {"BatchNorm": normalised(torch.nn.BatchNorm1d), "LayerNorm": normalised(torch.nn.LayerNorm)}
     path = pathlib.Path(__file__).with_suffix(".json")
-    path.write_text(json.dumps({"torch": torch.__version__, "golden": golden}, indent=0))
+    path.write_text(json.dumps({"torch": torch.__version__, "golden": golden, "stages": stages}, indent=0))
