@@ -9,7 +9,7 @@ import numpy as np
 from .activations import ActivationFunction
 from .checks import not_negative
 from .columns import real_array
-from .edition import Watched
+from .edition import Watched, changed
 from .initializers import Initializer, article, initializer, zeros
 from .kernels.cpu import VECTOR_BYTES, padded
 
@@ -67,6 +67,19 @@ class BaseLayer(Watched):
     def dtype(self) -> np.dtype[Any]:
         """float32 or float64."""
         return self._memory.dtype
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy or a pickle, and see that its memory is of the size that kernels expect."""
+        self.__dict__.update(state)
+        memory = state.get("_memory")
+        if not isinstance(memory, np.ndarray) or memory.shape != (self.memory_rows * self._stride,):
+            raise ValueError(f"this {type(self).__name__} cannot be unpickled: its memory is damaged")
+        changed()
+
+    @property
+    def memory_rows(self) -> int:
+        """Rows of its memory, trained or not."""
+        return self.shape[0]
 
     def arrays(self) -> dict[str, Array]:
         """The layer's arrays by name, as views: parameters, and what else it keeps."""

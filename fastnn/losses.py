@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .checks import fraction
 from .edition import Watched
 
 Array = Any
@@ -187,18 +188,33 @@ class CrossEntropyLoss(LossFunction):
     loss = log(sum(exp(values))) - values[class], with the largest value taken out of the
     exponentials, so that no logit is too large. For targets that are probabilities, see
     `SoftCrossEntropyLoss`.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0.0
+        How much of the target's probability is spread evenly over all classes: the target is
+        1 - s + s / n for the class and s / n for the others.
+
+    References
+    ----------
+    Szegedy, Vanhoucke, Ioffe, Shlens and Wojna, "Rethinking the Inception architecture for computer
+    vision" (2016), for label smoothing.
     """
 
     target = "class"
 
+    def __init__(self, label_smoothing: float = 0.0) -> None:
+        self.label_smoothing = fraction(label_smoothing, "label_smoothing")
+
     def loss(self, values: Array, target_class: Array) -> Array:
-        top = np.max(values)
-        return top + np.log(np.sum(np.exp(values - top))) - values[target_class, 0]
+        top, s = np.max(values), self.label_smoothing
+        expected = (1 - s) * values[target_class, 0] + s * np.mean(values)
+        return top + np.log(np.sum(np.exp(values - top))) - expected
 
     def dloss(self, values: Array, target_class: Array) -> Array:
         d = np.exp(values - np.max(values))
-        d = d / np.sum(d)
-        d[target_class, 0] -= 1
+        d = d / np.sum(d) - self.label_smoothing / values.size
+        d[target_class, 0] -= 1 - self.label_smoothing
         return d
 
     def probabilities(self, outputs: Array) -> Array:
@@ -208,14 +224,17 @@ class CrossEntropyLoss(LossFunction):
     def row(self, values: Array, target_class: Array, d: Array) -> Array:
         """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
         top = np.max(values)
+        s = self.label_smoothing
         total = 0.0
         for i in range(values.size):
             d[i] = np.exp(values[i] - top)
             total += d[i]
+        expected = (1 - s) * values[target_class]
         for i in range(values.size):
-            d[i] = d[i] / total
-        d[target_class] -= 1
-        return top + np.log(total) - values[target_class]
+            d[i] = d[i] / total - s / values.size
+            expected += s / values.size * values[i]
+        d[target_class] -= 1 - s
+        return top + np.log(total) - expected
 
 
 class SoftCrossEntropyLoss(LossFunction):

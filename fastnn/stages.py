@@ -53,6 +53,10 @@ class Stage(BaseLayer):
             for name, values in zip(self.rows, before):
                 self._assign(name, self.row(name), values)
 
+    @property
+    def memory_rows(self) -> int:
+        return len(self.rows)
+
     def row(self, name: str) -> Array:
         """A view of the row of that name, as a column (outs, 1)."""
         first = self.rows.index(name) * self._stride

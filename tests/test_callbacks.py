@@ -1,6 +1,7 @@
 """Callbacks: when they run, what they stop, and what they leave behind."""
 
 import csv
+import io
 import signal
 import threading
 import time
@@ -20,6 +21,7 @@ from fastnn import (
     TensorBoard,
     TimeLimit,
 )
+from fastnn.training import progress
 
 
 class Recorder(Callback):
@@ -184,3 +186,32 @@ def test_verbose(capsys):
     net.fit(X, y, epochs=2, verbose=2)
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_bar_shows_epochs_loss_metrics_and_time(monkeypatch):
+    tqdm = pytest.importorskip("tqdm")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    net, X, y = classifier()
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    slow = LambdaCallback(on_epoch_begin=lambda epoch: time.sleep(0.15))  # the bar is drawn ten times a second
+    net.fit(X, y, epochs=4, metrics=["accuracy"], validation_split=0.2, verbose=1, callbacks=[slow])
+    shown = terminal.getvalue()
+    assert tqdm
+    for text in ("3/4", "loss 0.", "val_accuracy", "epoch/s", "<00:0"):
+        assert text in shown
+
+
+def test_short_runs_show_no_bar(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    net, X, y = classifier()
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    net.fit(X, y, epochs=2, verbose=1)
+    assert terminal.getvalue().strip() == ""

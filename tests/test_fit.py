@@ -209,6 +209,14 @@ def test_pickle_and_copies_keep_training():
         assert bits(twin) == bits(mine)
 
 
+def test_a_damaged_pickle_is_refused():
+    net, _, _ = classifier()
+    state = dict(vars(net.layers[0]))
+    for memory in (state["_memory"][:-1], None, state["_memory"].reshape(-1, 4)):
+        with pytest.raises(ValueError, match="cannot be unpickled"):
+            Layer.__new__(Layer).__setstate__({**state, "_memory": memory})
+
+
 def test_weights_can_be_taken_and_given():
     net, X, _ = classifier()
     other = NeuralNetwork([Layer(4, 10, ReLU()), Layer(10, 3, Identity())], CrossEntropyLoss(), 0.1)

@@ -53,6 +53,8 @@ def test_losses():
     counts = np.array([[0.0], [2.0], [3.0]])
     assert fastnn.HuberLoss(0.5).loss(v, t) == pytest.approx(np.mean(special.huber(0.5, v - t)))
     assert CrossEntropyLoss().loss(v, 2) == pytest.approx(-special.log_softmax(v)[2, 0])
+    smooth = 0.9 * np.eye(3)[2] + 0.1 / 3
+    assert CrossEntropyLoss(0.1).loss(v, 2) == pytest.approx(-smooth @ special.log_softmax(v)[:, 0])
     assert fastnn.SoftCrossEntropyLoss().loss(v, p) == pytest.approx(-np.sum(p * special.log_softmax(v)))
     expected = -np.mean(p * special.log_expit(v) + (1 - p) * special.log_expit(-v))
     assert fastnn.BCEWithLogitsLoss().loss(v, p) == pytest.approx(expected)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from strategies import ACTIVATIONS, LOSSES, problems, targets_for
 
-from fastnn import HuberLoss, Layer, LeakyReLU, MAELoss, NeuralNetwork
+from fastnn import CrossEntropyLoss, HuberLoss, Layer, LeakyReLU, MAELoss, NeuralNetwork
 
 KINKS = {"LeakyReLU": [0], "ReLU": [0], "ReLU6": [0, 6], "HardTanh": [-1, 1]}
 
@@ -34,7 +34,7 @@ def test_formulas_keep_the_dtype_and_survive_large_numbers(activation, dtype):
         assert np.all(np.isfinite(values))
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [*LOSSES, lambda: CrossEntropyLoss(0.2), lambda: HuberLoss(0.3)])
 def test_dloss_is_the_gradient_of_loss(loss):
     rng = np.random.default_rng(1)
     loss, values = loss(), rng.normal(size=(5, 1))
@@ -48,7 +48,7 @@ def test_dloss_is_the_gradient_of_loss(loss):
     np.testing.assert_allclose(loss.dloss(values, target), numeric, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [*LOSSES, lambda: CrossEntropyLoss(0.2), lambda: HuberLoss(0.3)])
 def test_the_fused_row_form_equals_loss_and_dloss(loss):
     rng = np.random.default_rng(2)
     loss = loss()
