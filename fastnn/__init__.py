@@ -36,7 +36,7 @@ from .losses import (
     SoftCrossEntropyLoss,
 )
 from .metrics import METRICS
-from .network import NeuralNetwork
+from .network import NeuralNetwork, load
 from .optimizers import (
     SGD,
     Adadelta,
@@ -51,7 +51,6 @@ from .optimizers import (
     RMSprop,
     RProp,
 )
-from .saving import load
 from .schedules import (
     Constant,
     CosineDecay,

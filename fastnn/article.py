@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import edition
-from .activations import ActivationFunction
+from .architecture import check_dtypes, check_layers, check_optimizer
 from .checks import (
     learning_rate as checked_learning_rate,
     positive_integer,
@@ -31,7 +31,7 @@ from .optimizer_state import OptimizerState
 from .optimizers import SGD, Optimizer
 from .plan import Plan
 from .schedules import Schedule
-from .stages import Stage, Standardize
+from .stages import Standardize
 from .training.run import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -88,8 +88,8 @@ class ArticleNetwork(Watched):
         self.optimizer = SGD() if optimizer is None else optimizer
         self.clip_norm = None if clip_norm is None else positive_number(clip_norm, "clip_norm")
         self.clip_value = None if clip_value is None else positive_number(clip_value, "clip_value")
-        self._check_optimizer()
-        self._check_layers()
+        check_optimizer(self.optimizer)
+        check_layers(self._layers, self._loss_function)
         dense = next(layer for layer in self._layers if isinstance(layer, Layer))
         self.dtype = dense.dtype if dtype is None else float_dtype(dtype)
         for layer in self._layers:
@@ -338,41 +338,6 @@ class ArticleNetwork(Watched):
         if isinstance(first, Standardize) and not first.fitted:
             first.adapt(rows)
 
-    def _check_layers(self) -> None:
-        layers, loss = self._layers, self._loss_function
-        if not layers:
-            raise ValueError("layers is empty; expected at least one Layer")
-        for index, layer in enumerate(layers):
-            if not isinstance(layer, BaseLayer):
-                hint = f" (write {layer.__name__}(...), not {layer.__name__})" if isinstance(layer, type) else ""
-                raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer{hint}")
-            if isinstance(layer, Layer) and not isinstance(layer.act_function, ActivationFunction):
-                act = layer.act_function
-                raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
-            if isinstance(layer, Standardize) and index > 0:
-                raise ValueError(f"layers[{index}] is Standardize(); expected it as the first layer, or BatchNorm here")
-        self._build_stages()
-        for index, (below, above) in enumerate(zip(layers, layers[1:])):
-            if below.outs != above.ins:
-                raise ValueError(
-                    "Layers should have compatible shapes. "
-                    f"layers[{index}] has {below.outs} outputs but layers[{index + 1}] takes {above.ins} inputs."
-                )
-        if not isinstance(loss, LossFunction):
-            hint = " (write MSELoss(), not MSELoss)" if isinstance(loss, type) else ""
-            raise TypeError(f"loss_function is {loss!r}; expected a LossFunction{hint}")
-
-    def _build_stages(self) -> None:
-        """Tell the layers without a matrix how many inputs they have."""
-        dense = [layer for layer in self._layers if isinstance(layer, Layer)]
-        if not dense:
-            raise ValueError("layers holds no Layer; expected at least one among its stages")
-        width, dtype = dense[0].ins, dense[0].dtype
-        for layer in self._layers:
-            if isinstance(layer, Stage):
-                layer.build(width, dtype)
-            width = layer.outs
-
     @staticmethod
     def _is_column(x: Any, plan: Plan) -> bool:
         """Whether x is one sample that a kernel can take as it is (which checks that it is finite)."""
@@ -396,14 +361,9 @@ class ArticleNetwork(Watched):
         """The state of the optimiser, for the layers and the optimiser as they are now."""
         state = self._state
         if state is None or not state.belongs_to(self.optimizer, self._layers, self.clip_norm, self.clip_value):
-            self._check_optimizer()
+            check_optimizer(self.optimizer)
             state = self._state = OptimizerState(self.optimizer, self._layers, self.clip_norm, self.clip_value)
         return state
-
-    def _check_optimizer(self) -> None:
-        if not isinstance(self.optimizer, Optimizer):
-            hint = " (write Adam(), not Adam)" if isinstance(self.optimizer, type) else ""
-            raise TypeError(f"optimizer is {self.optimizer!r}; expected an Optimizer{hint}")
 
     def _current_plan(self) -> Plan:
         """`_ready`, for the calls that must not take time."""
@@ -426,21 +386,13 @@ class ArticleNetwork(Watched):
             or plan.loss is not self._loss_function
             or plan.capacity < capacity
         ):
-            self._check_layers()
-            self._check_dtypes()
+            check_layers(self._layers, self._loss_function)
+            check_dtypes(self._layers, self.dtype)
             capacity = max(capacity, plan.capacity if plan else 1)
             plan = self._plan = Plan(self._layers, self._loss_function, self.dtype, capacity, lock=self._lock)
         elif plan.edition != edition.current:
-            self._check_layers()
-            self._check_dtypes()
+            check_layers(self._layers, self._loss_function)
+            check_dtypes(self._layers, self.dtype)
             with plan.lock:
                 plan.refresh()
         return plan
-
-    def _check_dtypes(self) -> None:
-        for index, layer in enumerate(self._layers):
-            if layer.dtype != self.dtype:
-                raise ValueError(
-                    f"layers[{index}] is {layer.dtype} but the network is {self.dtype}: another network with "
-                    f"dtype={layer.dtype.name!r} shares it"
-                )

@@ -266,3 +266,39 @@ def table(net: NeuralNetwork) -> str:
         lines.append(f"{i:<5}{layer.ins:10}{layer.outs:8}{count:12,}{count * net.dtype.itemsize:10,}  {note}")
     lines.append(f"total{total:30,}{total * net.dtype.itemsize:10,}  {net.dtype}, {net.loss_function!r}")
     return "\n".join(lines)
+
+
+def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> NeuralNetwork:
+    """Read a network from a file that `NeuralNetwork.save` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    custom : classes, optional
+        Your own activations, losses, optimisers and schedules that the network uses; a file can
+        name a class, and never bring or import one.
+
+    Returns
+    -------
+    NeuralNetwork
+        It gives the same bits as the saved one, and goes on training where that one was.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another format, or names a class that is neither fastnn's nor
+        in `custom`.
+
+    Examples
+    --------
+    >>> import fastnn, tempfile, os
+    >>> net = fastnn.NeuralNetwork([fastnn.Layer(2, 1, fastnn.Tanh())], fastnn.MSELoss(), 0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.safetensors")
+    ...     net.save(path)
+    ...     twin = fastnn.load(path)
+    >>> twin.allclose(net)
+    True
+    """
+    return saving.load(path, custom, NeuralNetwork)

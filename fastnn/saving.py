@@ -14,7 +14,7 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,10 +26,9 @@ from .stages import Stage
 
 if TYPE_CHECKING:
     from .article import ArticleNetwork
-    from .network import NeuralNetwork
-
 Array = np.ndarray[Any, np.dtype[Any]]
 Path = str | os.PathLike[str]
+N = TypeVar("N", bound="ArticleNetwork")
 
 FORMAT = 1
 
@@ -44,7 +43,7 @@ VOCABULARY: dict[Any, type] = {
 
 
 def save(
-    net: NeuralNetwork, path: Path, more: Mapping[str, Any] | None = None, arrays: Mapping[str, Array] | None = None
+    net: ArticleNetwork, path: Path, more: Mapping[str, Any] | None = None, arrays: Mapping[str, Array] | None = None
 ) -> None:
     """Write `net`, with its optimiser's state, to `path`; `more` and `arrays` go along."""
     state = net._optimizer_state()
@@ -68,47 +67,14 @@ def save(
     write_atomically(path, write(tensors, metadata={"fastnn": json.dumps(description)}))
 
 
-def load(path: Path, custom: Iterable[type] = ()) -> NeuralNetwork:
-    """Read a network from a file that `NeuralNetwork.save` wrote.
-
-    Parameters
-    ----------
-    path
-        The file.
-    custom : classes, optional
-        Your own activations, losses, optimisers and schedules that the network uses; a file can
-        name a class, and never bring or import one.
-
-    Returns
-    -------
-    NeuralNetwork
-        It gives the same bits as the saved one, and goes on training where that one was.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, of another format, or names a class that is neither fastnn's nor
-        in `custom`.
-
-    Examples
-    --------
-    >>> import fastnn, tempfile, os
-    >>> net = fastnn.NeuralNetwork([fastnn.Layer(2, 1, fastnn.Tanh())], fastnn.MSELoss(), 0.1)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "net.safetensors")
-    ...     net.save(path)
-    ...     twin = fastnn.load(path)
-    >>> twin.allclose(net)
-    True
-    """
-    from .network import NeuralNetwork
-
+def load(path: Path, custom: Iterable[type], network: type[N]) -> N:
+    """Read a network of the class `network`; see `fastnn.load`."""
     description, tensors = read(path)
     found = {cls.__name__: cls for cls in custom}
     with _clear_errors(path):
         layers = [_restore_layer(about, description["dtype"], found) for about in description["layers"]]
         lr = description["lr"]
-        net = NeuralNetwork(
+        net = network(
             layers,
             restore(description["loss"], found),
             restore(lr, found) if isinstance(lr, dict) else lr,
@@ -116,7 +82,9 @@ def load(path: Path, custom: Iterable[type] = ()) -> NeuralNetwork:
             clip_norm=description["clip_norm"],
             clip_value=description["clip_value"],
         )
-        net.set_weights(layer_arrays(net, tensors))
+        for layer, arrays in zip(net.layers, layer_arrays(net, tensors)):
+            for (name, place), array in zip(layer.arrays().items(), arrays):
+                layer._assign(name, place, array)
         restore_optimizer(net._optimizer_state(), description, tensors)
     return net
 

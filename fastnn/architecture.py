@@ -1,0 +1,67 @@
+"""Checks of a network as a whole: layers that fit, a loss, an optimiser, one dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .activations import ActivationFunction
+from .layers import BaseLayer, Layer
+from .losses import LossFunction
+from .optimizers import Optimizer
+from .stages import Stage, Standardize
+
+
+def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
+    """See that layers and loss make a network, and build the stages among them."""
+    if not layers:
+        raise ValueError("layers is empty; expected at least one Layer")
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, BaseLayer):
+            hint = f" (write {layer.__name__}(...), not {layer.__name__})" if isinstance(layer, type) else ""
+            raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer{hint}")
+        if isinstance(layer, Layer) and not isinstance(layer.act_function, ActivationFunction):
+            act = layer.act_function
+            raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
+        if isinstance(layer, Standardize) and index > 0:
+            raise ValueError(f"layers[{index}] is Standardize(); expected it as the first layer, or BatchNorm here")
+    _build_stages(layers)
+    for index, (below, above) in enumerate(zip(layers, layers[1:])):
+        if below.outs != above.ins:
+            raise ValueError(
+                "Layers should have compatible shapes. "
+                f"layers[{index}] has {below.outs} outputs but layers[{index + 1}] takes {above.ins} inputs."
+            )
+    if not isinstance(loss, LossFunction):
+        hint = " (write MSELoss(), not MSELoss)" if isinstance(loss, type) else ""
+        raise TypeError(f"loss_function is {loss!r}; expected a LossFunction{hint}")
+
+
+def _build_stages(layers: list[BaseLayer]) -> None:
+    """Tell the layers without a matrix how many inputs they have."""
+    dense = [layer for layer in layers if isinstance(layer, Layer)]
+    if not dense:
+        raise ValueError("layers holds no Layer; expected at least one among its stages")
+    width, dtype = dense[0].ins, dense[0].dtype
+    for layer in layers:
+        if isinstance(layer, Stage):
+            layer.build(width, dtype)
+        width = layer.outs
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """See that it is one."""
+    if not isinstance(optimizer, Optimizer):
+        hint = " (write Adam(), not Adam)" if isinstance(optimizer, type) else ""
+        raise TypeError(f"optimizer is {optimizer!r}; expected an Optimizer{hint}")
+
+
+def check_dtypes(layers: list[BaseLayer], dtype: np.dtype[Any]) -> None:
+    """See that no other network has changed the dtype of a shared layer."""
+    for index, layer in enumerate(layers):
+        if layer.dtype != dtype:
+            raise ValueError(
+                f"layers[{index}] is {layer.dtype} but the network is {dtype}: another network with "
+                f"dtype={layer.dtype.name!r} shares it"
+            )
