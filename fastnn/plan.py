@@ -15,7 +15,7 @@ import numpy as np
 
 from . import edition
 from .kernels.blocks import activation_blocks, loss_block, update_block
-from .kernels.cpu import padded
+from .kernels.cpu import padded, whole_vectors
 from .kernels.formula import parameter_values
 from .kernels.products import multiply_address
 from .kernels.records import LAYER, NETWORK
@@ -78,6 +78,8 @@ class Plan:
         self.dxs, self.dWs = dxs, []
         for index, (row, layer, stride) in enumerate(zip(self._table, layers, strides)):
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
+            row["columns"] = whole_vectors(layer.outs, self.dtype)
+            row["columns_in"] = whole_vectors(layer.ins, self.dtype)
             row["y"], row["x"] = (_address(self._new(capacity, stride)) for _ in "yx")
             row["dx"], row["db"] = _address(dxs[index]), _address(db)
             row["again"] = any(layer is above for above in layers[index + 1 :])

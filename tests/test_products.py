@@ -6,7 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from fastnn.kernels import products, tile
 from fastnn.kernels.compiling import kernel
-from fastnn.kernels.cpu import lanes, padded
+from fastnn.kernels.cpu import lanes, padded, whole_vectors
 from fastnn.kernels.memory import call, pointer_to
 
 
@@ -83,8 +83,11 @@ def test_vector_instructions(dtype):
     np.testing.assert_array_equal(b, 2 * a + 1)
 
 
-def test_padding_is_to_whole_vectors():
+def test_padding_is_to_whole_vectors_and_spares_the_cache():
     for dtype in ("float32", "float64"):
-        for count in range(1, 70):
-            assert 0 <= padded(count, dtype) - count < lanes(dtype)
-            assert padded(count, dtype) % lanes(dtype) == 0
+        for count in range(1, 600):
+            length = padded(count, dtype)
+            assert 0 <= whole_vectors(count, dtype) - count < lanes(dtype)
+            assert length % lanes(dtype) == 0
+            assert length - whole_vectors(count, dtype) in (0, 64 // np.dtype(dtype).itemsize)
+            assert length * np.dtype(dtype).itemsize % 512 != 0

@@ -1,8 +1,9 @@
 """The tables by which Python tells a kernel where everything is.
 
 All addresses are of C-contiguous memory that the Python side keeps alive (``fastnn.plan``).
-`stride` is the number of outputs padded to whole vectors: the row length of W, y, x and dx. The
-padding of W, b and db is always zero.
+`columns` is the number of outputs rounded up to whole vectors, and `stride` the row length of W, y, x
+and dx, which may be longer (``cpu.padded``). The padding of W, b and db is zero while all numbers
+are finite.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ LAYER = np.dtype(
     [
         ("ins", "i8"),
         ("outs", "i8"),
+        ("columns", "i8"),
         ("stride", "i8"),
         ("W", "i8"),  # (ins, stride): the article's W, transposed
         ("b", "i8"),  # (stride,)
@@ -35,6 +37,7 @@ LAYER = np.dtype(
         ("forward", "i8"),  # of a stage, a layer without a matrix (see stages); 0 for W x + b
         ("backward", "i8"),
         ("dx_in", "i8"),  # (capacity, padded ins): the dx of the layer below; 0 when not wanted
+        ("columns_in", "i8"),  # inputs rounded up to whole vectors
         ("stride_in", "i8"),  # row length of dx_in
         ("again", "i8"),  # whether the same layer is also above: it then has been updated when its turn comes
         ("wipe_padding", "i8"),  # whether df(0) is not finite, so that db's padding must be set to zero

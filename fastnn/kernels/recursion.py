@@ -41,7 +41,7 @@ def layer_of(net: Any, l: int) -> Any:
 
 
 @kernel
-def affine(x: Any, W: Any, b: Any, y: Any, ins: int, stride: int, skip_zeros: bool) -> None:
+def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, skip_zeros: bool) -> None:
     """y = x W + b.
 
     The sum over k runs in the same order and in the same pieces as in `products`, so a sample
@@ -49,12 +49,12 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, stride: int, skip_zeros: bo
     """
     width = width_of(W)
     zero = splat(W, 0.0)
-    for j in range(0, stride, width):
+    for j in range(0, columns, width):
         store(load(b, j), y, j)
     for first in range(0, ins, DEPTH):
         last = min(ins, first + DEPTH)
         j = 0
-        while j + 4 * width <= stride:  # four sums in flight hide the latency of one
+        while j + 4 * width <= columns:  # four sums in flight hide the latency of one
             y0, y1, y2, y3 = zero, zero, zero, zero
             for k in range(first, last):
                 if x[k] != 0 or not skip_zeros:
@@ -70,7 +70,7 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, stride: int, skip_zeros: bo
             store(y2 + load(y_j, 2 * width), y_j, 2 * width)
             store(y3 + load(y_j, 3 * width), y_j, 3 * width)
             j += 4 * width
-        while j + 2 * width <= stride:
+        while j + 2 * width <= columns:
             y0, y1 = zero, zero
             for k in range(first, last):
                 if x[k] != 0 or not skip_zeros:
@@ -82,7 +82,7 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, stride: int, skip_zeros: bo
             store(y0 + load(y_j, 0), y_j, 0)
             store(y1 + load(y_j, width), y_j, width)
             j += 2 * width
-        if j < stride:
+        if j < columns:
             y0 = zero
             for k in range(first, last):
                 if x[k] != 0 or not skip_zeros:
@@ -91,12 +91,12 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, stride: int, skip_zeros: bo
 
 
 @kernel
-def propagate(W: Any, db: Any, dx: Any, ins: int, outs: int, stride: int) -> None:
+def propagate(W: Any, db: Any, dx: Any, ins: int, outs: int, columns: int, stride: int) -> None:
     """dx = db W', with the sums along the rows of W.
 
     The padding is left out: it is not zero for ever, since after an overflow inf * 0 is NaN.
     """
-    last = stride - width_of(W)
+    last = columns - width_of(W)
     db_last = first_of(load(db, last), outs - last)
     for k in range(ins):
         dot = splat(W, 0.0)
@@ -106,16 +106,16 @@ def propagate(W: Any, db: Any, dx: Any, ins: int, outs: int, stride: int) -> Non
 
 
 @kernel
-def descend(x: Any, db: Any, W: Any, b: Any, ins: int, stride: int, lr: Any, skip_zeros: bool) -> None:
+def descend(x: Any, db: Any, W: Any, b: Any, ins: int, columns: int, stride: int, lr: Any, skip_zeros: bool) -> None:
     """W -= lr x' db;  b -= lr db."""
     width = width_of(W)
     for k in range(ins):
         if x[k] != 0 or not skip_zeros:
             step = splat(W, -lr * x[k])
-            for j in range(0, stride, width):
+            for j in range(0, columns, width):
                 store(multiply_add(step, load(db, j), load(W, k * stride + j)), W, k * stride + j)
     step = splat(b, -lr)
-    for j in range(0, stride, width):
+    for j in range(0, columns, width):
         store(multiply_add(step, load(db, j), load(b, j)), b, j)
 
 
@@ -125,7 +125,9 @@ def forward_one(net: Any, x: Any, like: Any) -> Any:
     for l in range(net.depth):
         layer = layer_of(net, l)
         y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
-        affine(x, pointer_at(layer.W, like), pointer_at(layer.b, like), y, layer.ins, layer.stride, l == 0)
+        affine(
+            x, pointer_at(layer.W, like), pointer_at(layer.b, like), y, layer.ins, layer.columns, layer.stride, l == 0
+        )
         call(layer.f, pointer_at(layer.act, FLOAT64), y, out, layer.stride)
         x = out
     return x
@@ -142,13 +144,13 @@ def backward_one(net: Any, x: Any, lr: Any, like: Any) -> None:
             x_in = pointer_at(layer_of(net, l - 1).x, like)
         if layer.again:  # the article computes y here, with the weights as they are by now
             b, y = pointer_at(layer.b, like), pointer_at(layer.y, like)
-            affine(x_in, W, b, y, layer.ins, layer.stride, l == 0)
+            affine(x_in, W, b, y, layer.ins, layer.columns, layer.stride, l == 0)
         derivative(layer, 1, like)
         if l > 0:
             below = layer_of(net, l - 1)
-            propagate(W, db, pointer_at(below.dx, like), layer.ins, layer.outs, layer.stride)
+            propagate(W, db, pointer_at(below.dx, like), layer.ins, layer.outs, layer.columns, layer.stride)
         if not layer.frozen:
-            descend(x_in, db, W, pointer_at(layer.b, like), layer.ins, layer.stride, lr, l == 0)
+            descend(x_in, db, W, pointer_at(layer.b, like), layer.ins, layer.columns, layer.stride, lr, l == 0)
 
 
 @kernel
@@ -196,7 +198,7 @@ def forward_batch(net: Any, x: Any, n: int, training: int, key: int, like: Any) 
         # Y = X W + b: the bias is one row for all samples
         call(
             net.multiply, x, x_stride, 1, W, layer.stride, y, layer.stride, b, 0,
-            n, layer.stride, layer.ins, 1.0, 1.0,
+            n, layer.columns, layer.ins, 1.0, 1.0,
         )  # fmt: skip
         call(layer.f, pointer_at(layer.act, FLOAT64), y, out, n * layer.stride)
         x, x_stride = out, layer.stride
@@ -230,7 +232,7 @@ def backward_batch(net: Any, x: Any, n: int, lr: Any, training: int, key: int, l
             transpose(W, Wt, layer.ins, layer.outs, layer.stride, layer.stride_in)
             call(
                 net.multiply, db, layer.stride, 1, Wt, layer.stride_in, dx, layer.stride_in, dx, 0,
-                n, layer.stride_in, layer.outs, 1.0, 0.0,
+                n, layer.columns_in, layer.outs, 1.0, 0.0,
             )  # fmt: skip
         b = pointer_at(layer.b, like)
         if layer.frozen:
@@ -239,14 +241,14 @@ def backward_batch(net: Any, x: Any, n: int, lr: Any, training: int, key: int, l
             dW = pointer_at(layer.dW, like)
             call(
                 net.multiply, x_in, 1, x_stride, db, layer.stride, dW, layer.stride, dW, 0,
-                layer.ins, layer.stride, n, 1.0, 0.0,
+                layer.ins, layer.columns, n, 1.0, 0.0,
             )  # fmt: skip
             sum_rows(db, pointer_plus(dW, layer.ins * layer.stride), n, layer.stride)
         else:
             # W -= lr X' dB, product and update in one pass
             call(
                 net.multiply, x_in, 1, x_stride, db, layer.stride, W, layer.stride, W, layer.stride,
-                layer.ins, layer.stride, n, -lr, 1.0,
+                layer.ins, layer.columns, n, -lr, 1.0,
             )  # fmt: skip
             sum_rows(db, db, n, layer.stride)
             for j in range(layer.stride):
