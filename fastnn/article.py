@@ -163,12 +163,14 @@ class ArticleNetwork(Watched):
         shuffle : bool, default False
             Whether each epoch takes the columns in a new random order.
         seed : int, optional
-            Makes the order reproducible; by default it differs from call to call.
+            Makes the order reproducible; by default it differs from call to call. A call counts
+            its epochs from 0, so calls with the same seed take the same order.
 
         Returns
         -------
         float
-            The mean loss over the columns during the last epoch, each taken before its step.
+            The mean loss over the columns during the last epoch, each taken before its step; not
+            finite if training diverged.
 
         Raises
         ------
