@@ -86,6 +86,14 @@ METRICS: dict[str, Metric] = {
 """Metrics by name; ``"top_3"`` is `top_k` with k = 3."""
 
 
+_MEANS = (accuracy, top_k, mse, mae, log_loss)
+
+
+def is_mean(metric: Metric) -> bool:
+    """Whether a metric of many samples is the mean of those of its parts: those of fastnn are known to be or not."""
+    return getattr(metric, "func", metric) in _MEANS
+
+
 def named_metrics(metrics: Iterable[str | Callable[..., float]]) -> dict[str, Metric]:
     """The metrics that names and functions stand for, by name."""
     if isinstance(metrics, str) or callable(metrics):

@@ -70,7 +70,7 @@ class NeuralNetwork(ArticleNetwork):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         epochs: int = 1,
         batch_size: int = 32,
         *,
@@ -88,11 +88,11 @@ class NeuralNetwork(ArticleNetwork):
 
         Parameters
         ----------
-        X : array_like (n_samples, n_features)
-            One sample a row, of any real dtype.
+        X : array_like (n_samples, n_features), or chunks
+            One sample a row, of any real dtype. It may be larger than memory; see Notes.
         y : array_like
             Targets: class indices (n_samples,) or one-hot rows for a loss of classes, else values
-            (n_samples, n_outputs), or (n_samples,) for one output.
+            (n_samples, n_outputs), or (n_samples,) for one output. None if X is made of chunks.
         epochs, batch_size : int, default 1 and 32
             How many times to go through all samples, and samples to a step; a last short batch
             is used.
@@ -134,6 +134,27 @@ class NeuralNetwork(ArticleNetwork):
         Ctrl-C ends the fit within about a tenth of a second; the steps taken so far stay, and
         ``history.stopped`` says so.
 
+        **Data larger than memory.** While the kernel trains on one chunk of samples, a thread reads and
+        checks the next; no more than these two are in memory. X may be
+
+        - a `numpy.memmap`, or an array with `shape` and `dtype` that gives its rows for ``X[start:stop]``
+          (HDF5, zarr); y is the same or an ordinary array. A chunk is about 64 MB of rows in the
+          network's dtype, and whole batches: without shuffling, the steps are bit for bit those on an
+          array (but for the random numbers of dropout and noise). What fits into one chunk is read
+          once, and then is an array.
+        - an iterable of chunks ``(X, y)`` or ``(X, y, sample_weight)``, each of which ends with a short
+          batch. A generator lasts for one epoch; for more, give a function that returns a new one.
+
+        `shuffle` takes the samples within a chunk in random order, and the chunks of arrays, not those
+        of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
+        all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
+        ``log_loss``; others are measured on the validation data only, which are in memory. With an
+        iterable, `validation_split` and ``class_weight="balanced"`` are refused, and a schedule with
+        ``per="epoch"`` counts the epochs of this call. `Standardize` measures all rows of an array, in a
+        pass of its own, and the first chunk of an iterable. A bad chunk is an error that names it, after the
+        steps on those before. A `Checkpoint` resumes at the epoch, if an iterable gives the same chunks
+        again. After Ctrl-C, a read under way is waited for, for up to a second in all.
+
         Examples
         --------
         >>> import numpy as np
@@ -145,6 +166,14 @@ class NeuralNetwork(ArticleNetwork):
         >>> net = NeuralNetwork(layers, CrossEntropyLoss(), 0.01, Adam())
         >>> history = net.fit(X, y, epochs=40, validation_split=0.2, metrics=["accuracy"], seed=0)
         >>> history["val_accuracy"][-1] > 0.9
+        True
+
+        The same samples in five chunks, each made when it is needed:
+
+        >>> def chunks():
+        ...     for start in range(0, 500, 100):
+        ...         yield X[start : start + 100], y[start : start + 100]
+        >>> net.fit(chunks, epochs=3, metrics=["accuracy"])["accuracy"][-1] > 0.9
         True
         """
         return fit(

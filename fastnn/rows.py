@@ -21,18 +21,30 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Array:
     """Samples (n, features) as finite, contiguous rows of `dtype`."""
     array = real_array(X, name)
-    if array.ndim != 2:
+    check_rows(array.shape, name, features)
+    return _finite_rows(array, name, dtype)
+
+
+def check_rows(shape: tuple[int, ...], name: str, features: int) -> None:
+    """Raise an error unless `shape` is that of samples as rows."""
+    if len(shape) != 2:
         hint = f"{name}.reshape(-1, 1) makes rows of one feature, {name}.reshape(1, -1) one row"
-        raise ValueError(f"{name} has shape {array.shape}; expected rows, shape (n_samples, {features}): {hint}")
-    if array.shape[1] != features:
-        hint = f" ({name}.T has it: are your samples columns?)" if array.shape[0] == features else ""
+        raise ValueError(f"{name} has shape {shape}; expected rows, shape (n_samples, {features}): {hint}")
+    if shape[1] != features:
+        hint = f" ({name}.T has it: are your samples columns?)" if shape[0] == features else ""
         raise ValueError(
-            f"{name} has {array.shape[1]} columns but the first layer takes {features} inputs; "
+            f"{name} has {shape[1]} columns but the first layer takes {features} inputs; "
             f"expected shape (n_samples, {features}){hint}"
         )
-    if array.shape[0] == 0:
+    if shape[0] == 0:
         raise ValueError(f"{name} has no rows; expected shape (n_samples, {features}) with at least one")
-    return _finite_rows(array, name, dtype)
+
+
+def check_count(shape: tuple[int, ...], name: str, count: int) -> None:
+    """Raise an error unless `shape` is that of one target for each of `count` samples."""
+    if len(shape) == 0 or shape[0] != count:
+        have = "no rows" if len(shape) == 0 else f"{shape[0]} rows"
+        raise ValueError(f"{name} has {have} but X has {count}; expected one target for each sample")
 
 
 def _finite_rows(array: Array, name: str, dtype: np.dtype[Any]) -> Array:
@@ -51,9 +63,7 @@ def target_rows(
     Class indices are (n,), or one-hot rows (n, outs); values are (n, outs), or (n,) for one output.
     """
     array = real_array(y, name)
-    if array.ndim == 0 or array.shape[0] != count:
-        have = "no rows" if array.ndim == 0 else f"{array.shape[0]} rows"
-        raise ValueError(f"{name} has {have} but X has {count}; expected one target for each sample")
+    check_count(array.shape, name, count)
     classes = loss.target == "class" or (loss.target is None and array.ndim == 1 and array.dtype.kind in "iu")
     if classes:
         if array.ndim == 2 and array.shape[1] == outs and outs > 1:
@@ -81,19 +91,23 @@ def _one_hot_classes(array: Array, name: str, loss: LossFunction) -> Array:
 
 
 def sample_weights(
-    sample_weight: Any, class_weight: Mapping[Any, float] | str | None, classes: Array | None, count: int
+    sample_weight: Any,
+    class_weight: Mapping[Any, float] | str | None,
+    classes: Array | None,
+    count: int,
+    name: str = "sample_weight",
 ) -> Array | None:
     """The weight of each sample's loss, float64 (count,), or None where all are 1."""
     if sample_weight is None and class_weight is None:
         return None
     weights = np.ones(count)
     if sample_weight is not None:
-        array = real_array(sample_weight, "sample_weight")
+        array = real_array(sample_weight, name)
         if array.shape != (count,):
-            raise ValueError(f"sample_weight has shape {array.shape}; expected ({count},)")
+            raise ValueError(f"{name} has shape {array.shape}; expected ({count},)")
         weights = weights * array
         if not np.all(np.isfinite(weights)) or np.any(weights < 0):
-            raise ValueError("sample_weight holds negative or not finite numbers; expected weights of at least 0")
+            raise ValueError(f"{name} holds negative or not finite numbers; expected weights of at least 0")
     if class_weight is not None:
         if classes is None:
             raise ValueError("class_weight is given but the targets are no class indices; use sample_weight")
@@ -105,9 +119,15 @@ def _class_weights(class_weight: Mapping[Any, float] | str, classes: Array) -> A
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f"class_weight is {class_weight!r}; expected 'balanced' or a dict from class to weight")
-        found, counts = np.unique(classes, return_counts=True)
-        class_weight = dict(zip(found.tolist(), (classes.size / (found.size * counts)).tolist()))
+        class_weight = balanced_weights(np.bincount(classes.ravel()))
     for label, weight in class_weight.items():
         if not isinstance(weight, numbers.Real) or not 0 <= float(weight) < np.inf:
             raise ValueError(f"class_weight of class {label!r} is {weight!r}; expected a finite number of at least 0")
     return np.array([float(class_weight.get(label, 1.0)) for label in classes.ravel().tolist()])
+
+
+def balanced_weights(counts: Array) -> dict[Any, float]:
+    """Weights that give all classes which occur the same total; `counts` says how often each does."""
+    found = np.flatnonzero(counts)
+    weights = counts.sum() / (found.size * counts[found])
+    return dict(zip(found.tolist(), weights.tolist()))

@@ -8,6 +8,7 @@ width from the network it is put into.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -201,8 +202,21 @@ class Standardize(Stage):
 
     def adapt(self, rows: Array) -> None:
         """Measure mean and standard deviation on samples, one a row."""
-        std = rows.std(axis=0, dtype=np.float64)
-        self.row("mean")[:, 0] = rows.mean(axis=0, dtype=np.float64)
+        self.adapt_to([rows])
+
+    def adapt_to(self, parts: Iterable[Array]) -> None:
+        """The same on samples that come in parts (the variances add up as in Chan, Golub and LeVeque 1979)."""
+        count, mean, variance = 0, np.zeros(self.ins), np.zeros(self.ins)
+        for rows in parts:
+            count += rows.shape[0]
+            new = rows.shape[0] / count
+            shift = rows.mean(axis=0, dtype=np.float64) - mean
+            mean += new * shift
+            variance = (1 - new) * variance + new * rows.var(axis=0, dtype=np.float64) + new * (1 - new) * shift**2
+        if count == 0:
+            return
+        std = np.sqrt(variance)
+        self.row("mean")[:, 0] = mean
         self.row("scale")[:, 0] = 1 / np.where(std > 0, std, 1.0)
         self.fitted = True
 

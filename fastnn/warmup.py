@@ -10,6 +10,7 @@ import numpy as np
 
 from . import activations, losses
 from .activations import ActivationFunction
+from .kernels.order import shuffle
 from .layers import Layer
 from .losses import LossFunction
 from .network import NeuralNetwork
@@ -50,3 +51,5 @@ def _exercise(net: NeuralNetwork, targets: Any) -> None:
     net.loss(net.forward_pass(x), targets)
     net.forward_pass(np.zeros((1, 1), net.dtype))
     net.gradients(x, targets)
+    order = np.zeros(2, np.int64)
+    shuffle(order.ctypes.data, order.size, 0, 0)  # of the chunks of data larger than memory

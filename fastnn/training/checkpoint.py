@@ -14,6 +14,7 @@ from .callbacks import Callback, Logs
 if TYPE_CHECKING:
     from .history import History
     from .run import Run
+    from .stream import StreamRun
 
 
 class Checkpoint(Callback):
@@ -56,7 +57,7 @@ class Checkpoint(Callback):
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
         self.path, self.every = pathlib.Path(path), every
 
-    def attach(self, run: Run, history: History, callbacks: list[Callback]) -> None:
+    def attach(self, run: Run | StreamRun, history: History, callbacks: list[Callback]) -> None:
         """Take what belongs to the state of the fit, and the file's state if there is one."""
         self._run, self._history = run, history
         self._others = [callback for callback in callbacks if callback is not self]

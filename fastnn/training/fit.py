@@ -17,6 +17,8 @@ from .checkpoint import Checkpoint
 from .history import History
 from .progress import progress
 from .run import Run
+from .sources import opened, rows_to_keep
+from .stream import StreamRun
 
 if TYPE_CHECKING:
     from ..network import NeuralNetwork
@@ -53,40 +55,48 @@ def fit(
     net._learning_rate()
     plan = net._ready()
     ins, outs, dtype = plan.layers[0].ins, plan.layers[-1].outs, plan.dtype
+    source, X, y = opened(X, y, sample_weight, epochs, batch_size, plan)
     if validation_data is None and validation_split:
-        X, y, sample_weight, validation_data = _split(X, y, sample_weight, validation_split)
-    rows = feature_rows(X, "X", ins, dtype)
-    targets, classes = target_rows(y, "y", rows.shape[0], outs, net.loss_function, dtype)
-    indices = targets.view(np.int64) if classes else None
-    weights = sample_weights(sample_weight, class_weight, indices, rows.shape[0])
+        if source is None:
+            X, y, sample_weight, validation_data = _split(X, y, sample_weight, validation_split)
+        else:
+            validation_data = source.hold_out(validation_split)
+    run: Run | StreamRun
+    if source is None:
+        rows = feature_rows(X, "X", ins, dtype)
+        targets, classes = target_rows(y, "y", rows.shape[0], outs, net.loss_function, dtype)
+        indices = targets.view(np.int64) if classes else None
+        weights = sample_weights(sample_weight, class_weight, indices, rows.shape[0])
+        run = Run(net, rows, targets, classes, batch_size, shuffle, seed, weights, keep_outputs=bool(measures))
+    else:
+        validated = validation_data is not None
+        run = StreamRun(net, source, batch_size, shuffle, seed, class_weight, measures, validated)
     held_out = None
     if validation_data is not None:
         X_val, y_val = validation_data
         held_out = (feature_rows(X_val, "X of validation_data", ins, dtype), y_val)
         target_rows(y_val, "y of validation_data", held_out[0].shape[0], outs, net.loss_function, dtype)
-    net._adapt(rows)
-    run = Run(net, rows, targets, classes, batch_size, shuffle, seed, weights, keep_outputs=bool(measures))
-    return _epochs(net, run, np.asarray(y), epochs, measures, held_out, [NaNGuard(), *callbacks], verbose)
+    if isinstance(run, StreamRun):
+        run.adapt()
+    else:
+        net._adapt(run.rows)
+    return _epochs(net, run, y, epochs, measures, held_out, [NaNGuard(), *callbacks], verbose)
 
 
 def _split(X: Any, y: Any, sample_weight: Any, part: float) -> tuple[Any, Any, Any, tuple[Any, Any]]:
     """The last `part` of the samples is for validation, as in Keras: before any shuffling."""
-    if isinstance(part, bool) or not 0 < part < 1:
-        raise ValueError(f"validation_split is {part!r}; expected a number between 0 and 1")
     X, y = real_array(X, "X"), real_array(y, "y")
     if X.ndim == 0 or y.ndim == 0 or X.shape[0] != y.shape[0]:
         raise ValueError(f"X has shape {X.shape} and y {y.shape}; expected as many targets as samples")
-    cut = X.shape[0] - round(X.shape[0] * part)
-    if not 0 < cut < X.shape[0]:
-        raise ValueError(f"validation_split is {part} of {X.shape[0]} samples, which leaves one side empty")
+    cut = rows_to_keep(X.shape[0], part)
     weight = None if sample_weight is None else np.asarray(sample_weight)[:cut]
     return X[:cut], y[:cut], weight, (X[cut:], y[cut:])
 
 
 def _epochs(
     net: NeuralNetwork,
-    run: Run,
-    y: Array,
+    run: Run | StreamRun,
+    y: Any,
     epochs: int,
     measures: dict[str, Metric],
     held_out: tuple[Array, Any] | None,
@@ -109,9 +119,10 @@ def _epochs(
         for epoch in range(len(history.epoch) + 1, epochs + 1):
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
-            logs = {"loss": run.advance(run.steps_per_epoch)}
+            logs = run.epoch()
             if run.outputs is not None:
-                logs.update({name: measure(y, run.outputs, net.loss_function) for name, measure in measures.items()})
+                given = np.asarray(y)
+                logs.update({name: metric(given, run.outputs, net.loss_function) for name, metric in measures.items()})
             if held_out is not None:
                 validation = evaluate(net, *held_out, measures)
                 logs.update({f"val_{name}": value for name, value in validation.items()})

@@ -101,27 +101,24 @@ class Run:
         within = (self.step - 1) % self.steps_per_epoch + 1
         return self._loss_sum / int(min(self.rows.shape[0], within * self.batch_size))
 
+    def epoch(self) -> dict[str, float]:
+        """Take the steps of the next epoch; returns its mean loss."""
+        return {"loss": self.advance(self.steps_per_epoch)}
+
     def identity(self) -> dict[str, int]:
-        """What makes two runs the same: samples, batch size, shuffling and seed."""
+        """What makes two runs the same: samples, batch size, shuffling and seed, and no chunks."""
         record = self._record[0]
         return {
             "rows": int(record["rows"]),
             "batch_size": self.batch_size,
             "shuffled": int(self._order is not None),
             "seed": int(record["seed"]),
+            "chunk_rows": 0,
         }
 
     def go_on(self, then: Mapping[str, int], epochs: int, path: str) -> None:
         """Continue the run `then`, of the checkpoint `path`, after so many epochs."""
-        mine = self.identity()
-        if not self._seeded:  # the caller left the seed to us: it is the one of then
-            mine["seed"] = self._record[0]["seed"] = then["seed"]
-        for name, value in mine.items():
-            if then[name] != value:
-                raise ValueError(
-                    f"{name} is {value} but was {then[name]} in the checkpoint {path!r}; a fit goes on only with the "
-                    "same samples and settings. Delete the file to start anew."
-                )
+        self._record[0]["seed"] = agreed_seed(self.identity(), then, self._seeded, path)
         self.step = epochs * self.steps_per_epoch
 
     def _rates(self, stop: int) -> Array:
@@ -130,3 +127,18 @@ class Run:
             taken = int(self.net._optimizer_state().steps[0])
             return self.net.lr.rates(taken, taken + stop - self.step, self.steps_per_epoch)
         return np.array([self.net._learning_rate()])
+
+
+def agreed_seed(mine: Mapping[str, int], then: Mapping[str, int], seeded: bool, path: str) -> int:
+    """The seed with which a run of identity `mine` goes on where `then` was, or an error if they differ.
+
+    A seed that the caller left to us is the one of then.
+    """
+    mine = {**mine, "seed": mine["seed"] if seeded else then["seed"]}
+    for name, value in mine.items():
+        if then.get(name, 0) != value:
+            raise ValueError(
+                f"{name} is {value} but was {then.get(name, 0)} in the checkpoint {path!r}; a fit goes on only with "
+                "the same samples and settings. Delete the file to start anew."
+            )
+    return mine["seed"]
