@@ -82,22 +82,23 @@ class Run:
         net, end = self.net, self.step + steps
         state = net._optimizer_state()
         while self.step < end:
-            stop = min(end, self.step + self._chunk)
-            rates = self._rates(stop)
+            count = min(self._chunk, end - self.step)
+            rates = self._rates(self.step + count)
             started = time.perf_counter()
             plan = net._ready(self.batch_size)
             with plan.lock:
                 plan.expect(self.classes)
                 plan.descend(state, batches=self.batch_size > 1)
                 plan.loss_sum[0] = self._loss_sum  # another call may have used it meanwhile
-                train_steps(plan.address, self._address, self.step, stop, rates, self.rows)
-                self._loss_sum = float(plan.loss_sum[0])
-                if plan.plain:
-                    state.steps += stop - self.step
-            taken = time.perf_counter() - started
-            a_step = max(taken, 1e-6) / (stop - self.step)
+                try:
+                    train_steps(plan.address, self._address, self.step, self.step + count, rates, self.rows)
+                finally:  # Ctrl-C is heard when the kernel returns: its steps count
+                    self.step += count
+                    self._loss_sum = float(plan.loss_sum[0])
+                    if plan.plain:
+                        state.steps += count
+            a_step = max(time.perf_counter() - started, 1e-6) / count
             self._chunk = max(1, min(8 * self._chunk, int(CHUNK_SECONDS / a_step)))
-            self.step = stop
         within = (self.step - 1) % self.steps_per_epoch + 1
         return self._loss_sum / int(min(self.rows.shape[0], within * self.batch_size))
 
