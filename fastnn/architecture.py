@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .activations import ActivationFunction
-from .layers import BaseLayer, Layer
+from .layers import BaseLayer, Layer, shared_elsewhere
 from .losses import LossFunction
 from .optimizers import Optimizer
 from .stages import Stage, Standardize
@@ -61,7 +61,4 @@ def check_dtypes(layers: list[BaseLayer], dtype: np.dtype[Any]) -> None:
     """See that no other network has changed the dtype of a shared layer."""
     for index, layer in enumerate(layers):
         if layer.dtype != dtype:
-            raise ValueError(
-                f"layers[{index}] is {layer.dtype} but the network is {dtype}: another network with "
-                f"dtype={layer.dtype.name!r} shares it"
-            )
+            raise shared_elsewhere(index, layer.dtype, dtype)

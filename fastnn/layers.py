@@ -35,6 +35,13 @@ def float_dtype(dtype: np.typing.DTypeLike) -> np.dtype[Any]:
     return np.dtype(found.type)
 
 
+def shared_elsewhere(index: int, found: np.dtype[Any], dtype: np.dtype[Any]) -> ValueError:
+    """The error for a layer whose dtype another network has changed."""
+    return ValueError(
+        f"layers[{index}] is {found} but the network is {dtype}: another network with dtype={found.name!r} shares it"
+    )
+
+
 class BaseLayer(Watched):
     """What all layers have in common: sizes, memory, and whether training changes it.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .kernels.cpu import padded
 from .layers import BaseLayer, aligned_zeros
 from .optimizers import Optimizer
 
@@ -53,16 +54,16 @@ class OptimizerState:
         same = same and (self.clip_norm, self.clip_value) == (clip_norm, clip_value)
         return same and all(a.dtype == layer.dtype for a, layer in zip(self.gradients, layers))
 
-    def make_room(self) -> None:
+    def make_room(self, dtype: np.dtype[Any]) -> None:
         """Allocate the arrays, which plain descent does not need."""
         if self.gradients:
             return
         for layer in self.layers:
-            shape = layer.shape
+            shape = (layer.shape[0], padded(layer.outs, dtype))
             count = shape[0] * shape[1]
             kinds = list(self.optimizer.state.values())
-            numbers = aligned_zeros(max(1, len(kinds)) * count, layer.dtype).reshape(max(1, len(kinds)), *shape)
+            numbers = aligned_zeros(max(1, len(kinds)) * count, dtype).reshape(max(1, len(kinds)), *shape)
             for place, start in zip(numbers, kinds):
                 place[...] = start
             self.numbers.append(numbers)
-            self.gradients.append(aligned_zeros(count, layer.dtype).reshape(shape))
+            self.gradients.append(aligned_zeros(count, dtype).reshape(shape))

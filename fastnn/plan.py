@@ -20,7 +20,7 @@ from .kernels.formula import parameter_values
 from .kernels.products import multiply_address
 from .kernels.records import LAYER, NETWORK
 from .kernels.stages import stage_addresses
-from .layers import BaseLayer, aligned_zeros
+from .layers import BaseLayer, aligned_zeros, shared_elsewhere
 from .losses import LossFunction
 from .optimizer_state import OptimizerState
 from .stages import Stage
@@ -86,7 +86,7 @@ class Plan:
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
             if gradients:
-                self.dWs.append(self._new(*layer.shape))
+                self.dWs.append(self._new(layer.shape[0], stride))
                 row["dW"] = _address(self.dWs[-1])
         if gradients:
             self.dxs = [self._new(capacity, stride_in[0]), *dxs]
@@ -108,12 +108,17 @@ class Plan:
         All or nothing: where a formula cannot be compiled, the plan stays as it was, and out of date.
         """
         now = edition.current
+        # Taken once: another thread may be about to give a shared layer other memory
+        memories = [layer._memory for layer in self.layers]
+        for index, (layer, memory, stride) in enumerate(zip(self.layers, memories, self._table["stride"].tolist())):
+            if memory.dtype != self.dtype or memory.size != layer.memory_rows * stride:
+                raise shared_elsewhere(index, memory.dtype, self.dtype)
         entries = [self._formulas_of(layer) for layer in self.layers]
         parameters = [values for _, values in entries] + [parameter_values(self.loss)]
-        for row, layer, (formulas, values) in zip(self._table, self.layers, entries):
-            row["W"] = _address(layer._memory)
+        for row, layer, memory, (formulas, values) in zip(self._table, self.layers, memories, entries):
+            row["W"] = _address(memory)
             row["b"] = row["W"] + layer.ins * row["stride"] * self.dtype.itemsize
-            row["act"], row["count"] = _address(values), layer.shape[0] * layer.shape[1]
+            row["act"], row["count"] = _address(values), layer.shape[0] * row["stride"]
             row["l1"], row["l2"], row["max_norm"] = layer.l1, layer.l2, layer.max_norm or 0.0
             row["frozen"] = not layer.trainable
             for name, value in formulas.items():
@@ -121,7 +126,7 @@ class Plan:
         self._record[0]["has_stages"] = any(isinstance(layer, Stage) for layer in self.layers)
         self._record[0]["loss_self"] = _address(parameters[-1])
         # A kernel may be at work with these until the next refresh, whatever becomes of the layers
-        self._parameters, self._memories = parameters, [layer._memory for layer in self.layers]
+        self._parameters, self._memories = parameters, memories
         self._loss_blocks.clear()
         self._class_target = None
         self._descent: tuple[OptimizerState, bool] | None = None
@@ -154,7 +159,7 @@ class Plan:
             record["update"] = 0
             self._table["dW"] = 0
         else:
-            state.make_room()
+            state.make_room(self.dtype)
             values = parameter_values(state.optimizer)
             record["update"] = update_block(state.optimizer, self.dtype)
             record["update_self"] = _address(values)

@@ -106,7 +106,7 @@ def restore_optimizer(state: OptimizerState, description: Mapping[str, Any], ten
     """Set an optimiser's state to the one in a file."""
     state.steps[0] = description["steps"]
     if "optimizer.0" in tensors:
-        state.make_room()
+        state.make_room(state.layers[0].dtype)
         for i, (layer, numbers) in enumerate(zip(state.layers, state.numbers)):
             numbers[:, :, : layer.outs] = tensors[f"optimizer.{i}"]
 
