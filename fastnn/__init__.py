@@ -77,6 +77,7 @@ from .training.callbacks import (
 )
 from .training.checkpoint import Checkpoint
 from .training.history import History
+from .training.lr_finder import LRCurve
 from .version import __version__
 
 __all__ = [
@@ -113,6 +114,7 @@ __all__ = [
     "HuberLoss",
     "Identity",
     "InverseTimeDecay",
+    "LRCurve",
     "LambdaCallback",
     "Layer",
     "LayerNorm",

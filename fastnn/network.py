@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from . import saving
-from .article import ArticleNetwork
 from .metrics import named_metrics
 from .rows import feature_rows
+from .searching import SearchingNetwork
 from .training.callbacks import Callback
 from .training.fit import evaluate, fit
 from .training.history import History
@@ -20,7 +20,7 @@ from .training.history import History
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class NeuralNetwork(ArticleNetwork):
+class NeuralNetwork(SearchingNetwork):
     """A series of connected layers, trained by gradient descent in compiled loops.
 
     Parameters
