@@ -27,7 +27,10 @@ class ActivationFunction(Watched, ABC):
     Attributes
     ----------
     init : str
-        The name of the initialiser that `Layer` takes for weights in front of this activation.
+        The name of the initialiser that `Layer` takes for weights in front of this activation:
+        Glorot's, unless the activation asks for another (SELU and Identity take LeCun's). He's
+        larger weights for rectifiers, ``init="he_normal"`` of a layer, suit very deep networks;
+        with up to six layers of ReLU, Glorot's gave the better scores on all data we tried.
 
     Examples
     --------
@@ -82,8 +85,6 @@ class LeakyReLU(ActivationFunction):
     Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
     """
 
-    init = "he_normal"
-
     def __init__(self, leaky_param: float = 0.1) -> None:
         self.leaky_param = leaky_param
 
@@ -102,8 +103,6 @@ class ReLU(ActivationFunction):
     Nair and Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
     """
 
-    init = "he_normal"
-
     def f(self, x: Array) -> Array:
         return np.maximum(x, 0)
 
@@ -118,8 +117,6 @@ class ReLU6(ActivationFunction):
     ----------
     Krizhevsky, "Convolutional deep belief networks on CIFAR-10" (2010).
     """
-
-    init = "he_normal"
 
     def f(self, x: Array) -> Array:
         return np.minimum(np.maximum(x, 0), 6)
@@ -179,8 +176,6 @@ class ELU(ActivationFunction):
     linear units (ELUs)" (2016).
     """
 
-    init = "he_normal"
-
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
 
@@ -223,8 +218,6 @@ class GELU(ActivationFunction):
     Hendrycks and Gimpel, "Gaussian error linear units (GELUs)" (2016).
     """
 
-    init = "he_normal"
-
     def f(self, x: Array) -> Array:
         return 0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x * x * x)))
 
@@ -241,8 +234,6 @@ class SiLU(ActivationFunction):
     Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function
     approximation in reinforcement learning" (2018); Ramachandran, Zoph and Le (2017).
     """
-
-    init = "he_normal"
 
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x))."""
@@ -268,8 +259,6 @@ class Softplus(ActivationFunction):
     Dugas, Bengio, Belisle, Nadeau and Garcia, "Incorporating second-order functional knowledge
     for better option pricing" (2001).
     """
-
-    init = "he_normal"
 
     def f(self, x: Array) -> Array:
         return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))

@@ -1,8 +1,8 @@
 """Initialisers of weights: functions of (outs, ins, rng) that return an array (outs, ins).
 
 A layer takes one by name or as a function; by default its activation names it. The classic
-rules keep the variance of the signals through the layers: He for rectifiers, Glorot for
-symmetric activations, LeCun for SELU and linear layers.
+rules keep the variance of the signals through the layers: forward and backward on average
+(Glorot), forward (LeCun), forward through rectifiers, which halve it (He).
 """
 
 from __future__ import annotations

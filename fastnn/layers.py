@@ -141,9 +141,8 @@ class Layer(BaseLayer):
         The activation f.
     init : str or callable, optional
         Initialiser of W: a name (see `fastnn.INITIALIZERS`) or a function (outs, ins, rng) that
-        returns an array (outs, ins). By default the activation chooses: He for rectifiers,
-        Glorot for symmetric activations, LeCun for `Identity` and `SELU`. ``"article"`` draws W
-        and b as the article does.
+        returns an array (outs, ins). By default the activation chooses: Glorot's, or LeCun's for
+        `Identity` and `SELU`. ``"article"`` draws W and b as the article does.
     bias_init : str or callable, optional
         The same for b, called as (outs, 1, rng); by default zeros.
     seed : int, numpy.random.Generator or None

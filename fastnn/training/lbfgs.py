@@ -78,7 +78,7 @@ class FullGradient:
         self.layers = net.layers
         self._run = Run(net, rows, targets, classes, block, False, 0, weights)
         self._state = net._optimizer_state()
-        self._state.make_room()
+        self._state.make_room(net.dtype)
         # A layer may stand in several places: it is once in the vector, and its gradients add up
         trained = {id(layer): layer for layer in layers if layer.trainable and layer.shape[0]}
         self._parameters = [_without_padding(layer._memory, layer) for layer in trained.values()]
