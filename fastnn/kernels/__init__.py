@@ -5,6 +5,9 @@ Read it in this order:
 ========================  ====================================================================
 ``recursion``             the forward pass and the backward recursion, the heart of the library
 ``epoch``                 loops over samples and batches: whole epochs without Python
+``loss``, ``update``      between the two passes; from gradients to parameters
+``evaluate``, ``order``   outputs and gradients without an update; the order of the samples
+``stages``                layers without a matrix: dropout, noise, normalisation
 ``products``              the three matrix products of a layer, and their one-sample forms
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
 ``formula``               turns an activation's or a loss's NumPy text into machine code
