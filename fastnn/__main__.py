@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> None:
     for dtype in options.dtype:
         started = time.perf_counter()
         count = len(list(warmup(dtype)))
-        print(f"{dtype}: kernels and {count} activations and losses ready in {time.perf_counter() - started:.1f} s")
+        print(f"{dtype}: kernels and {count} formulas ready in {time.perf_counter() - started:.1f} s")
 
 
 if __name__ == "__main__":

@@ -8,32 +8,45 @@ from typing import Any
 
 import numpy as np
 
-from . import activations, losses
+from . import activations, losses, optimizers, stages
 from .activations import ActivationFunction
 from .kernels.order import shuffle
-from .layers import Layer
+from .layers import BaseLayer, Layer
 from .losses import LossFunction
 from .network import NeuralNetwork
+from .optimizers import Optimizer
+from .stages import Stage
 
 
 def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
-    """Compile all kernels, activations and losses for `dtype`; yields what was compiled.
+    """Compile all kernels and formulas for `dtype`; yields the names of the classes as they are ready.
 
     A kernel is compiled once for every size and depth of network, so tiny networks do.
 
     Examples
     --------
     >>> from fastnn.warmup import warmup
-    >>> "MSELoss" in set(warmup("float64"))
+    >>> {"MSELoss", "Tanh", "Adam", "Dropout"} <= set(warmup("float64"))
     True
     """
+    dense, mse = Layer(1, 1, activations.Identity()), losses.MSELoss()
+
+    def network(layers: list[BaseLayer], loss: LossFunction = mse, optimizer: Any = None) -> NeuralNetwork:
+        return NeuralNetwork(layers, loss, 0.1, optimizer, dtype=dtype)
+
     for activation in _built_in(activations, ActivationFunction):
-        _exercise(NeuralNetwork([Layer(1, 1, activation())], losses.MSELoss(), 0.1, dtype=dtype), np.zeros((1, 2)))
+        _exercise(network([Layer(1, 1, activation())]), np.zeros((1, 2)))
         yield activation.__name__
     for loss in _built_in(losses, LossFunction):
-        targets = np.zeros(2, int) if loss.target == "class" else np.zeros((1, 2))
-        _exercise(NeuralNetwork([Layer(1, 1, activations.Identity())], loss(), 0.1, dtype=dtype), targets)
+        _exercise(network([dense], loss()), np.zeros(2, int) if loss.target == "class" else np.zeros((1, 2)))
         yield loss.__name__
+    for optimizer in _built_in(optimizers, Optimizer):
+        network([dense], optimizer=optimizer()).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
+        yield optimizer.__name__
+    for stage in _built_in(stages, Stage):
+        layer = stage(0.1) if stage in (stages.Dropout, stages.GaussianNoise) else stage()
+        network([layer, dense]).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
+        yield stage.__name__
 
 
 def _built_in(module: object, base: type) -> list[Any]:
