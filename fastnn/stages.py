@@ -7,7 +7,7 @@ width from the network it is put into.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,7 +21,7 @@ from .layers import BaseLayer, aligned_zeros
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class Stage(BaseLayer):
+class Stage(BaseLayer, ABC):
     """A layer that has as many outputs as inputs, and no matrix."""
 
     rows: tuple[str, ...] = ()  # names of the rows of its memory: the trained ones, then the others
