@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def shared_elsewhere(index: int, found: np.dtype[Any], dtype: np.dtype[Any]) -> 
     )
 
 
-class BaseLayer(Watched):
+class BaseLayer(Watched, ABC):
     """What all layers have in common: sizes, memory, and whether training changes it.
 
     Attributes
@@ -88,35 +89,36 @@ class BaseLayer(Watched):
         """Rows of its memory, trained or not."""
         return self.shape[0]
 
+    @abstractmethod
     def arrays(self) -> dict[str, Array]:
         """The layer's arrays by name, as views: parameters, and what else it keeps."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def is_plain(self) -> bool:
         """Whether training it needs nothing but the fused step of plain descent."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def shape(self) -> tuple[int, int]:
         """Rows and row length of the part of its memory that training changes."""
-        raise NotImplementedError
 
     @property
     def parameter_count(self) -> int:
         """How many numbers training changes."""
         return self.shape[0] * self.outs
 
+    @abstractmethod
     def forward_pass(self, x: Any) -> Array:
         """The outputs for columns x (ins, N) in inference."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _allocate(self, dtype: np.dtype[Any]) -> None:
-        raise NotImplementedError
+        """Make the memory, for `dtype`."""
 
+    @abstractmethod
     def _convert(self, dtype: np.dtype[Any]) -> None:
         """Change the dtype of the memory, keeping its values."""
-        raise NotImplementedError
 
     @staticmethod
     def _assign(name: str, place: Array, values: Any) -> None:
