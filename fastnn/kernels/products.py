@@ -6,8 +6,8 @@ With rows as samples, `W` stored as (ins, outs) and every row padded to whole ve
     dX = dB W'            the gradient for the layer below (W' is the transpose)
     W  = W - lr X' dB     the gradient and the update of the weights, in one pass
 
-All three are one function, ``C = alpha A B + beta D``, with different strides. `multiply` runs it
-on tiles (see ``tile``), `plain.multiply` in plain loops; both are reached by address, so a
+All three are one function, ``C = alpha A B + beta D``, with different strides. `_multiply_tiled`
+runs it on tiles (see ``tile``), `plain.multiply` in plain loops; both are reached by address, so a
 test takes the other one without compiling anything else. LLVM makes scalar code of the tiles
 where a processor has no vector units.
 """
