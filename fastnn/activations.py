@@ -24,6 +24,9 @@ class ActivationFunction(Watched, ABC):
     Numeric attributes of ``self`` may be used and changed at any time; methods and module-level
     functions may be called.
 
+    A third method is for speed alone: ``df_of_f(self, x, f)``, the derivative at x where f(x) is known
+    already, as ``1 - f**2`` is that of tanh. The kernels take it in the place of `df`.
+
     Attributes
     ----------
     init : str
@@ -151,6 +154,9 @@ class Sigmoid(ActivationFunction):
         e = np.exp(-np.abs(x))
         return e / (1 + e) ** 2
 
+    def df_of_f(self, x: Array, f: Array) -> Array:
+        return f * (1 - f)
+
 
 class Tanh(ActivationFunction):
     """f(x) = tanh(x)."""
@@ -160,6 +166,9 @@ class Tanh(ActivationFunction):
 
     def df(self, x: Array) -> Array:
         return 1 - np.tanh(x) ** 2
+
+    def df_of_f(self, x: Array, f: Array) -> Array:
+        return 1 - f**2
 
 
 class ELU(ActivationFunction):
@@ -184,6 +193,9 @@ class ELU(ActivationFunction):
 
     def df(self, x: Array) -> Array:
         return np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0)))
+
+    def df_of_f(self, x: Array, f: Array) -> Array:
+        return np.where(x > 0, 1, f + self.alpha)
 
 
 class SELU(ActivationFunction):

@@ -32,6 +32,7 @@ from .optimizers import SGD, Optimizer
 from .plan import Plan
 from .schedules import Schedule
 from .stages import Standardize
+from .threads import run_team, team_size
 from .training.run import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -308,8 +309,13 @@ class ArticleNetwork(Watched):
         weights = sum(layer._memory.size for layer in plan.layers)
         chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
         for first in range(0, count, chunk):
+            last = min(count, first + chunk)
+
+            def part(who: int, first: int = first, last: int = last) -> bool:
+                return forward_rows(plan.address, rows, out, first, last, who)
+
             with plan.lock:
-                forward_rows(plan.address, rows, out, first, min(count, first + chunk))
+                run_team(plan, team_size(weights * (last - first) / 10, plan.capacity // 16), part)
         return out
 
     def _mean_loss(self, outputs: Array, targets: Array, classes: bool) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from .kernels.cpu import padded
 from .layers import BaseLayer, aligned_zeros
 from .optimizers import Optimizer
+from .stages import Stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -24,7 +25,8 @@ class OptimizerState:
         For each layer the optimiser's numbers, (len(optimizer.state), *layer.shape), in the
         layout of the layer's own memory.
     gradients : list of ndarray
-        For each layer room for its gradients, of shape ``layer.shape``.
+        For each layer room for its gradients, of shape ``layer.shape``, where a step needs all of
+        them at once; others make do with a few rows at a time, and have an empty array here.
     """
 
     def __init__(
@@ -46,17 +48,22 @@ class OptimizerState:
         plain = self.optimizer.is_plain_descent and self.clip_norm is None and self.clip_value is None
         return plain and all(layer.is_plain for layer in self.layers)
 
+    @property
+    def needs_whole_gradients(self) -> bool:
+        """Whether a step must have all gradients before it changes a weight: for their norm, or a shared layer."""
+        return self.clip_norm is not None or len(set(map(id, self.layers))) < len(self.layers)
+
     def belongs_to(
         self, optimizer: Optimizer, layers: list[BaseLayer], clip_norm: float | None, clip_value: float | None
     ) -> bool:
         """Whether this is still the state of that optimiser for those layers."""
         same = self.optimizer is optimizer and self.layers == layers
         same = same and (self.clip_norm, self.clip_value) == (clip_norm, clip_value)
-        return same and all(a.dtype == layer.dtype for a, layer in zip(self.gradients, layers))
+        return same and all(a.dtype == layer.dtype for a, layer in zip(self.numbers, layers))
 
     def make_room(self, dtype: np.dtype[Any]) -> None:
         """Allocate the arrays, which plain descent does not need."""
-        if self.gradients:
+        if self.numbers:
             return
         for layer in self.layers:
             shape = (layer.shape[0], padded(layer.outs, dtype))
@@ -66,4 +73,5 @@ class OptimizerState:
             for place, start in zip(numbers, kinds):
                 place[...] = start
             self.numbers.append(numbers)
-            self.gradients.append(aligned_zeros(count, dtype).reshape(shape))
+            whole = self.needs_whole_gradients or isinstance(layer, Stage)
+            self.gradients.append(aligned_zeros(count, dtype).reshape(shape) if whole else np.empty(0, dtype))

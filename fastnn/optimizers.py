@@ -232,13 +232,16 @@ class Adam(Optimizer):
 
     state = {"m": 0.0, "v": 0.0}
 
+    def moved(self, w: Number, lr: Number, step: Number, m: Number, v: Number) -> Any:
+        """w - lr m' / (sqrt(v') + eps), with m' = m / (1 - beta1**step) and v' = v / (1 - beta2**step)."""
+        root = np.sqrt(1 - self.beta2**step)  # taken out of the denominator: one division less
+        return w - lr * root / (1 - self.beta1**step) * m / (np.sqrt(v) + self.eps * root)
+
     def update(self, w: Number, g: Number, lr: Number, step: Number, m: Number, v: Number) -> Any:
         g = g + self.weight_decay * w
         m = self.beta1 * m + (1 - self.beta1) * g
         v = self.beta2 * v + (1 - self.beta2) * g * g
-        size = lr / (1 - self.beta1**step)
-        root = np.sqrt(1 - self.beta2**step)
-        return w - size * m / (np.sqrt(v) / root + self.eps), m, v
+        return self.moved(w, lr, step, m, v), m, v
 
 
 class AdamW(Adam):
@@ -263,9 +266,7 @@ class AdamW(Adam):
         w = w - lr * self.weight_decay * w
         m = self.beta1 * m + (1 - self.beta1) * g
         v = self.beta2 * v + (1 - self.beta2) * g * g
-        size = lr / (1 - self.beta1**step)
-        root = np.sqrt(1 - self.beta2**step)
-        return w - size * m / (np.sqrt(v) / root + self.eps), m, v
+        return self.moved(w, lr, step, m, v), m, v
 
 
 class AMSGrad(Adam):
@@ -290,9 +291,7 @@ class AMSGrad(Adam):
         m = self.beta1 * m + (1 - self.beta1) * g
         v = self.beta2 * v + (1 - self.beta2) * g * g
         top = np.maximum(top, v)
-        size = lr / (1 - self.beta1**step)
-        root = np.sqrt(1 - self.beta2**step)
-        return w - size * m / (np.sqrt(top) / root + self.eps), m, v, top
+        return self.moved(w, lr, step, m, top), m, v, top
 
 
 class NAdam(Adam):

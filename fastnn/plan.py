@@ -15,11 +15,13 @@ import numpy as np
 
 from . import edition
 from .kernels.blocks import activation_blocks, loss_block, update_block
-from .kernels.cpu import padded, whole_vectors
+from .kernels.cpu import CACHE_LINE, padded, whole_vectors
+from .kernels.descent import BAND
 from .kernels.formula import parameter_values
 from .kernels.products import multiply_address
 from .kernels.records import LAYER, NETWORK
 from .kernels.stages import stage_addresses
+from .kernels.team import give_way_address
 from .layers import BaseLayer, aligned_zeros, shared_elsewhere
 from .losses import LossFunction
 from .optimizer_state import OptimizerState
@@ -30,6 +32,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def _address(array: Array) -> int:
     return int(array.ctypes.data)
+
+# Where the two counters of a team lie among its int64 numbers: each on a cache line of its own
+_CALLED_OFF = 2 * CACHE_LINE // 8
 
 
 class Plan:
@@ -61,7 +66,8 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Bytes of scratch memory and tables (the parameters belong to the layers)."""
-        return sum(array.nbytes for array in self._kept) + self._table.nbytes + self._record.nbytes
+        own = (self._table, self._record, self._bands, self._meetings)
+        return sum(array.nbytes for array in (*self._kept, *own))
 
     def _new(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
         array = aligned_zeros(int(np.prod(shape)), dtype or self.dtype).reshape(shape)
@@ -74,14 +80,17 @@ class Plan:
         strides = [padded(layer.outs, self.dtype) for layer in layers]
         stride_in = [padded(layers[0].ins, self.dtype), *strides[:-1]]
         dxs = [self._new(capacity, stride) for stride in strides]
-        db = self._new(capacity * max(strides))
         self.dxs, self.dWs = dxs, []
         for index, (row, layer, stride) in enumerate(zip(self._table, layers, strides)):
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
             row["columns"] = whole_vectors(layer.outs, self.dtype)
             row["columns_in"] = whole_vectors(layer.ins, self.dtype)
             row["y"], row["x"] = (_address(self._new(capacity, stride)) for _ in "yx")
-            row["dx"], row["db"] = _address(dxs[index]), _address(db)
+            row["dx"], row["db"] = _address(dxs[index]), _address(self._new(capacity, stride))
+            row["rows"] = layer.shape[0]
+            row["penalties"], row["squares"] = (
+                _address(self._new(max(1, layer.shape[0]), dtype=np.dtype(np.float64))) for _ in range(2)
+            )
             row["again"] = any(layer is above for above in layers[index + 1 :])
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
@@ -100,7 +109,30 @@ class Plan:
         items = max(layers[-1].outs, 8 // self.dtype.itemsize)
         record["batch_x"] = _address(self._new(capacity, layers[0].ins))
         record["batch_t"] = _address(self._new(capacity, items))
-        record["Wt"] = _address(self._new(max(layer.outs * stride for layer, stride in zip(layers, stride_in))))
+        record["losses"] = _address(self._new(capacity, dtype=np.dtype(np.float64)))
+        for row in self._table:
+            if row["dx_in"]:
+                row["Wt"] = _address(self._new(int(row["columns"]), int(row["stride_in"])))
+        record["give_way"] = give_way_address()
+        self._team = 0
+        self._meetings = np.zeros(3 * _CALLED_OFF // 2, np.int64)
+        record["meetings"] = _address(self._meetings[_CALLED_OFF // 2 :])
+        record["called_off"] = _address(self._meetings[_CALLED_OFF:])
+        self.muster(1)
+
+    def muster(self, team: int) -> None:
+        """Make ready for a team of so many threads."""
+        if team != self._team:
+            numbers = BAND * int(self._table["stride"].max())
+            self._bands = aligned_zeros(team * numbers, self.dtype)
+            self._record[0]["bands"], self._record[0]["band_bytes"] = _address(self._bands), numbers * self.dtype.itemsize
+            self._record[0]["team"] = self._team = team
+        if team > 1:
+            self._meetings[:] = 0
+
+    def call_off(self) -> None:
+        """Let threads go that wait for others to begin."""
+        self._meetings[_CALLED_OFF] = 1
 
     def refresh(self) -> None:
         """Read anew what may change between calls: parameters, activations and the loss.
@@ -118,12 +150,13 @@ class Plan:
         for row, layer, memory, (formulas, values) in zip(self._table, self.layers, memories, entries):
             row["W"] = _address(memory)
             row["b"] = row["W"] + layer.ins * row["stride"] * self.dtype.itemsize
-            row["act"], row["count"] = _address(values), layer.shape[0] * row["stride"]
+            row["act"] = _address(values)
             row["l1"], row["l2"], row["max_norm"] = layer.l1, layer.l2, layer.max_norm or 0.0
             row["frozen"] = not layer.trainable
             for name, value in formulas.items():
                 row[name] = value
         self._record[0]["has_stages"] = any(isinstance(layer, Stage) for layer in self.layers)
+        self._record[0]["limits"] = any(layer.max_norm for layer in self.layers)
         self._record[0]["loss_self"] = _address(parameters[-1])
         # A kernel may be at work with these until the next refresh, whatever becomes of the layers
         self._parameters, self._memories = parameters, memories
@@ -156,8 +189,7 @@ class Plan:
         plain = state.is_plain and not (batches and np.any(self._table["again"]))
         record = self._record[0]
         if plain:
-            record["update"] = 0
-            self._table["dW"] = 0
+            record["update"] = record["whole"] = 0
         else:
             state.make_room(self.dtype)
             values = parameter_values(state.optimizer)
@@ -165,6 +197,7 @@ class Plan:
             record["update_self"] = _address(values)
             record["steps"] = _address(state.steps)
             record["clip_norm"], record["clip_value"] = state.clip_norm or 0.0, state.clip_value or 0.0
+            record["whole"] = state.needs_whole_gradients
             for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
                 row["dW"], row["state"] = _address(gradient), _address(numbers)
             self._parameters.append(values)

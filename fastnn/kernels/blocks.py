@@ -27,13 +27,27 @@ _ONE_COLUMN = (
 
 
 def activation_blocks(activation: object, dtype: np.dtype[Any]) -> tuple[int, int]:
-    """Addresses of ``x = f(y)`` and ``db = df(y) * dx`` over blocks of numbers."""
+    """Addresses of ``x = f(y)`` and ``db = df(y) * dx`` over blocks of numbers.
+
+    Where f(y) says what df(y) is, as for tanh, a method ``df_of_f(y, f)`` saves the work of a second exp.
+    """
     cls: Any = type(activation)
     fields, real = numeric_fields(activation), numba.from_dtype(dtype)
     data, count = types.CPointer(real), types.int64
     f = block_address(cls, fields, real, _make_f, types.void(FLOAT64, data, data, count), ("f",), _ONE_NUMBER)
-    df = block_address(cls, fields, real, _make_df, types.void(FLOAT64, data, data, data, count), ("df",), _ONE_NUMBER)
+    make, name = (_make_df_of_f, "df_of_f") if _knows_df_of_f(cls) else (_make_df, "df")
+    signature = types.void(FLOAT64, data, data, data, data, count)
+    df = block_address(cls, fields, real, make, signature, (name,), _ONE_NUMBER)
     return f, df
+
+
+def _knows_df_of_f(cls: type) -> bool:
+    """Whether it has ``df_of_f``, and no subclass has changed ``f`` or ``df`` since."""
+
+    def age(name: str) -> int:
+        return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
+
+    return age("df_of_f") <= min(age("f"), age("df"))
 
 
 def _make_f(self_of: Any, f: Any) -> Callable[..., None]:
@@ -46,10 +60,19 @@ def _make_f(self_of: Any, f: Any) -> Callable[..., None]:
 
 
 def _make_df(self_of: Any, df: Any) -> Callable[..., None]:
-    def block(parameters: Any, y: Any, dx: Any, db: Any, count: int) -> None:
+    def block(parameters: Any, y: Any, x: Any, dx: Any, db: Any, count: int) -> None:
         act = self_of(parameters)
         for i in range(count):
             db[i] = df(act, y[i]) * dx[i]
+
+    return block
+
+
+def _make_df_of_f(self_of: Any, df_of_f: Any) -> Callable[..., None]:
+    def block(parameters: Any, y: Any, x: Any, dx: Any, db: Any, count: int) -> None:
+        act = self_of(parameters)
+        for i in range(count):
+            db[i] = df_of_f(act, y[i], x[i]) * dx[i]
 
     return block
 
@@ -138,20 +161,20 @@ def _values_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
 
 
 def update_block(optimizer: Any, dtype: np.dtype[Any]) -> int:
-    """Address of one step of `optimizer` over a block of parameters.
+    """Address of one step of `optimizer` over a block of `count` parameters.
 
-    Its state lies in as many blocks of the same length, one behind the other.
+    Its numbers for a parameter lie `room` apart.
     """
     cls: Any = type(optimizer)
     fields, real = numeric_fields(optimizer), numba.from_dtype(dtype)
-    data, count = types.CPointer(real), types.int64
-    signature = types.void(FLOAT64, data, data, data, count, types.float64, types.float64)
+    data, count, rate = types.CPointer(real), types.int64, types.float64
+    signature = types.void(FLOAT64, data, data, data, count, count, rate, rate)
     make = _update_makers[len(optimizer.state)]
     return block_address(cls, fields, real, make, signature, ("update",), _ONE_NUMBER)
 
 
 def _update_0(self_of: Any, update: Any) -> Callable[..., None]:
-    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, lr: float, step: float) -> None:
+    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
         me, rate, time = self_of(parameters), number(w, lr), number(w, step)
         for i in range(count):
             w[i] = update(me, w[i], g[i], rate, time)
@@ -160,7 +183,7 @@ def _update_0(self_of: Any, update: Any) -> Callable[..., None]:
 
 
 def _update_1(self_of: Any, update: Any) -> Callable[..., None]:
-    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, lr: float, step: float) -> None:
+    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
         me, rate, time = self_of(parameters), number(w, lr), number(w, step)
         for i in range(count):
             w[i], s[i] = update(me, w[i], g[i], rate, time, s[i])
@@ -169,9 +192,9 @@ def _update_1(self_of: Any, update: Any) -> Callable[..., None]:
 
 
 def _update_2(self_of: Any, update: Any) -> Callable[..., None]:
-    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, lr: float, step: float) -> None:
+    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
         me, rate, time = self_of(parameters), number(w, lr), number(w, step)
-        s1 = pointer_plus(s, count)
+        s1 = pointer_plus(s, room)
         for i in range(count):
             w[i], s[i], s1[i] = update(me, w[i], g[i], rate, time, s[i], s1[i])
 
@@ -179,9 +202,9 @@ def _update_2(self_of: Any, update: Any) -> Callable[..., None]:
 
 
 def _update_3(self_of: Any, update: Any) -> Callable[..., None]:
-    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, lr: float, step: float) -> None:
+    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
         me, rate, time = self_of(parameters), number(w, lr), number(w, step)
-        s1, s2 = pointer_plus(s, count), pointer_plus(s, 2 * count)
+        s1, s2 = pointer_plus(s, room), pointer_plus(s, 2 * room)
         for i in range(count):
             w[i], s[i], s1[i], s2[i] = update(me, w[i], g[i], rate, time, s[i], s1[i], s2[i])
 

@@ -55,7 +55,16 @@ class KernelCache(FunctionCache):
 
 def kernel(function: F) -> F:
     """Compile `function` with Numba on first use, and cache the machine code on disk."""
-    dispatcher = numba.njit(**OPTIONS)(function)
+    return _cached(function, OPTIONS)
+
+
+def sums_kernel(function: F) -> F:
+    """A kernel whose sums LLVM may take in vectors: in another order than the text, but always in that one."""
+    return _cached(function, {**OPTIONS, "fastmath": {"contract", "reassoc"}})
+
+
+def _cached(function: F, options: dict[str, Any]) -> F:
+    dispatcher = numba.njit(**options)(function)
     with contextlib.suppress(RuntimeError):  # no place to write: compile anew in every process
         dispatcher._cache = KernelCache(function)
     return dispatcher  # type: ignore[no-any-return]

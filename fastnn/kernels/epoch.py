@@ -7,35 +7,43 @@ from typing import Any
 import numpy as np
 
 from .compiling import kernel
+from .denormals import flush_denormals, restore_denormals
+from .descent import descend_batch, finish_step
 from .evaluate import all_finite
-from .loss import keep_outputs, loss_and_gradient, weighted_loss
+from .loss import batch_losses, keep_outputs, loss_and_gradient
 from .memory import pointer_at, pointer_plus, pointer_to
 from .order import gather, row_of, shuffle
 from .records import network_at, run_at
-from .recursion import FLOAT64, backward_batch, backward_one, forward_batch, forward_one, layer_of
-from .update import update
+from .recursion import FLOAT64, backward_batch, backward_one, forward_batch, forward_one, layer_of, transpose
+from .team import assemble, meet, share
 
 
 @kernel
-def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any, like: Any) -> None:
+def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any, who: int, like: Any) -> bool:
     """Take the steps `begin` to `end` of a training run, counted over all its epochs.
 
     An epoch is one pass over all rows in steps of `batch_size`; the last step may be shorter. In
     a shuffled run the rows of epoch e come in the order of ``shuffle(order, seed, e)``. `rates`
     holds the learning rate of each step, or one for all. The sum of the losses of the current
-    epoch stays in ``net.loss_sum``.
+    epoch stays in ``net.loss_sum``. This is thread number `who` of ``net.team``. Returns False,
+    and has done nothing, if another one could not start.
     """
     net, run = network_at(address), run_at(run_address)
+    if not assemble(net):
+        return False
+    denormals = flush_denormals()
     loss_sum = pointer_at(net.loss_sum, FLOAT64)
     steps = (run.rows + run.batch_size - 1) // run.batch_size  # of one epoch
     online = run.batch_size == 1 and net.update == 0 and not net.has_stages
     step, epoch = begin, begin // steps
     while step < end:
-        if run.order != 0:
-            shuffle(run.order, run.rows, run.seed, epoch)
         first, last = step - epoch * steps, min(steps, end - epoch * steps)
-        if first == 0:
-            loss_sum[0] = 0.0
+        if who == 0:
+            if run.order != 0:
+                shuffle(run.order, run.rows, run.seed, epoch)
+            if first == 0:
+                loss_sum[0] = 0.0
+        meet(net)
         for k in range(first, last):
             lr = rates[0] if rates.size == 1 else rates[epoch * steps + k - begin]
             if online:
@@ -43,9 +51,13 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
             else:
                 start = k * run.batch_size
                 key = step_key(run.seed, epoch * steps + k)
-                train_batch(net, run, start, min(run.batch_size, run.rows - start), lr, key, like)
+                train_batch(net, run, start, min(run.batch_size, run.rows - start), lr, key, who, like)
         step += last - first
         epoch += 1
+    if who == 0:
+        run.reached = end
+    restore_denormals(denormals)
+    return True
 
 
 @kernel
@@ -58,33 +70,37 @@ def train_online(net: Any, run: Any, i: int, lr: float, like: Any) -> None:
     if run.weights == 0:
         loss_and_gradient(net, out, t, 1, like)
     else:
-        weighted_loss(net, run, out, t, i, 1, like)
+        batch_losses(net, run, out, t, i, 0, 1, 1, like)
+        pointer_at(net.loss_sum, FLOAT64)[0] += pointer_at(net.losses, FLOAT64)[0]
     if run.outputs != 0:
-        keep_outputs(net, run, out, i, 1, like)
+        keep_outputs(net, run, out, i, 0, 1, like)
     backward_one(net, x, lr, like)
 
 
 @kernel
-def train_batch(net: Any, run: Any, start: int, n: int, lr: float, key: int, like: Any) -> None:
+def train_batch(net: Any, run: Any, start: int, n: int, lr: float, key: int, who: int, like: Any) -> None:
     """One step on n samples, from the `start`-th of the epoch; `key` is that of its random numbers."""
     x, t = pointer_at(run.x, like), pointer_at(run.t, like)
     ins, items = layer_of(net, 0).ins, net.target_items
+    first, last = share(n, 2, who, net.team)  # of the samples
     if run.order != 0:
         x_batch, t_batch = pointer_at(net.batch_x, like), pointer_at(net.batch_t, like)
-        gather(x, run, start, n, ins, x_batch)
-        gather(t, run, start, n, items, t_batch)
+        gather(x, run, start, first, last, ins, x_batch)
+        gather(t, run, start, first, last, items, t_batch)
     else:
         x_batch, t_batch = pointer_plus(x, start * ins), pointer_plus(t, start * items)
-    out = forward_batch(net, x_batch, n, 1, key, like)
-    if run.weights == 0:
-        loss_and_gradient(net, out, t_batch, n, like)
-    else:
-        weighted_loss(net, run, out, t_batch, start, n, like)
+    transpose(net, who, like)
+    meet(net)
+    out = forward_batch(net, x_batch, first, last, n, 1, key, who, like)
+    batch_losses(net, run, out, t_batch, start, first, last, n, like)
     if run.outputs != 0:
-        keep_outputs(net, run, out, start, n, like)
-    backward_batch(net, x_batch, n, lr, 1, key, like)
-    if net.update != 0:
-        update(net, n, lr, like)
+        keep_outputs(net, run, out, start, first, last, like)
+    backward_batch(net, x_batch, first, last, n, 1, key, who, like)
+    meet(net)
+    descend_batch(net, x_batch, n, lr, who, like)
+    meet(net)
+    if who == 0:
+        finish_step(net, n, like)
 
 
 @kernel
@@ -95,9 +111,11 @@ def train_one(address: int, X: Any, T: Any, lr: float) -> tuple[bool, bool, floa
     loss_sum = pointer_at(net.loss_sum, FLOAT64)
     loss_sum[0] = 0.0
     if x_finite and t_finite:
+        denormals = flush_denormals()
         out = forward_one(net, pointer_to(X), X)
         loss_and_gradient(net, out, pointer_to(T), 1, X)
         backward_one(net, pointer_to(X), lr, X)
+        restore_denormals(denormals)
     return x_finite, t_finite, loss_sum[0]
 
 

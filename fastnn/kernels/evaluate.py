@@ -5,25 +5,41 @@ from __future__ import annotations
 from typing import Any
 
 from .compiling import kernel
+from .descent import gradients_of
 from .loss import loss_and_gradient
 from .memory import call, pointer_at, pointer_plus, pointer_to
+from .products import TILE_ROWS
 from .records import network_at
-from .recursion import FLOAT64, backward_batch, forward_batch, forward_one, layer_of
+from .recursion import FLOAT64, backward_batch, forward_batch, forward_one, layer_of, transpose
+from .team import assemble, share
 
 
 @kernel
-def forward_rows(address: int, X: Any, Y: Any, first: int, last: int) -> None:
-    """Y[i] = the network's output for row i of X, for the rows `first` to `last`."""
+def forward_rows(address: int, X: Any, Y: Any, begin: int, end: int, who: int) -> bool:
+    """Y[i] = the network's output for row i of X, for the rows `begin` to `end`.
+
+    Each thread takes some of them, through some of the scratch memory.
+    """
     net = network_at(address)
+    if not assemble(net):
+        return False
     x, y = pointer_to(X), pointer_to(Y)
     ins, final = layer_of(net, 0).ins, layer_of(net, net.depth - 1)
-    for start in range(first, last, net.capacity):
-        n = min(net.capacity, last - start)
-        x_start = pointer_plus(x, start * ins)
-        out = forward_some(net, x_start, n, X)
+    room = net.capacity // net.team
+    first, last = share(end - begin, TILE_ROWS, who, net.team)
+    for start in range(begin + first, begin + last, room):
+        n = min(room, begin + last - start)
+        if n == 1 and net.team == 1:
+            out = forward_single(net, pointer_plus(x, start * ins), X)
+        else:
+            # the scratch memory for this thread's samples begins at row who * room
+            x_zero = pointer_plus(x, (start - who * room) * ins)
+            out = forward_batch(net, x_zero, who * room, who * room + n, n, 0, 0, who, X)
+            out = pointer_plus(out, who * room * final.stride)
         for i in range(n):
             for j in range(final.outs):
                 y[(start + i) * final.outs + j] = out[i * final.stride + j]
+    return True
 
 
 @kernel
@@ -32,18 +48,18 @@ def forward_column(address: int, X: Any, Y: Any) -> bool:
     if not all_finite(X):
         return False
     net = network_at(address)
-    y, out = pointer_to(Y), forward_some(net, pointer_to(X), 1, X)
+    y, out = pointer_to(Y), forward_single(net, pointer_to(X), X)
     for j in range(Y.size):
         y[j] = out[j]
     return True
 
 
 @kernel
-def forward_some(net: Any, x: Any, n: int, like: Any) -> Any:
-    """The inference of n samples, in the form that suits their number."""
-    if n == 1 and not net.has_stages:
+def forward_single(net: Any, x: Any, like: Any) -> Any:
+    """The inference of one sample."""
+    if not net.has_stages:
         return forward_one(net, x, like)
-    return forward_batch(net, x, n, 0, 0, like)
+    return forward_batch(net, x, 0, 1, 1, 0, 0, 0, like)
 
 
 @kernel
@@ -69,9 +85,13 @@ def gradient_rows(address: int, X: Any, T: Any, n: int, training: int, key: int)
     net = network_at(address)
     x, loss_sum = pointer_to(X), pointer_at(net.loss_sum, FLOAT64)
     loss_sum[0] = 0.0
-    out = forward_batch(net, x, n, training, key, X)
+    transpose(net, 0, X)
+    out = forward_batch(net, x, 0, n, n, training, key, 0, X)
     loss_and_gradient(net, out, pointer_to(T), n, X)
-    backward_batch(net, x, n, 0.0, training, key, X)
+    backward_batch(net, x, 0, n, n, training, key, 0, X)
+    for l in range(net.depth):
+        layer = layer_of(net, l)
+        gradients_of(net, l, x, n, 0, layer.rows, pointer_at(layer.dW, X), X)
     return loss_sum[0]
 
 

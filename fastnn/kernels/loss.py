@@ -21,31 +21,35 @@ def loss_and_gradient(net: Any, out: Any, t: Any, n: int, like: Any) -> None:
 
 
 @kernel
-def weighted_loss(net: Any, run: Any, out: Any, t: Any, start: int, n: int, like: Any) -> None:
-    """The same with the run's weights: (1 / n) * sum of w_i * loss_i, and its gradient."""
+def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, first: int, last: int, n: int, like: Any) -> None:
+    """The losses of samples `first` to `last` of n, and dx of the last layer: the gradient of the mean of all n.
+
+    With the run's weights, that mean is (1 / n) * sum of w_i * loss_i.
+    """
     final = layer_of(net, net.depth - 1)
-    weights, loss_sum = pointer_at(run.weights, FLOAT64), pointer_at(net.loss_sum, FLOAT64)
-    dx = pointer_at(final.dx, like)
-    so_far = loss_sum[0]
-    for i in range(n):
-        w = weights[row_of(run, start + i)]
-        loss_sum[0] = 0.0
+    dx, losses = pointer_at(final.dx, like), pointer_at(net.losses, FLOAT64)
+    for i in range(first, last):
+        losses[i] = 0.0
+        dx_i = pointer_plus(dx, i * final.stride)
         call(
             net.loss, pointer_at(net.loss_self, FLOAT64), pointer_plus(out, i * final.stride),
-            pointer_plus(t, i * net.target_items), pointer_plus(dx, i * final.stride),
-            1, final.outs, final.stride, loss_sum,
+            pointer_plus(t, i * net.target_items), dx_i, 1, final.outs, final.stride, pointer_plus(losses, i),
         )  # fmt: skip
-        so_far += w * loss_sum[0]
-        for j in range(i * final.stride, i * final.stride + final.outs):
-            dx[j] = dx[j] * w / n
-    loss_sum[0] = so_far
+        if run.weights != 0:
+            w = pointer_at(run.weights, FLOAT64)[row_of(run, start + i)]
+            losses[i] *= w
+            for j in range(final.outs):
+                dx_i[j] = dx_i[j] * w
+    if n > 1:
+        for j in range(first * final.stride, last * final.stride):
+            dx[j] /= n
 
 
 @kernel
-def keep_outputs(net: Any, run: Any, out: Any, start: int, n: int, like: Any) -> None:
-    """Keep the outputs of the batch, each in the row of its sample."""
+def keep_outputs(net: Any, run: Any, out: Any, start: int, first: int, last: int, like: Any) -> None:
+    """Keep the outputs of samples `first` to `last` of the batch, each in the row of its sample."""
     final, outputs = layer_of(net, net.depth - 1), pointer_at(run.outputs, like)
-    for i in range(n):
+    for i in range(first, last):
         row = row_of(run, start + i)
         for j in range(final.outs):
             outputs[row * final.outs + j] = out[i * final.stride + j]

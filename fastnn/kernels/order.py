@@ -19,9 +19,9 @@ def row_of(run: Any, i: int) -> int:
 
 
 @kernel
-def gather(source: Any, run: Any, start: int, n: int, items: int, target: Any) -> None:
-    """Copy the samples `start` to `start` + n of the epoch, `items` numbers each, under each other."""
-    for i in range(n):
+def gather(source: Any, run: Any, start: int, first: int, last: int, items: int, target: Any) -> None:
+    """Copy samples `first` to `last` of the batch that begins with sample `start` of the epoch, `items` numbers each."""
+    for i in range(first, last):
         row = pointer_plus(source, row_of(run, start + i) * items)
         for j in range(items):
             target[i * items + j] = row[j]

@@ -27,13 +27,16 @@ LAYER = np.dtype(
         ("x", "i8"),  # (capacity, stride): f(y), the input of the next layer
         ("dx", "i8"),  # (capacity, stride): gradient of the loss w.r.t. x
         ("db", "i8"),  # (capacity, stride): gradient of the loss w.r.t. y, one row a sample
-        ("dW", "i8"),  # (ins + 1, stride): the gradients of W and, in the last row, b; 0: descend at once
+        ("Wt", "i8"),  # (columns, stride_in): the transpose of W, for dx_in
+        ("dW", "i8"),  # (rows, stride): the gradients of W and, in the last row, b; 0: nobody wants all of them
         ("state", "i8"),  # the optimiser's numbers, each as many as W and b have
         ("l1", "f8"),  # penalties of W: l1 * sum |W| + l2 / 2 * sum W**2
         ("l2", "f8"),
         ("max_norm", "f8"),  # the largest norm of a unit's weights; 0: no limit
         ("frozen", "i8"),  # whether W and b stay as they are
-        ("count", "i8"),  # how many numbers from W on training changes: those of W and b
+        ("rows", "i8"),  # how many rows from W on training changes: those of W, and b
+        ("penalties", "i8"),  # float64[rows]: the penalty of each row
+        ("squares", "i8"),  # float64[rows]: the squared norm of each row's gradient
         ("forward", "i8"),  # of a stage, a layer without a matrix (see stages); 0 for W x + b
         ("backward", "i8"),
         ("dx_in", "i8"),  # (capacity, padded ins): the dx of the layer below; 0 when not wanted
@@ -58,12 +61,20 @@ NETWORK = np.dtype(
         ("target_items", "i8"),  # numbers of the network's dtype in one sample's target
         ("batch_x", "i8"),  # (capacity, ins): the samples of a shuffled batch
         ("batch_t", "i8"),  # (capacity, target_items): their targets
-        ("Wt", "i8"),  # room for the largest transposed W
+        ("losses", "i8"),  # float64[capacity]: of the samples of a batch
+        ("bands", "i8"),  # room for the gradients of BAND rows of a layer, for each thread
+        ("band_bytes", "i8"),  # bytes of one
         ("update", "i8"),  # block: the optimiser's rule; 0: plain descent, fused with the gradient
         ("update_self", "i8"),  # the optimiser's parameters, float64
         ("steps", "i8"),  # int64: how many steps the optimiser has taken
+        ("whole", "i8"),  # whether a step needs all gradients before it changes a weight
+        ("limits", "i8"),  # whether any layer has a max_norm
         ("clip_norm", "f8"),  # the largest norm of all gradients together; 0: no limit
         ("clip_value", "f8"),  # the largest gradient of one parameter; 0: no limit
+        ("team", "i8"),  # how many threads run the kernel, see team
+        ("meetings", "i8"),  # int64: how often a thread came to a meeting
+        ("called_off", "i8"),  # int64: whether the first meeting was called off
+        ("give_way", "i8"),  # C function: let another thread have this core
     ],
     align=True,
 )
@@ -77,6 +88,7 @@ RUN = np.dtype(
         ("order", "i8"),  # int64[rows]: room for an epoch's order; 0: as the rows come
         ("seed", "i8"),  # of the order
         ("weights", "i8"),  # float64[rows]: weights of the samples' losses; 0: all are 1
+        ("reached", "i8"),  # the step that training has come to
         ("outputs", "i8"),  # (rows, outs): where each sample's output is kept; 0: nowhere
     ],
     align=True,

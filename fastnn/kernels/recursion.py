@@ -11,6 +11,7 @@ The article, for a column x::
 Here a sample is a row and W is stored transposed, (ins, stride), so that the same lines read
 ``y = x W + b`` and ``dW = x' db``. A batch is n rows under each other; its loss is the mean over
 the samples, so dx comes from the loss already divided by n and the sums below need no factor.
+What a batch does to the weights is in ``descent``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from .compiling import kernel
 from .memory import call, pointer_at, pointer_plus
 from .products import DEPTH
 from .records import LAYER, layer_at
-from .tile import first_of, load, multiply_add, splat, store, total, width_of
+from .team import meet, share
+from .tile import first_of, load, multiply_add, splat, store, total, transpose_square, width_of
 
 LAYER_BYTES = LAYER.itemsize
 FLOAT64 = np.empty(0)  # says "float64" to pointer_at
@@ -145,7 +147,7 @@ def backward_one(net: Any, x: Any, lr: Any, like: Any) -> None:
         if layer.again:  # the article computes y here, with the weights as they are by now
             b, y = pointer_at(layer.b, like), pointer_at(layer.y, like)
             affine(x_in, W, b, y, layer.ins, layer.columns, layer.stride, l == 0)
-        derivative(layer, 1, like)
+        derivative(layer, 0, 1, like)
         if l > 0:
             below = layer_of(net, l - 1)
             propagate(W, db, pointer_at(below.dx, like), layer.ins, layer.outs, layer.columns, layer.stride)
@@ -154,127 +156,139 @@ def backward_one(net: Any, x: Any, lr: Any, like: Any) -> None:
 
 
 @kernel
-def derivative(layer: Any, n: int, like: Any) -> None:
-    """db = df(y) * dx for n samples.
+def derivative(layer: Any, first: int, last: int, like: Any) -> None:
+    """db = df(y) * dx for the samples `first` to `last`.
 
     In the padding dx is zero, and so is db unless df(0) is not finite: then it is set to zero.
     """
+    start, count = first * layer.stride, (last - first) * layer.stride
     db = pointer_at(layer.db, like)
     call(
-        layer.df,
-        pointer_at(layer.act, FLOAT64),
-        pointer_at(layer.y, like),
-        pointer_at(layer.dx, like),
-        db,
-        n * layer.stride,
-    )
+        layer.df, pointer_at(layer.act, FLOAT64), pointer_plus(pointer_at(layer.y, like), start),
+        pointer_plus(pointer_at(layer.x, like), start), pointer_plus(pointer_at(layer.dx, like), start),
+        pointer_plus(db, start), count,
+    )  # fmt: skip
     if layer.wipe_padding:
-        for i in range(n):
+        for i in range(first, last):
             for j in range(layer.outs, layer.stride):
                 db[i * layer.stride + j] = 0
 
 
 # --- a batch ---------------------------------------------------------------------------------
+# Every thread takes the samples `first` to `last` of the batch through all layers and back.
 
 
 @kernel
-def forward_batch(net: Any, x: Any, n: int, training: int, key: int, like: Any) -> Any:
-    """Run the n samples at `x` through all layers; returns the pointer to their outputs.
+def forward_batch(net: Any, x: Any, first: int, last: int, n: int, training: int, key: int, who: int, like: Any) -> Any:
+    """Run samples `first` to `last` of the n at `x` through all layers; returns the pointer to all outputs.
 
     `training` and `key` are for the stages (see ``stages``): 0 means inference.
     """
     x_stride = layer_of(net, 0).ins
     for l in range(net.depth):
         layer = layer_of(net, l)
-        W, b = pointer_at(layer.W, like), pointer_at(layer.b, like)
         y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
         if layer.forward != 0:
+            stage_forward(net, l, x, x_stride, first, last, n, training, key, who, like)
+        else:
+            # Y = X W + b: the bias is one row for all samples
+            start, count = first * layer.stride, (last - first) * layer.stride
             call(
-                layer.forward, pointer_at(layer.act, FLOAT64), W, x, x_stride, y, out,
-                n, layer.outs, layer.stride, training, noise_key(key, l),
+                net.multiply, pointer_plus(x, first * x_stride), x_stride, 1,
+                pointer_at(layer.W, like), layer.stride, pointer_plus(y, start), layer.stride,
+                pointer_at(layer.b, like), 0, last - first, layer.columns, layer.ins, 1.0, 1.0,
             )  # fmt: skip
-            x, x_stride = out, layer.stride
-            continue
-        # Y = X W + b: the bias is one row for all samples
-        call(
-            net.multiply, x, x_stride, 1, W, layer.stride, y, layer.stride, b, 0,
-            n, layer.columns, layer.ins, 1.0, 1.0,
-        )  # fmt: skip
-        call(layer.f, pointer_at(layer.act, FLOAT64), y, out, n * layer.stride)
+            call(layer.f, pointer_at(layer.act, FLOAT64), pointer_plus(y, start), pointer_plus(out, start), count)
         x, x_stride = out, layer.stride
     return x
 
 
 @kernel
-def backward_batch(net: Any, x: Any, n: int, lr: Any, training: int, key: int, like: Any) -> None:
-    """The backward recursion for the n samples at `x`, after `forward_batch` and the loss.
+def backward_batch(net: Any, x: Any, first: int, last: int, n: int, training: int, key: int, who: int, like: Any) -> None:
+    """The backward recursion for samples `first` to `last`, after `forward_batch` and the loss.
 
-    A layer with a place for its gradients (dW) stores them there; any other descends at once.
+    It leaves db of every layer, from which ``descent`` makes dW = X' dB. W has not changed yet.
     """
     for l in range(net.depth - 1, -1, -1):
         layer = layer_of(net, l)
-        W, db = pointer_at(layer.W, like), pointer_at(layer.db, like)
-        x_in, x_stride = x, layer.ins
-        if l > 0:
-            below = layer_of(net, l - 1)
-            x_in, x_stride = pointer_at(below.x, like), below.stride
         if layer.backward != 0:
-            call(
-                layer.backward, pointer_at(layer.act, FLOAT64), W, x_in, x_stride, pointer_at(layer.y, like),
-                pointer_at(layer.dx, like), pointer_at(layer.dx_in, like), int(layer.dx_in != 0),
-                pointer_at(layer.dW, like), n, layer.outs, layer.stride, training, noise_key(key, l),
-            )  # fmt: skip
+            stage_backward(net, l, x, n, training, key, who, like)
             continue
-        derivative(layer, n, like)
+        derivative(layer, first, last, like)
         if layer.dx_in != 0:
-            # dX = dB W', with W' written out once: its rows are then whole vectors
-            Wt, dx = pointer_at(net.Wt, like), pointer_at(layer.dx_in, like)
-            transpose(W, Wt, layer.ins, layer.outs, layer.stride, layer.stride_in)
+            # dX = dB W', with W' written out by `transpose`: its rows are whole vectors
+            start = first * layer.stride_in
+            dx = pointer_plus(pointer_at(layer.dx_in, like), start)
             call(
-                net.multiply, db, layer.stride, 1, Wt, layer.stride_in, dx, layer.stride_in, dx, 0,
-                n, layer.columns_in, layer.outs, 1.0, 0.0,
+                net.multiply, pointer_plus(pointer_at(layer.db, like), first * layer.stride), layer.stride, 1,
+                pointer_at(layer.Wt, like), layer.stride_in, dx, layer.stride_in, dx, 0,
+                last - first, layer.columns_in, layer.outs, 1.0, 0.0,
             )  # fmt: skip
-        b = pointer_at(layer.b, like)
-        if layer.frozen:
-            pass
-        elif layer.dW != 0:
-            dW = pointer_at(layer.dW, like)
-            call(
-                net.multiply, x_in, 1, x_stride, db, layer.stride, dW, layer.stride, dW, 0,
-                layer.ins, layer.columns, n, 1.0, 0.0,
-            )  # fmt: skip
-            sum_rows(db, pointer_plus(dW, layer.ins * layer.stride), n, layer.stride)
-        else:
-            # W -= lr X' dB, product and update in one pass
-            call(
-                net.multiply, x_in, 1, x_stride, db, layer.stride, W, layer.stride, W, layer.stride,
-                layer.ins, layer.columns, n, -lr, 1.0,
-            )  # fmt: skip
-            sum_rows(db, db, n, layer.stride)
-            for j in range(layer.stride):
-                b[j] -= lr * db[j]
 
 
 @kernel
-def sum_rows(db: Any, total: Any, n: int, stride: int) -> None:
-    """The sum of the n rows of db, which may replace its first row."""
-    for j in range(0, stride, width_of(db)):
-        column = load(db, j)
-        for i in range(1, n):
-            column = column + load(db, i * stride + j)
-        store(column, total, j)
+def input_of(net: Any, l: int, x: Any, like: Any) -> tuple[Any, int]:
+    """The input of layer number `l`, and the length of its rows, where `x` is that of the network."""
+    if l == 0:
+        return x, layer_of(net, 0).ins
+    below = layer_of(net, l - 1)
+    return pointer_at(below.x, like), below.stride
 
 
 @kernel
-def transpose(W: Any, Wt: Any, ins: int, outs: int, stride: int, stride_in: int) -> None:
-    """Wt = W', (outs, stride_in), with zeros in the padding."""
-    for first in range(0, outs, 8):  # eight columns at a time: both sides stay in the cache
-        for k in range(ins):
-            for j in range(first, min(outs, first + 8)):
-                Wt[j * stride_in + k] = W[k * stride + j]
-    for j in range(outs):
-        for k in range(ins, stride_in):
-            Wt[j * stride_in + k] = 0
+def stage_forward(
+    net: Any, l: int, x: Any, x_stride: int, first: int, last: int, n: int, training: int, key: int, who: int, like: Any
+) -> None:
+    """A layer without a matrix. In training one thread runs it on the whole batch, which it may have to see."""
+    layer = layer_of(net, l)
+    if training:
+        meet(net)
+        first, last = 0, n
+    if who == 0 or not training:
+        start = first * layer.stride
+        call(
+            layer.forward, pointer_at(layer.act, FLOAT64), pointer_at(layer.W, like), pointer_plus(x, first * x_stride),
+            x_stride, pointer_plus(pointer_at(layer.y, like), start), pointer_plus(pointer_at(layer.x, like), start),
+            last - first, layer.outs, layer.stride, training, noise_key(key, l),
+        )  # fmt: skip
+    if training:
+        meet(net)
+
+
+@kernel
+def stage_backward(net: Any, l: int, x: Any, n: int, training: int, key: int, who: int, like: Any) -> None:
+    """The same on the way back; it also leaves dW."""
+    meet(net)
+    if who == 0:
+        layer = layer_of(net, l)
+        x_in, x_stride = input_of(net, l, x, like)
+        call(
+            layer.backward, pointer_at(layer.act, FLOAT64), pointer_at(layer.W, like), x_in, x_stride,
+            pointer_at(layer.y, like), pointer_at(layer.dx, like), pointer_at(layer.dx_in, like), int(layer.dx_in != 0),
+            pointer_at(layer.dW, like), n, layer.outs, layer.stride, training, noise_key(key, l),
+        )  # fmt: skip
+    meet(net)
+
+
+@kernel
+def transpose(net: Any, who: int, like: Any) -> None:
+    """Wt = W' for every layer that hands a gradient down; its padding is zero from the start."""
+    for l in range(net.depth):
+        layer = layer_of(net, l)
+        if layer.dx_in != 0 and layer.forward == 0:
+            W, Wt = pointer_at(layer.W, like), pointer_at(layer.Wt, like)
+            width = width_of(W)
+            first, last = share(layer.ins, width, who, net.team)
+            squares = first + (last - first) // width * width
+            for k in range(first, squares, width):
+                for j in range(0, layer.columns, width):
+                    transpose_square(
+                        pointer_plus(W, k * layer.stride + j), layer.stride,
+                        pointer_plus(Wt, j * layer.stride_in + k), layer.stride_in,
+                    )  # fmt: skip
+            for k in range(squares, last):
+                for j in range(layer.outs):
+                    Wt[j * layer.stride_in + k] = W[k * layer.stride + j]
 
 
 @kernel

@@ -79,6 +79,15 @@ def _store(builder: Any, value: Any, pointer: Any, index: Any) -> None:
     builder.store(value, _vector_pointer(builder, pointer, index, value.type), align=_element_bytes(value.type))
 
 
+def _prefetch(builder: Any, pointer: Any) -> None:
+    """Ask for the cache line at `pointer`, which will be read later."""
+    byte = ir.IntType(8).as_pointer()
+    signature = ir.FunctionType(ir.VoidType(), [byte, LANE, LANE, LANE])
+    read, keep, data = ir.Constant(LANE, 0), ir.Constant(LANE, 3), ir.Constant(LANE, 1)
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.prefetch.p0i8")
+    builder.call(function, [builder.bitcast(pointer, byte), read, keep, data])
+
+
 # --- the same instructions, for kernels ------------------------------------------------------
 
 
@@ -169,6 +178,43 @@ def first_of(typingctx: Any, vector: Any, count: Any) -> Any:
     return vector(vector, types.int64), codegen
 
 
+@intrinsic
+def transpose_square(typingctx: Any, source: Any, row: Any, target: Any, target_row: Any) -> Any:
+    """Write the transpose of as many rows of one vector as a vector has numbers.
+
+    In log2(width) rounds: in the round of distance d, each pair of rows i and i + d swaps the
+    blocks of d columns that lie on the wrong side of the diagonal (Eklundh 1972).
+    """
+    vector = _ir_vector(source.dtype)
+    width = vector.count
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source, row, target, target_row = args
+
+        def start(base: Any, i: int, stride: Any) -> Any:
+            return builder.gep(base, [builder.mul(ir.Constant(INDEX, i), stride)])
+
+        zero = ir.Constant(INDEX, 0)
+        rows = [_load(builder, start(source, i, row), zero, vector) for i in range(width)]
+        distance = width // 2
+        while distance:
+            for i in range(width):
+                if i & distance == 0:
+                    pair = rows[i], rows[i + distance]
+                    low = [c if c & distance == 0 else width + c - distance for c in range(width)]
+                    high = [c + distance if c & distance == 0 else width + c for c in range(width)]
+                    rows[i], rows[i + distance] = (
+                        builder.shuffle_vector(*pair, ir.Constant(ir.VectorType(LANE, width), picks))
+                        for picks in (low, high)
+                    )
+            distance //= 2
+        for i in range(width):
+            _store(builder, rows[i], start(target, i, target_row), zero)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, target, types.int64), codegen
+
+
 def make_tile(rows: int, vectors: int) -> Callable[..., None]:
     """The intrinsic for one tile of ``C = alpha A B + beta D``, `rows` by `vectors` whole vectors.
 
@@ -207,6 +253,8 @@ def make_tile(rows: int, vectors: int) -> Callable[..., None]:
                     builder.store(zero, slot)
             a_rows = [row(a, i, a_row) for i in range(rows)]
 
+            for i in range(rows):  # by the time the sums are done, D is in the cache
+                _prefetch(builder, row(d, i, d_row))
             with cgutils.for_range(builder, depth) as loop:
                 b_start = builder.gep(b, [builder.mul(loop.index, b_k)])
                 a_start = builder.mul(loop.index, a_k)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,13 +12,17 @@ import numpy as np
 from ..kernels.epoch import train_steps
 from ..kernels.records import RUN
 from ..schedules import Schedule
+from ..threads import run_team, team_size
 
 if TYPE_CHECKING:
     from ..article import ArticleNetwork
+    from ..plan import Plan
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
+
+WORTH_STARTING = 2e7  # multiplications that repay the start of a team, some 0.1 ms
 
 
 class Run:
@@ -91,16 +95,28 @@ class Run:
                 plan.descend(state, batches=self.batch_size > 1)
                 plan.loss_sum[0] = self._loss_sum  # another call may have used it meanwhile
                 try:
-                    train_steps(plan.address, self._address, self.step, self.step + count, rates, self.rows)
+                    run_team(plan, self._team(plan, count), self._kernel(plan, count, rates))
                 finally:  # Ctrl-C is heard when the kernel returns: its steps count
-                    self.step += count
-                    self._loss_sum = float(plan.loss_sum[0])
+                    reached = int(self._record[0]["reached"])
                     if plan.plain:
-                        state.steps += count
+                        state.steps += reached - self.step
+                    self.step = reached
+                    self._loss_sum = float(plan.loss_sum[0])
             a_step = max(time.perf_counter() - started, 1e-6) / count
             self._chunk = max(1, min(8 * self._chunk, int(CHUNK_SECONDS / a_step)))
         within = (self.step - 1) % self.steps_per_epoch + 1
         return self._loss_sum / int(min(self.rows.shape[0], within * self.batch_size))
+
+    def _kernel(self, plan: Plan, count: int, rates: Array) -> Callable[[int], bool]:
+        """The next `count` steps, as what each thread of a team calls with its number."""
+        begin, run, rows = self.step, self._address, self.rows
+        self._record[0]["reached"] = begin
+        return lambda who: train_steps(plan.address, run, begin, begin + count, rates, who, rows)
+
+    def _team(self, plan: Plan, count: int) -> int:
+        """How many threads suit the next `count` steps."""
+        products = 3 * self.batch_size * sum(layer.ins * layer.outs for layer in plan.layers)
+        return team_size(products, self.batch_size // 4) if products * count > WORTH_STARTING else 1
 
     def epoch(self) -> dict[str, float]:
         """Take the steps of the next epoch; returns its mean loss."""

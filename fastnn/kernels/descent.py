@@ -1,0 +1,227 @@
+"""From db to new weights, for a batch: dW = X' dB, and the step that it makes.
+
+::
+
+    dW = X' dB;  W -= lr dW;  b -= lr (the sum of dB's rows)
+
+or, with an optimiser, penalties or limits, whatever these make of dW. Each thread takes some rows
+of every layer's W; b is one row more, behind the last. Plain descent is one pass of the product. An
+optimiser gets the gradients band by band, a few rows that are still in the cache, unless something
+has to be known of all gradients first (their norm).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .compiling import kernel, sums_kernel
+from .memory import call, pointer_at, pointer_plus
+from .order import INT64
+from .products import TILE_ROWS
+from .recursion import FLOAT64, input_of, layer_of
+from .team import meet, share
+from .tile import load, store, width_of
+
+BAND = 48  # rows; a whole number of tiles
+
+
+@kernel
+def descend_batch(net: Any, x: Any, n: int, lr: float, who: int, like: Any) -> None:
+    """The step of all layers, from the n samples at `x`, after `backward_batch` of all of them."""
+    for l in range(net.depth - 1, -1, -1):
+        layer = layer_of(net, l)
+        first, last = share(layer.rows, TILE_ROWS, who, net.team)
+        if layer.frozen or first == last:
+            pass
+        elif net.update == 0:
+            descend_plainly(net, l, x, n, first, last, lr, who, like)
+        elif net.whole:
+            dW = pointer_plus(pointer_at(layer.dW, like), first * layer.stride)
+            gradients_of(net, l, x, n, first, last, dW, like)
+            adjust(net, layer, first, last, dW, like)
+        else:
+            for row in range(first, last, BAND):
+                end = min(last, row + BAND)
+                dW = band_of(net, who, like)
+                if layer.forward != 0:  # a stage has left it
+                    dW = pointer_plus(pointer_at(layer.dW, like), row * layer.stride)
+                gradients_of(net, l, x, n, row, end, dW, like)
+                adjust(net, layer, row, end, dW, like)
+                update(net, layer, row, end, dW, lr, like)
+    if net.whole:
+        update_together(net, lr, who, like)
+    if net.limits:
+        meet(net)
+        if who == 0:
+            limit_norms(net, like)
+
+
+@kernel
+def finish_step(net: Any, n: int, like: Any) -> None:
+    """What one thread does after the step: add up the loss, and count."""
+    losses, loss_sum = pointer_at(net.losses, FLOAT64), pointer_at(net.loss_sum, FLOAT64)
+    for i in range(n):
+        loss_sum[0] += losses[i]
+    if net.update != 0:
+        for l in range(net.depth):
+            layer = layer_of(net, l)
+            if not layer.frozen and (layer.l1 != 0 or layer.l2 != 0):
+                penalties, total = pointer_at(layer.penalties, FLOAT64), 0.0
+                for k in range(layer.ins):
+                    total += penalties[k]
+                loss_sum[0] += n * total
+        steps = pointer_at(net.steps, INT64)
+        steps[0] += 1
+
+
+@kernel
+def band_of(net: Any, who: int, like: Any) -> Any:
+    """Room for the gradients of `BAND` rows."""
+    return pointer_at(net.bands + who * net.band_bytes, like)
+
+
+@kernel
+def descend_plainly(net: Any, l: int, x: Any, n: int, first: int, last: int, lr: float, who: int, like: Any) -> None:
+    """W -= lr X' dB for rows `first` to `last`, product and update in one pass, and b -= lr db."""
+    layer = layer_of(net, l)
+    x_in, x_stride = input_of(net, l, x, like)
+    W, db = pointer_plus(pointer_at(layer.W, like), first * layer.stride), pointer_at(layer.db, like)
+    call(
+        net.multiply, pointer_plus(x_in, first), 1, x_stride, db, layer.stride, W, layer.stride, W, layer.stride,
+        min(last, layer.ins) - first, layer.columns, n, -lr, 1.0,
+    )  # fmt: skip
+    if last > layer.ins:
+        b, db_sum = pointer_at(layer.b, like), band_of(net, who, like)
+        sum_rows(db, db_sum, n, layer.stride)
+        for j in range(layer.stride):
+            b[j] -= lr * db_sum[j]
+
+
+@kernel
+def gradients_of(net: Any, l: int, x: Any, n: int, first: int, last: int, dW: Any, like: Any) -> None:
+    """Rows `first` to `last` of dW = X' dB, and of b's gradient behind them; a stage has left its own."""
+    layer = layer_of(net, l)
+    if layer.forward == 0:
+        stride = layer.stride
+        x_in, x_stride = input_of(net, l, x, like)
+        db, rows = pointer_at(layer.db, like), min(last, layer.ins) - first
+        call(
+            net.multiply, pointer_plus(x_in, first), 1, x_stride, db, stride, dW, stride, dW, 0,
+            rows, layer.columns, n, 1.0, 0.0,
+        )  # fmt: skip
+        for k in range(rows):
+            for j in range(layer.columns, stride):
+                dW[k * stride + j] = 0
+        if last > layer.ins:
+            sum_rows(db, pointer_plus(dW, rows * stride), n, stride)
+
+
+@kernel
+def adjust(net: Any, layer: Any, first: int, last: int, dW: Any, like: Any) -> None:
+    """What penalties and limits make of the gradients of rows `first` to `last`."""
+    stride = layer.stride
+    if layer.l1 != 0 or layer.l2 != 0:
+        penalties, W = pointer_at(layer.penalties, FLOAT64), pointer_at(layer.W, like)
+        for k in range(first, min(last, layer.ins)):
+            row, dW_row = pointer_plus(W, k * stride), pointer_plus(dW, (k - first) * stride)
+            penalties[k] = penalise(row, dW_row, stride, layer.l1, layer.l2)
+    if net.clip_value != 0:
+        for i in range((last - first) * stride):
+            dW[i] = min(max(dW[i], -net.clip_value), net.clip_value)
+    if net.clip_norm != 0:
+        squares = pointer_at(layer.squares, FLOAT64)
+        for k in range(last - first):
+            squares[first + k] = square_of(pointer_plus(dW, k * stride), stride)
+
+
+@kernel
+def update(net: Any, layer: Any, first: int, last: int, dW: Any, lr: float, like: Any) -> None:
+    """The optimiser's rule for rows `first` to `last`, whose gradients are at dW."""
+    start, count = first * layer.stride, (last - first) * layer.stride
+    W, state = pointer_plus(pointer_at(layer.W, like), start), pointer_plus(pointer_at(layer.state, like), start)
+    time = float(pointer_at(net.steps, INT64)[0] + 1)
+    call(
+        net.update, pointer_at(net.update_self, FLOAT64), W, dW, state, count, layer.rows * layer.stride, lr, time
+    )  # fmt: skip
+
+
+@kernel
+def update_together(net: Any, lr: float, who: int, like: Any) -> None:
+    """The updates of all layers once all gradients are there, scaled so that their norm is at most `clip_norm`."""
+    meet(net)
+    scale = 1.0
+    if net.clip_norm != 0:
+        norm = np.sqrt(norm_squared(net))
+        if norm > net.clip_norm:
+            scale = net.clip_norm / norm
+    for l in range(net.depth):
+        layer = layer_of(net, l)
+        first, last = share(layer.rows, TILE_ROWS, who, net.team)
+        if not layer.frozen and first < last:
+            dW = pointer_plus(pointer_at(layer.dW, like), first * layer.stride)
+            if scale != 1:
+                for i in range((last - first) * layer.stride):
+                    dW[i] *= scale
+            update(net, layer, first, last, dW, lr, like)
+
+
+@kernel
+def norm_squared(net: Any) -> float:
+    """The square of the norm of all gradients together."""
+    total = 0.0
+    for l in range(net.depth):
+        layer = layer_of(net, l)
+        if not layer.frozen:
+            squares = pointer_at(layer.squares, FLOAT64)
+            for k in range(layer.rows):
+                total += squares[k]
+    return total
+
+
+@sums_kernel
+def penalise(W: Any, dW: Any, count: int, l1: float, l2: float) -> float:
+    """Add the gradient of l1 * sum |W| + l2 / 2 * sum W**2 to dW, for one row; returns that penalty."""
+    absolute, square = 0.0, 0.0
+    for j in range(count):
+        absolute += abs(W[j])
+        square += W[j] * W[j]
+        dW[j] += l1 * np.sign(W[j]) + l2 * W[j]
+    return l1 * absolute + 0.5 * l2 * square
+
+
+@sums_kernel
+def square_of(dW: Any, count: int) -> float:
+    """The sum of the squares of a row."""
+    square = 0.0
+    for j in range(count):
+        square += float(dW[j]) * float(dW[j])
+    return square
+
+
+@kernel
+def limit_norms(net: Any, like: Any) -> None:
+    """Scale the weights of every unit whose norm is above its layer's ``max_norm`` down to it."""
+    for l in range(net.depth):
+        layer = layer_of(net, l)
+        if layer.max_norm != 0 and not layer.frozen:
+            W = pointer_at(layer.W, like)
+            for j in range(layer.outs):
+                square = 0.0
+                for k in range(layer.ins):
+                    square += W[k * layer.stride + j] * W[k * layer.stride + j]
+                if square > layer.max_norm * layer.max_norm:
+                    scale = layer.max_norm / np.sqrt(square)
+                    for k in range(layer.ins):
+                        W[k * layer.stride + j] *= scale
+
+
+@kernel
+def sum_rows(db: Any, total: Any, n: int, stride: int) -> None:
+    """The sum of the n rows of db."""
+    for j in range(0, stride, width_of(db)):
+        column = load(db, j)
+        for i in range(1, n):
+            column = column + load(db, i * stride + j)
+        store(column, total, j)

@@ -1,0 +1,138 @@
+"""How many threads a network may use, and the threads themselves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .checks import positive_integer
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+MIN_WORK = 200_000  # multiplications of one thread in one step; with less, meeting costs more than it saves
+
+_limit: int | None = None
+_pool: ThreadPoolExecutor | None = None
+_pool_free = threading.Lock()
+
+
+def usable_cores() -> int:
+    """The cores that this process may run on; two hardware threads of one core count once."""
+    try:
+        allowed = os.sched_getaffinity(0)
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1
+    siblings = set()
+    for number in allowed:
+        path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
+        siblings.add(path.read_text() if path.exists() else str(number))
+    return len(siblings)
+
+
+def get_num_threads() -> int:
+    """How many threads one call may use.
+
+    By default as many as there are usable cores, or what the environment variable ``FASTNN_NUM_THREADS`` says.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> fastnn.get_num_threads() >= 1
+    True
+    """
+    global _limit
+    if _limit is None:
+        text = os.environ.get("FASTNN_NUM_THREADS", "")
+        if text and not (text.isdecimal() and int(text) > 0):
+            raise ValueError(f"the environment variable FASTNN_NUM_THREADS is {text!r}; expected a positive integer")
+        _limit = int(text) if text else usable_cores()
+    return _limit
+
+
+def set_num_threads(count: int) -> None:
+    """Set how many threads one call may use; small work uses fewer. Results do not depend on it, bit for bit.
+
+    Parameters
+    ----------
+    count : int
+        At least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no positive integer.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> before = fastnn.get_num_threads()
+    >>> fastnn.set_num_threads(1)
+    >>> fastnn.set_num_threads(before)
+    """
+    global _limit
+    _limit = positive_integer(count, "count")
+
+
+def team_size(products: float, most: int) -> int:
+    """How many threads suit a step of so many multiplications, which `most` could share."""
+    return max(1, min(get_num_threads(), most, int(products / MIN_WORK)))
+
+
+def run_team(plan: Plan, size: int, kernel: Callable[[int], bool]) -> None:
+    """Run ``kernel(who)`` for the threads 0 to `size` - 1 of a team; this thread is number 0.
+
+    While another network uses the threads, this one does its work alone.
+    """
+    if size == 1 or not _pool_free.acquire(blocking=False):
+        plan.muster(1)
+        kernel(0)
+        return
+    try:
+        plan.muster(size)
+        pool = _workers(size - 1)
+        others = []
+        try:
+            others = [pool.submit(_member, plan, kernel, who) for who in range(1, size)]
+            kernel(0)
+        finally:
+            # Ctrl-C may have come before all had begun. After the first meeting this does nothing.
+            plan.call_off()
+            for other in others:
+                other.exception()
+        for other in others:
+            other.result()
+    finally:
+        _pool_free.release()
+
+
+def _member(plan: Plan, kernel: Callable[[int], bool], who: int) -> bool:
+    try:
+        return kernel(who)
+    except BaseException:
+        plan.call_off()
+        raise
+
+
+def _workers(count: int) -> ThreadPoolExecutor:
+    """A pool of at least so many threads."""
+    global _pool
+    if _pool is None or _pool._max_workers < count:
+        if _pool is not None:
+            _pool.shutdown(wait=False)
+        _pool = ThreadPoolExecutor(count, "fastnn")
+    return _pool
+
+
+def _forget() -> None:
+    """A forked process has none of its parent's threads."""
+    global _pool, _pool_free
+    _pool, _pool_free = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
