@@ -62,6 +62,7 @@ from .schedules import (
     WarmUp,
 )
 from .stages import BatchNorm, Dropout, GaussianNoise, LayerNorm, Standardize
+from .threads import get_num_threads, set_num_threads
 from .training.callbacks import (
     Callback,
     CSVLogger,
@@ -152,5 +153,7 @@ __all__ = [
     "__version__",
     "create_bias_vector",
     "create_weight_matrix",
+    "get_num_threads",
     "load",
+    "set_num_threads",
 ]

@@ -224,16 +224,15 @@ class CrossEntropyLoss(LossFunction):
     def row(self, values: Array, target_class: Array, d: Array) -> Array:
         """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
         top = np.max(values)
-        s = self.label_smoothing
-        total = 0.0
         for i in range(values.size):
             d[i] = np.exp(values[i] - top)
-            total += d[i]
-        expected = (1 - s) * values[target_class]
+        total = np.sum(d)
+        s = self.label_smoothing
+        scale, spread = 1 / total, s / values.size
         for i in range(values.size):
-            d[i] = d[i] / total - s / values.size
-            expected += s / values.size * values[i]
+            d[i] = d[i] * scale - spread
         d[target_class] -= 1 - s
+        expected = (1 - s) * values[target_class] + spread * np.sum(values)
         return top + np.log(total) - expected
 
 
@@ -261,14 +260,13 @@ class SoftCrossEntropyLoss(LossFunction):
     def row(self, values: Array, expected: Array, d: Array) -> Array:
         """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
         top = np.max(values)
-        total = 0.0
-        weight = 0.0
-        product = 0.0
+        for i in range(values.size):
+            d[i] = expected[i] * values[i]
+        product = np.sum(d)
         for i in range(values.size):
             d[i] = np.exp(values[i] - top)
-            total += d[i]
-            weight += expected[i]
-            product += expected[i] * values[i]
+        total, weight = np.sum(d), np.sum(expected)
+        scale = weight / total
         for i in range(values.size):
-            d[i] = weight * d[i] / total - expected[i]
+            d[i] = d[i] * scale - expected[i]
         return weight * (top + np.log(total)) - product

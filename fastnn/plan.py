@@ -33,6 +33,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def _address(array: Array) -> int:
     return int(array.ctypes.data)
 
+
 # Where the two counters of a team lie among its int64 numbers: each on a cache line of its own
 _CALLED_OFF = 2 * CACHE_LINE // 8
 
@@ -125,7 +126,10 @@ class Plan:
         if team != self._team:
             numbers = BAND * int(self._table["stride"].max())
             self._bands = aligned_zeros(team * numbers, self.dtype)
-            self._record[0]["bands"], self._record[0]["band_bytes"] = _address(self._bands), numbers * self.dtype.itemsize
+            self._record[0]["bands"], self._record[0]["band_bytes"] = (
+                _address(self._bands),
+                numbers * self.dtype.itemsize,
+            )
             self._record[0]["team"] = self._team = team
         if team > 1:
             self._meetings[:] = 0

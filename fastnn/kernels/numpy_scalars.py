@@ -164,11 +164,57 @@ def _where(condition, x, y):  # type: ignore[no-untyped-def]
     return lambda condition, x, y: np.where(condition, x, y)
 
 
+def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """``np.sum`` or ``np.max`` of a one-dimensional array, in four chains.
+
+    One chain would wait for each of its steps; four run side by side, always in the same order.
+    """
+    original = getattr(np, name)
+
+    def function(values, axis=None):  # type: ignore[no-untyped-def]
+        return original(values, axis)
+
+    @njit(**_FORM)
+    def reduce(values):  # type: ignore[no-untyped-def]
+        a, b, c, d = values[0], values[1], values[2], values[3]
+        chains = values.size // 4 * 4
+        for i in range(4, chains, 4):
+            a, b = combine(a, values[i]), combine(b, values[i + 1])
+            c, d = combine(c, values[i + 2]), combine(d, values[i + 3])
+        for i in range(chains, values.size):
+            a = combine(a, values[i])
+        return combine(combine(a, b), combine(c, d))
+
+    @overload(function)
+    def choose(values, axis=None):  # type: ignore[no-untyped-def]
+        if axis is not None and not isinstance(axis, (types.Omitted, types.NoneType)):
+            return lambda values, axis=None: original(values, axis)
+        if isinstance(values, types.Array) and values.ndim == 1 and isinstance(values.dtype, types.Float):
+            return lambda values, axis=None: reduce(values) if values.size >= 4 else original(values)
+        return lambda values, axis=None: original(values)
+
+    function.__name__ = name
+    return function
+
+
+@njit(**_FORM)
+def _larger(a, b):  # type: ignore[no-untyped-def]
+    """NaN where either is."""
+    return a if a >= b or a != a else b
+
+
+@njit(**_FORM)
+def _sum(a, b):  # type: ignore[no-untyped-def]
+    return a + b
+
+
 OWN: dict[str, Callable[..., Any]] = {
     **{name: _own_form(name) for name in ("exp", "expm1", "tanh")},
     "maximum": _own_choice("maximum", njit(lambda a, b: a > b)),
     "minimum": _own_choice("minimum", njit(lambda a, b: a < b)),
     "where": where,
+    "sum": _own_reduction("sum", _sum),
+    "max": _own_reduction("max", _larger),
 }
 """Our forms, by the NumPy name they stand for."""
 

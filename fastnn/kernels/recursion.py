@@ -204,7 +204,9 @@ def forward_batch(net: Any, x: Any, first: int, last: int, n: int, training: int
 
 
 @kernel
-def backward_batch(net: Any, x: Any, first: int, last: int, n: int, training: int, key: int, who: int, like: Any) -> None:
+def backward_batch(
+    net: Any, x: Any, first: int, last: int, n: int, training: int, key: int, who: int, like: Any
+) -> None:
     """The backward recursion for samples `first` to `last`, after `forward_batch` and the loss.
 
     It leaves db of every layer, from which ``descent`` makes dW = X' dB. W has not changed yet.
