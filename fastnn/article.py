@@ -30,6 +30,7 @@ from .losses import LossFunction
 from .optimizer_state import OptimizerState
 from .optimizers import SGD, Optimizer
 from .plan import Plan
+from .rows import many_zeros
 from .schedules import Schedule
 from .stages import Standardize
 from .threads import run_team, team_size
@@ -38,6 +39,7 @@ from .training.run import Run
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _CHUNK_PRODUCTS = 10**9  # an inference kernel comes back after so many multiplications, for Ctrl-C
+_WORTH_LOOKING = 10**8  # multiplications of an inference that repay a look for zeros
 _FORWARD_BLOCK = 128  # samples that one inference pass takes through all layers at once
 
 
@@ -307,6 +309,7 @@ class ArticleNetwork(Watched):
         plan = self._ready(min(count, _FORWARD_BLOCK))
         out = np.empty((count, plan.layers[-1].outs), plan.dtype)
         weights = sum(layer._memory.size for layer in plan.layers)
+        sparse = count * weights > _WORTH_LOOKING and many_zeros(rows)
         chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
         for first in range(0, count, chunk):
             last = min(count, first + chunk)
@@ -315,6 +318,7 @@ class ArticleNetwork(Watched):
                 return forward_rows(plan.address, rows, out, first, last, who)
 
             with plan.lock:
+                plan.pass_over_zeros(sparse)
                 run_team(plan, team_size(weights * (last - first) / 10, plan.capacity // 16), part)
         return out
 

@@ -59,6 +59,7 @@ class Plan:
         self.address = _address(self._record)
         self._loss_blocks: dict[bool, int] = {}
         self._class_target: bool | None = None
+        self._passes_over = False
         self.class_index = np.zeros((1, 1), np.int64)  # the target of a single sample
         self.class_index_row = self.class_index.view(dtype)
         self._lay_out(gradients)
@@ -67,7 +68,7 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Bytes of scratch memory and tables (the parameters belong to the layers)."""
-        own = (self._table, self._record, self._bands, self._meetings)
+        own = (self._table, self._record, self._bands, self._meetings, self._numbers, self._places)
         return sum(array.nbytes for array in (*self._kept, *own))
 
     def _new(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
@@ -110,6 +111,9 @@ class Plan:
         items = max(layers[-1].outs, 8 // self.dtype.itemsize)
         record["batch_x"] = _address(self._new(capacity, layers[0].ins))
         record["batch_t"] = _address(self._new(capacity, items))
+        most = max(capacity, max(layer.ins for layer in layers)) + 1
+        self._numbers = np.arange(most)
+        record["numbers"] = _address(self._numbers)
         record["losses"] = _address(self._new(capacity, dtype=np.dtype(np.float64)))
         for row in self._table:
             if row["dx_in"]:
@@ -123,14 +127,14 @@ class Plan:
 
     def muster(self, team: int) -> None:
         """Make ready for a team of so many threads."""
+        record = self._record[0]
         if team != self._team:
             numbers = BAND * int(self._table["stride"].max())
             self._bands = aligned_zeros(team * numbers, self.dtype)
-            self._record[0]["bands"], self._record[0]["band_bytes"] = (
-                _address(self._bands),
-                numbers * self.dtype.itemsize,
-            )
-            self._record[0]["team"] = self._team = team
+            self._places = np.zeros(team * self.layers[0].ins, np.int64)
+            record["bands"], record["band_bytes"] = _address(self._bands), numbers * self.dtype.itemsize
+            record["places"] = _address(self._places)
+            record["team"] = self._team = team
         if team > 1:
             self._meetings[:] = 0
 
@@ -207,6 +211,12 @@ class Plan:
             self._parameters.append(values)
         self._descent, self.plain = (state, batches), plain
         self.article = plain and not record["has_stages"]  # whether the article's loop is all there is to a step
+
+    def pass_over_zeros(self, wanted: bool) -> None:
+        """Whether the kernels look for inputs that are zero in a whole batch."""
+        if wanted is not self._passes_over:
+            self._record[0]["multiply_listed"] = multiply_address(self.dtype, listed=True) if wanted else 0
+            self._passes_over = wanted
 
     def expect(self, class_target: bool) -> None:
         """Set the loss up for targets that are class indices, or values."""

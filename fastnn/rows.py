@@ -131,3 +131,11 @@ def balanced_weights(counts: Array) -> dict[Any, float]:
     found = np.flatnonzero(counts)
     weights = counts.sum() / (found.size * counts[found])
     return dict(zip(found.tolist(), weights.tolist()))
+
+
+def many_zeros(rows: Array) -> bool:
+    """Whether so many inputs are zero, going by a few rows, that it pays to look for those that all of a batch have."""
+    if rows.shape[1] < 64:
+        return False
+    some = rows[:: max(1, rows.shape[0] // 16)][:16]
+    return np.count_nonzero(some) < 0.6 * some.size

@@ -10,7 +10,8 @@ from hypothesis import given, settings, strategies as st
 from strategies import problems
 
 from fastnn import MSELoss, NeuralNetwork, ReLU, article, layers, plan, reference
-from fastnn.kernels.cpu import padded
+from fastnn.kernels.cpu import padded, whole_vectors
+from fastnn.kernels.descent import BAND
 from fastnn.layers import aligned_zeros
 
 GUARD = 32  # numbers on each side: more than two vectors
@@ -73,6 +74,8 @@ def test_a_plan_keeps_its_size_in_training():
         net.train(x, t, batch_size=32, epochs=2, shuffle=True)
         net.train(x[:, :1], t[:, :1])
     assert net._plan is before
-    below, hidden, out = (padded(count, "float64") for count in (30, 20, 3))
-    numbers = 32 * (3 * (hidden + out) + hidden + 30 + 3) + max(20 * below, 3 * hidden)
-    assert before.nbytes < 8 * numbers + 2048
+    hidden, out = padded(20, "float64"), padded(3, "float64")
+    samples = 32 * (4 * (hidden + out) + 30 + 3 + 1)  # y, x, dx, db; the batch and its losses
+    others = whole_vectors(3, "float64") * hidden + 2 * (31 + 21) + 33 + 30  # Wt, two sums a row, two lists
+    bands = before._team * BAND * hidden
+    assert 0 <= before.nbytes - 8 * (samples + others + bands) < 2048  # tables

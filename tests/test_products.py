@@ -11,17 +11,19 @@ from fastnn.kernels.memory import call, pointer_to
 
 
 @kernel
-def run(address, A, a_row, a_k, B, C, D, d_row, depth, alpha, beta):
+def run(address, A, a_row, a_k, B, C, D, d_row, i_list, k_list, alpha, beta):
     call(
         address, pointer_to(A), a_row, a_k, pointer_to(B), B.shape[1], pointer_to(C), C.shape[1],
-        pointer_to(D), d_row, C.shape[0], C.shape[1], depth, alpha, beta,
+        pointer_to(D), d_row, pointer_to(i_list), i_list.size, C.shape[1], pointer_to(k_list), k_list.size, alpha, beta,
     )  # fmt: skip
 
 
-def product(address, A, B, D, alpha, beta, transposed, rows, d_row):
+def product(address, A, B, D, alpha, beta, transposed, rows, d_row, i_list=None, k_list=None):
     a_row, a_k = (1, A.shape[1]) if transposed else (A.shape[1], 1)
     C = np.full((rows, B.shape[1]), np.nan, B.dtype)
-    run(address, A, a_row, a_k, B, C, D, d_row, B.shape[0], alpha, beta)
+    i_list = np.arange(rows) if i_list is None else i_list
+    k_list = np.arange(B.shape[0]) if k_list is None else k_list
+    run(address, A, a_row, a_k, B, C, D, d_row, i_list, k_list, alpha, beta)
     return C
 
 
@@ -49,12 +51,47 @@ def test_product(dtype, tiled, rows, vectors, depth, transposed, beta, bias, see
     assert np.all(np.abs(C - expected) <= 4 * np.finfo(dtype).eps * scale * np.sqrt(depth + 1))
 
 
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 30), depth=st.sampled_from([0, 1, 7, 256, 300, 700]), keeps=st.floats(0, 1),
+    transposed=st.booleans(), beta=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_rows_and_terms_that_are_not_listed_are_left_out(dtype, tiled, rows, depth, keeps, transposed, beta, seed):
+    rng = np.random.default_rng(seed)
+    i_list, k_list = (np.flatnonzero(rng.random(count) < keeps) for count in (rows, depth))
+    A = rng.normal(size=(rows, depth)).astype(dtype)
+    A[:, np.setdiff1d(np.arange(depth), k_list)] = 0  # so that both forms have the same sums, in the same pieces
+    A = np.ascontiguousarray(A.T) if transposed else A
+    B = rng.normal(size=(depth, 3 * lanes(dtype))).astype(dtype)
+    D = rng.normal(size=(rows, B.shape[1])).astype(dtype)
+    arguments = A, B, D, 0.7, beta, transposed, rows, B.shape[1]
+    listed = product(products.multiply_address(np.dtype(dtype), tiled, True), *arguments, i_list, k_list)
+    whole = product(products.multiply_address(np.dtype(dtype), tiled), *arguments)
+    np.testing.assert_array_equal(listed[i_list], whole[i_list])
+    assert np.all(np.isnan(np.delete(listed, i_list, axis=0)))
+
+
 def test_update_in_place():
     rng = np.random.default_rng(0)
     A, B = rng.normal(size=(9, 13)), rng.normal(size=(9, 2 * lanes(float)))
     C = rng.normal(size=(13, B.shape[1]))
     expected = C - 0.1 * A.T @ B
-    run(products.multiply_address(np.dtype(float)), A, 1, 13, B, C, C, C.shape[1], 9, -0.1, 1.0)
+    run(
+        products.multiply_address(np.dtype(float)),
+        A,
+        1,
+        13,
+        B,
+        C,
+        C,
+        C.shape[1],
+        np.arange(13),
+        np.arange(9),
+        -0.1,
+        1.0,
+    )
     np.testing.assert_allclose(C, expected, rtol=1e-13)
 
 

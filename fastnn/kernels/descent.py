@@ -20,9 +20,10 @@ from .compiling import kernel, sums_kernel
 from .memory import call, pointer_at, pointer_plus
 from .order import INT64
 from .products import TILE_ROWS
-from .recursion import FLOAT64, input_of, layer_of
+from .recursion import FLOAT64, band_of, input_of, layer_of, multiply, places_of
 from .team import meet, share
 from .tile import load, store, width_of
+from .zeros import nonzero_columns
 
 BAND = 48  # rows; a whole number of tiles
 
@@ -39,7 +40,7 @@ def descend_batch(net: Any, x: Any, n: int, lr: float, who: int, like: Any) -> N
             descend_plainly(net, l, x, n, first, last, lr, who, like)
         elif net.whole:
             dW = pointer_plus(pointer_at(layer.dW, like), first * layer.stride)
-            gradients_of(net, l, x, n, first, last, dW, like)
+            gradients_of(net, l, x, n, first, last, dW, who, like)
             adjust(net, layer, first, last, dW, like)
         else:
             for row in range(first, last, BAND):
@@ -47,7 +48,7 @@ def descend_batch(net: Any, x: Any, n: int, lr: float, who: int, like: Any) -> N
                 dW = band_of(net, who, like)
                 if layer.forward != 0:  # a stage has left it
                     dW = pointer_plus(pointer_at(layer.dW, like), row * layer.stride)
-                gradients_of(net, l, x, n, row, end, dW, like)
+                gradients_of(net, l, x, n, row, end, dW, who, like)
                 adjust(net, layer, row, end, dW, like)
                 update(net, layer, row, end, dW, lr, like)
     if net.whole:
@@ -77,45 +78,62 @@ def finish_step(net: Any, n: int, like: Any) -> None:
 
 
 @kernel
-def band_of(net: Any, who: int, like: Any) -> Any:
-    """Room for the gradients of `BAND` rows."""
-    return pointer_at(net.bands + who * net.band_bytes, like)
-
-
-@kernel
 def descend_plainly(net: Any, l: int, x: Any, n: int, first: int, last: int, lr: float, who: int, like: Any) -> None:
     """W -= lr X' dB for rows `first` to `last`, product and update in one pass, and b -= lr db."""
     layer = layer_of(net, l)
     x_in, x_stride = input_of(net, l, x, like)
-    W, db = pointer_plus(pointer_at(layer.W, like), first * layer.stride), pointer_at(layer.db, like)
-    call(
-        net.multiply, pointer_plus(x_in, first), 1, x_stride, db, layer.stride, W, layer.stride, W, layer.stride,
-        min(last, layer.ins) - first, layer.columns, n, -lr, 1.0,
-    )  # fmt: skip
+    W = pointer_plus(pointer_at(layer.W, like), first * layer.stride)
+    product_of_rows(net, l, x_in, x_stride, n, first, min(last, layer.ins), W, -lr, 1.0, who, like)
     if last > layer.ins:
         b, db_sum = pointer_at(layer.b, like), band_of(net, who, like)
-        sum_rows(db, db_sum, n, layer.stride)
+        sum_rows(pointer_at(layer.db, like), db_sum, n, layer.stride)
         for j in range(layer.stride):
             b[j] -= lr * db_sum[j]
 
 
 @kernel
-def gradients_of(net: Any, l: int, x: Any, n: int, first: int, last: int, dW: Any, like: Any) -> None:
+def product_of_rows(
+    net: Any, l: int, x_in: Any, x_stride: int, n: int, first: int, last: int, C: Any, alpha: float, beta: float,
+    who: int, like: Any,
+) -> None:  # fmt: skip
+    """C = alpha X' dB + beta C, for rows `first` to `last` of X' dB; beta is 0 or 1.
+
+    A row is all zero where the input is zero in the whole batch.
+    """
+    layer = layer_of(net, l)
+    db, stride = pointer_at(layer.db, like), layer.stride
+    if l == 0 and net.multiply_listed != 0:
+        places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
+        rows = nonzero_columns(x_in, x_stride, 0, n, first, last, places, band_of(net, who, like))
+        if beta == 0:
+            for i in range((last - first) * stride):
+                C[i] = 0
+        C_zero = pointer_plus(C, -first * stride)  # where row 0 would be
+        call(
+            net.multiply_listed, x_in, 1, x_stride, db, stride, C_zero, stride, C_zero, stride,
+            places, rows, layer.columns, numbers, n, alpha, beta,
+        )  # fmt: skip
+    else:
+        multiply(
+            net, pointer_plus(x_in, first), 1, x_stride, db, stride, C, stride, C, stride,
+            last - first, layer.columns, n, alpha, beta,
+        )  # fmt: skip
+
+
+@kernel
+def gradients_of(net: Any, l: int, x: Any, n: int, first: int, last: int, dW: Any, who: int, like: Any) -> None:
     """Rows `first` to `last` of dW = X' dB, and of b's gradient behind them; a stage has left its own."""
     layer = layer_of(net, l)
     if layer.forward == 0:
         stride = layer.stride
         x_in, x_stride = input_of(net, l, x, like)
-        db, rows = pointer_at(layer.db, like), min(last, layer.ins) - first
-        call(
-            net.multiply, pointer_plus(x_in, first), 1, x_stride, db, stride, dW, stride, dW, 0,
-            rows, layer.columns, n, 1.0, 0.0,
-        )  # fmt: skip
+        rows = min(last, layer.ins) - first
+        product_of_rows(net, l, x_in, x_stride, n, first, first + rows, dW, 1.0, 0.0, who, like)
         for k in range(rows):
             for j in range(layer.columns, stride):
                 dW[k * stride + j] = 0
         if last > layer.ins:
-            sum_rows(db, pointer_plus(dW, rows * stride), n, stride)
+            sum_rows(pointer_at(layer.db, like), pointer_plus(dW, rows * stride), n, stride)
 
 
 @kernel

@@ -91,7 +91,7 @@ def gradient_rows(address: int, X: Any, T: Any, n: int, training: int, key: int)
     backward_batch(net, x, 0, n, n, training, key, 0, X)
     for l in range(net.depth):
         layer = layer_of(net, l)
-        gradients_of(net, l, x, n, 0, layer.rows, pointer_at(layer.dW, X), X)
+        gradients_of(net, l, x, n, 0, layer.rows, pointer_at(layer.dW, X), 0, X)
     return loss_sum[0]
 
 

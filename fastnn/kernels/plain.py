@@ -11,13 +11,31 @@ from typing import Any
 
 def multiply(
     a: Any, a_row: int, a_k: int, b: Any, b_k: int, c: Any, c_row: int, d: Any, d_row: int,
-    rows: int, columns: int, depth: int, alpha: float, beta: float,
+    i_list: Any, rows: int, columns: int, k_list: Any, depth: int, alpha: float, beta: float,
 ) -> None:  # fmt: skip
     """C[i, j] = alpha sum_k A[i, k] B[k, j] + beta D[i, j]; D is not read where beta is 0."""
     for i in range(rows):
         for j in range(columns):
             total = 0.0
             for k in range(depth):
+                total += a[i * a_row + k * a_k] * b[k * b_k + j]
+            if beta == 0:
+                c[i * c_row + j] = alpha * total
+            else:
+                c[i * c_row + j] = alpha * total + beta * d[i * d_row + j]
+
+
+def multiply_listed(
+    a: Any, a_row: int, a_k: int, b: Any, b_k: int, c: Any, c_row: int, d: Any, d_row: int,
+    i_list: Any, rows: int, columns: int, k_list: Any, depth: int, alpha: float, beta: float,
+) -> None:  # fmt: skip
+    """The same for the `rows` i of one list, and the `depth` k of another."""
+    for place in range(rows):
+        i = i_list[place]
+        for j in range(columns):
+            total = 0.0
+            for k_place in range(depth):
+                k = k_list[k_place]
                 total += a[i * a_row + k * a_k] * b[k * b_k + j]
             if beta == 0:
                 c[i * c_row + j] = alpha * total

@@ -6,14 +6,16 @@ With rows as samples, `W` stored as (ins, outs) and every row padded to whole ve
     dX = dB W'            the gradient for the layer below (W' is the transpose)
     W  = W - lr X' dB     the gradient and the update of the weights, in one pass
 
-All three are one function, ``C = alpha A B + beta D``, with different strides. `_multiply_tiled`
-runs it on tiles (see ``tile``), `plain.multiply` in plain loops; both are reached by address, so a
-test takes the other one without compiling anything else. LLVM makes scalar code of the tiles
+All three are one function, ``C = alpha A B + beta D``, with different strides. It runs on tiles (see
+``tile``), or in plain loops (see ``plain``), and is reached by address, so a test takes the other one
+without compiling anything else. A second form takes only the rows of A and only the k that two lists
+name: inputs that are zero in the whole batch need no arithmetic. LLVM makes scalar code of the tiles
 where a processor has no vector units.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +23,7 @@ import numpy as np
 from numba import from_dtype, types
 
 from . import plain
-from .compiling import compiled_address
+from .compiling import compiled_address, kernel
 from .cpu import VECTOR_REGISTERS
 from .memory import pointer_plus
 from .tile import make_tile, width_of
@@ -33,67 +35,91 @@ TILE_ROWS = 8 if VECTOR_REGISTERS == 32 else 6
 # How many rows of B one pass runs over: such a panel of two vectors stays in the L1 cache.
 DEPTH = 256
 
-_tile_full_wide, _tile_full = make_tile(TILE_ROWS, 2), make_tile(TILE_ROWS, 1)
-_tile_4_wide, _tile_4 = make_tile(4, 2), make_tile(4, 1)
-_tile_2_wide, _tile_2 = make_tile(2, 2), make_tile(2, 1)
-_tile_1_wide, _tile_1 = make_tile(1, 2), make_tile(1, 1)
+
+def _make_multiply(listed: bool) -> Callable[..., None]:
+    """The product on tiles: of all rows and all k, or of those in two lists, in ascending order."""
+    full_wide, full_slim = make_tile(TILE_ROWS, 2, listed), make_tile(TILE_ROWS, 1, listed)
+    four_wide, four_slim = make_tile(4, 2, listed), make_tile(4, 1, listed)
+    two_wide, two_slim = make_tile(2, 2, listed), make_tile(2, 1, listed)
+    one_wide, one_slim = make_tile(1, 2, listed), make_tile(1, 1, listed)
+
+    def multiply(
+        a: Any, a_row: int, a_k: int, b: Any, b_k: int, c: Any, c_row: int, d: Any, d_row: int,
+        i_list: Any, rows: int, columns: int, k_list: Any, depth: int, alpha: float, beta: float,
+    ) -> None:  # fmt: skip
+        """C = alpha A B + beta D on tiles; `columns` is a multiple of the vector width."""
+        width = width_of(c)
+        full = rows // TILE_ROWS * TILE_ROWS
+        if TILE_ROWS == 6 and rows - full == 2 and full > 0:
+            full -= 6  # two tiles of four rows beat one of six and one of two
+        k = 0
+        while True:
+            deep = min(DEPTH, depth - k)
+            if listed:
+                deep = piece(k_list, k, depth)
+            for j in range(0, columns, 2 * width):
+                wide = j + width < columns
+                where = a, a_row, a_k, pointer_plus(b, j), b_k, pointer_plus(c, j), c_row, pointer_plus(d, j), d_row
+                what = i_list, k, k_list, deep, alpha, beta
+                i = 0
+                while i < rows:
+                    if i < full:
+                        if wide:
+                            full_wide(*where, i, *what)
+                        else:
+                            full_slim(*where, i, *what)
+                        i += TILE_ROWS
+                    elif rows - i >= 4:
+                        if wide:
+                            four_wide(*where, i, *what)
+                        else:
+                            four_slim(*where, i, *what)
+                        i += 4
+                    elif rows - i >= 2:
+                        if wide:
+                            two_wide(*where, i, *what)
+                        else:
+                            two_slim(*where, i, *what)
+                        i += 2
+                    else:
+                        if wide:
+                            one_wide(*where, i, *what)
+                        else:
+                            one_slim(*where, i, *what)
+                        i += 1
+            k += deep
+            if k >= depth:
+                return
+            d, d_row, beta = c, c_row, 1.0  # the next rows of B add to what is there
+
+    return multiply
 
 
-def _multiply_tiled(
-    a: Any, a_row: int, a_k: int, b: Any, b_k: int, c: Any, c_row: int, d: Any, d_row: int,
-    rows: int, columns: int, depth: int, alpha: float, beta: float,
-) -> None:  # fmt: skip
-    """C = alpha A B + beta D on tiles; `columns` is a multiple of the vector width."""
-    width = width_of(c)
-    full = rows // TILE_ROWS * TILE_ROWS
-    if TILE_ROWS == 6 and rows - full == 2 and full > 0:
-        full -= 6  # two tiles of four rows beat one of six and one of two
-    k = 0
-    while True:
-        deep = min(DEPTH, depth - k)
-        for j in range(0, columns, 2 * width):
-            wide = j + width < columns
-            b_kj = pointer_plus(b, k * b_k + j)
-            i = 0
-            while i < rows:
-                a_ik = pointer_plus(a, i * a_row + k * a_k)
-                c_ij = pointer_plus(c, i * c_row + j)
-                d_ij = pointer_plus(d, i * d_row + j)
-                if i < full:
-                    if wide:
-                        _tile_full_wide(a_ik, a_row, a_k, b_kj, b_k, c_ij, c_row, d_ij, d_row, deep, alpha, beta)
-                    else:
-                        _tile_full(a_ik, a_row, a_k, b_kj, b_k, c_ij, c_row, d_ij, d_row, deep, alpha, beta)
-                    i += TILE_ROWS
-                elif rows - i >= 4:
-                    if wide:
-                        _tile_4_wide(a_ik, a_row, a_k, b_kj, b_k, c_ij, c_row, d_ij, d_row, deep, alpha, beta)
-                    else:
-                        _tile_4(a_ik, a_row, a_k, b_kj, b_k, c_ij, c_row, d_ij, d_row, deep, alpha, beta)
-                    i += 4
-                elif rows - i >= 2:
-                    if wide:
-                        _tile_2_wide(a_ik, a_row, a_k, b_kj, b_k, c_ij, c_row, d_ij, d_row, deep, alpha, beta)
-                    else:
-                        _tile_2(a_ik, a_row, a_k, b_kj, b_k, c_ij, c_row, d_ij, d_row, deep, alpha, beta)
-                    i += 2
-                else:
-                    if wide:
-                        _tile_1_wide(a_ik, a_row, a_k, b_kj, b_k, c_ij, c_row, d_ij, d_row, deep, alpha, beta)
-                    else:
-                        _tile_1(a_ik, a_row, a_k, b_kj, b_k, c_ij, c_row, d_ij, d_row, deep, alpha, beta)
-                    i += 1
-        k += deep
-        if k >= depth:
-            return
-        d, d_row, beta = c, c_row, 1.0  # the next rows of B add to what is there
+@kernel
+def piece(k_list: Any, first: int, count: int) -> int:
+    """How many members of a list one pass takes: those below the next multiple of `DEPTH`.
+
+    Whatever is left out, the sums are cut at the same k.
+    """
+    last = min(first + DEPTH, count)
+    if first < count:
+        limit = (k_list[first] // DEPTH + 1) * DEPTH
+        while k_list[last - 1] >= limit:
+            last -= 1
+    return last - first
 
 
 @lru_cache(maxsize=None)
-def multiply_address(dtype: np.dtype[Any], tiled: bool = True) -> int:
-    """Address of the compiled product for `dtype`; `tiled` chooses the form."""
-    data, index, real = types.CPointer(from_dtype(dtype)), types.int64, types.float64
+def multiply_address(dtype: np.dtype[Any], tiled: bool = True, listed: bool = False) -> int:
+    """Address of the compiled product for `dtype`: on tiles or plain, of everything or of what two lists name."""
+    data, index, real, places = (
+        types.CPointer(from_dtype(dtype)),
+        types.int64,
+        types.float64,
+        types.CPointer(types.int64),
+    )
     signature = types.void(
-        data, index, index, data, index, data, index, data, index, index, index, index, real, real
+        data, index, index, data, index, data, index, data, index, places, index, index, places, index, real, real
     )  # fmt: skip
-    return compiled_address(_multiply_tiled if tiled else plain.multiply, signature)
+    function = _make_multiply(listed) if tiled else plain.multiply_listed if listed else plain.multiply
+    return compiled_address(function, signature, f"product {tiled} {listed} {signature}")

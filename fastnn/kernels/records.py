@@ -55,6 +55,9 @@ NETWORK = np.dtype(
         ("has_stages", "i8"),  # whether any layer is one
         ("capacity", "i8"),  # how many samples the scratch memory holds
         ("multiply", "i8"),  # the matrix product, see products
+        ("multiply_listed", "i8"),  # the form that passes over zeros of the input; 0: do not look for any
+        ("numbers", "i8"),  # int64: 0, 1, 2, ... as many as a product may have rows
+        ("places", "i8"),  # int64[ins] for each thread: room for the columns that are not zero
         ("loss", "i8"),  # block: loss and its gradient for some samples
         ("loss_self", "i8"),  # the loss's parameters, float64
         ("loss_sum", "i8"),  # float64: where the loss block adds up

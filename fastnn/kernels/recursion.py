@@ -22,10 +22,12 @@ import numpy as np
 
 from .compiling import kernel
 from .memory import call, pointer_at, pointer_plus
+from .order import INT64
 from .products import DEPTH
 from .records import LAYER, layer_at
 from .team import meet, share
 from .tile import first_of, load, multiply_add, splat, store, total, transpose_square, width_of
+from .zeros import nonzero_columns
 
 LAYER_BYTES = LAYER.itemsize
 FLOAT64 = np.empty(0)  # says "float64" to pointer_at
@@ -191,16 +193,54 @@ def forward_batch(net: Any, x: Any, first: int, last: int, n: int, training: int
         if layer.forward != 0:
             stage_forward(net, l, x, x_stride, first, last, n, training, key, who, like)
         else:
-            # Y = X W + b: the bias is one row for all samples
             start, count = first * layer.stride, (last - first) * layer.stride
-            call(
-                net.multiply, pointer_plus(x, first * x_stride), x_stride, 1,
-                pointer_at(layer.W, like), layer.stride, pointer_plus(y, start), layer.stride,
-                pointer_at(layer.b, like), 0, last - first, layer.columns, layer.ins, 1.0, 1.0,
-            )  # fmt: skip
+            affine_batch(net, l, x, x_stride, first, last, who, like)
             call(layer.f, pointer_at(layer.act, FLOAT64), pointer_plus(y, start), pointer_plus(out, start), count)
         x, x_stride = out, layer.stride
     return x
+
+
+@kernel
+def affine_batch(net: Any, l: int, x: Any, x_stride: int, first: int, last: int, who: int, like: Any) -> None:
+    """Y = X W + b for samples `first` to `last`: the bias is one row for all of them."""
+    layer = layer_of(net, l)
+    W, b, y = pointer_at(layer.W, like), pointer_at(layer.b, like), pointer_at(layer.y, like)
+    if l == 0 and net.multiply_listed != 0:
+        places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
+        depth = nonzero_columns(x, x_stride, first, last, 0, layer.ins, places, band_of(net, who, like))
+        call(
+            net.multiply_listed, x, x_stride, 1, W, layer.stride, y, layer.stride, b, 0,
+            pointer_plus(numbers, first), last - first, layer.columns, places, depth, 1.0, 1.0,
+        )  # fmt: skip
+    else:
+        multiply(
+            net, pointer_plus(x, first * x_stride), x_stride, 1, W, layer.stride,
+            pointer_plus(y, first * layer.stride), layer.stride, b, 0, last - first, layer.columns, layer.ins, 1.0, 1.0,
+        )  # fmt: skip
+
+
+@kernel
+def multiply(
+    net: Any, a: Any, a_row: int, a_k: int, b: Any, b_k: int, c: Any, c_row: int, d: Any, d_row: int,
+    rows: int, columns: int, depth: int, alpha: float, beta: float,
+) -> None:  # fmt: skip
+    """C = alpha A B + beta D (see ``products``)."""
+    unused = pointer_at(net.numbers, INT64)
+    call(
+        net.multiply, a, a_row, a_k, b, b_k, c, c_row, d, d_row, unused, rows, columns, unused, depth, alpha, beta
+    )  # fmt: skip
+
+
+@kernel
+def places_of(net: Any, who: int) -> Any:
+    """This thread's room for the numbers of columns."""
+    return pointer_plus(pointer_at(net.places, INT64), who * layer_of(net, 0).ins)
+
+
+@kernel
+def band_of(net: Any, who: int, like: Any) -> Any:
+    """This thread's room for the gradients of some rows (see ``descent``)."""
+    return pointer_at(net.bands + who * net.band_bytes, like)
 
 
 @kernel
@@ -221,8 +261,8 @@ def backward_batch(
             # dX = dB W', with W' written out by `transpose`: its rows are whole vectors
             start = first * layer.stride_in
             dx = pointer_plus(pointer_at(layer.dx_in, like), start)
-            call(
-                net.multiply, pointer_plus(pointer_at(layer.db, like), first * layer.stride), layer.stride, 1,
+            multiply(
+                net, pointer_plus(pointer_at(layer.db, like), first * layer.stride), layer.stride, 1,
                 pointer_at(layer.Wt, like), layer.stride_in, dx, layer.stride_in, dx, 0,
                 last - first, layer.columns_in, layer.outs, 1.0, 0.0,
             )  # fmt: skip

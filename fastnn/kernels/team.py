@@ -25,9 +25,9 @@ from .order import INT64
 
 SPINS = 2000  # looks at the others before a thread offers its core to someone else (some 20 us)
 
-_HINTS = {"x86_64": ("llvm.x86.sse2.pause", []), "amd64": ("llvm.x86.sse2.pause", [])}
-_HINTS |= {"aarch64": ("llvm.aarch64.hint", [1]), "arm64": ("llvm.aarch64.hint", [1])}
-_HINT = _HINTS.get(platform.machine().lower())
+_PAUSE: tuple[str, list[int]] = ("llvm.x86.sse2.pause", [])
+_YIELD = ("llvm.aarch64.hint", [1])
+_HINT = {"x86_64": _PAUSE, "amd64": _PAUSE, "aarch64": _YIELD, "arm64": _YIELD}.get(platform.machine().lower())
 
 
 @lru_cache(maxsize=None)

@@ -147,6 +147,18 @@ def multiply_add(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
+def either(typingctx: Any, a: Any, b: Any) -> Any:
+    """The bits that are set in a or in b: zero where both are zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = args[0].type
+        bits = ir.VectorType(ir.IntType(8 * _element_bytes(kind)), kind.count)
+        return builder.bitcast(builder.or_(*(builder.bitcast(value, bits) for value in args)), kind)
+
+    return a(a, a), codegen
+
+
+@intrinsic
 def total(typingctx: Any, vector: Any) -> Any:
     """The sum of a vector's numbers, by halves: always in the same order."""
 
@@ -215,14 +227,15 @@ def transpose_square(typingctx: Any, source: Any, row: Any, target: Any, target_
     return types.void(source, types.int64, target, types.int64), codegen
 
 
-def make_tile(rows: int, vectors: int) -> Callable[..., None]:
+def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., None]:
     """The intrinsic for one tile of ``C = alpha A B + beta D``, `rows` by `vectors` whole vectors.
 
     ::
 
         C[i, j] = alpha * sum_k A[i, k] * B[k, j] + beta * D[i, j]
 
-    All of C's tile stays in registers while k runs: B is read by whole vectors, A one number at
+    for the `rows` rows from i on, and `depth` values from k on; if it is `listed`, both count places
+    in the lists `i_list` and `k_list`, which hold the rows and the values of k. All of C's tile stays in registers while k runs: B is read by whole vectors, A one number at
     a time. A has any two strides, so it may be a batch of rows or its transpose. D is read only
     where beta is not 0; it may be C itself, or with row stride 0 one row for all (the bias).
     Every sum runs over k in ascending order whatever the tile, so a result does not depend on
@@ -232,15 +245,21 @@ def make_tile(rows: int, vectors: int) -> Callable[..., None]:
     @intrinsic
     def tile(
         typingctx: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, c: Any, c_row: Any,
-        d: Any, d_row: Any, depth: Any, alpha: Any, beta: Any,
+        d: Any, d_row: Any, i: Any, i_list: Any, k: Any, k_list: Any, depth: Any, alpha: Any, beta: Any,
     ) -> Any:  # fmt: skip
         vector = _ir_vector(c.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, a_row, a_k, b, b_k, c, c_row, d, d_row, depth, alpha, beta = args
+            a, a_row, a_k, b, b_k, c, c_row, d, d_row, i_first, i_list, k_first, k_list, depth, alpha, beta = args
+
+            def member(first: Any, places: Any, offset: Any) -> Any:
+                place = builder.add(first, offset)
+                return builder.load(builder.gep(places, [place])) if listed else place
+
+            i_of = [member(i_first, i_list, ir.Constant(INDEX, i)) for i in range(rows)]
 
             def row(base: Any, i: int, stride: Any) -> Any:
-                return builder.gep(base, [builder.mul(ir.Constant(INDEX, i), stride)])
+                return builder.gep(base, [builder.mul(i_of[i], stride)])
 
             def column(j: int) -> Any:
                 return ir.Constant(INDEX, j * vector.count)
@@ -256,8 +275,9 @@ def make_tile(rows: int, vectors: int) -> Callable[..., None]:
             for i in range(rows):  # by the time the sums are done, D is in the cache
                 _prefetch(builder, row(d, i, d_row))
             with cgutils.for_range(builder, depth) as loop:
-                b_start = builder.gep(b, [builder.mul(loop.index, b_k)])
-                a_start = builder.mul(loop.index, a_k)
+                k = member(k_first, k_list, loop.index)
+                b_start = builder.gep(b, [builder.mul(k, b_k)])
+                a_start = builder.mul(k, a_k)
                 b_k_j = [_load(builder, b_start, column(j), vector) for j in range(vectors)]
                 for i in range(rows):
                     a_i_k = _splat(builder, builder.load(builder.gep(a_rows[i], [a_start])), vector)
@@ -282,8 +302,10 @@ def make_tile(rows: int, vectors: int) -> Callable[..., None]:
                                 _store(builder, value, c_i, column(j))
             return context.get_dummy_value()
 
-        index = types.int64
-        signature = types.void(a, index, index, b, index, c, index, d, index, index, c.dtype, c.dtype)
+        index, places = types.int64, types.CPointer(types.int64)
+        signature = types.void(
+            a, index, index, b, index, c, index, d, index, index, places, index, places, index, c.dtype, c.dtype
+        )  # fmt: skip
         return signature, codegen
 
     return tile  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..kernels.epoch import train_steps
 from ..kernels.records import RUN
+from ..rows import many_zeros
 from ..schedules import Schedule
 from ..threads import run_team, team_size
 
@@ -72,6 +73,7 @@ class Run:
         record = self._record[0]
         record["rows"], record["batch_size"] = count, self.batch_size
         record["x"], record["t"] = rows.ctypes.data, targets.ctypes.data
+        self._sparse = many_zeros(rows)
         self._seeded = seed is not None
         record["seed"] = secrets.randbits(62) if seed is None else seed
         for name, array in (("order", self._order), ("weights", weights), ("outputs", self.outputs)):
@@ -92,6 +94,7 @@ class Run:
             plan = net._ready(self.batch_size)
             with plan.lock:
                 plan.expect(self.classes)
+                plan.pass_over_zeros(self._sparse)
                 plan.descend(state, batches=self.batch_size > 1)
                 plan.loss_sum[0] = self._loss_sum  # another call may have used it meanwhile
                 try:
