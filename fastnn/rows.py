@@ -138,4 +138,4 @@ def many_zeros(rows: Array) -> bool:
     if rows.shape[1] < 64:
         return False
     some = rows[:: max(1, rows.shape[0] // 16)][:16]
-    return np.count_nonzero(some) < 0.6 * some.size
+    return int(np.count_nonzero(some)) < 0.6 * some.size

@@ -235,11 +235,13 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
         C[i, j] = alpha * sum_k A[i, k] * B[k, j] + beta * D[i, j]
 
     for the `rows` rows from i on, and `depth` values from k on; if it is `listed`, both count places
-    in the lists `i_list` and `k_list`, which hold the rows and the values of k. All of C's tile stays in registers while k runs: B is read by whole vectors, A one number at
-    a time. A has any two strides, so it may be a batch of rows or its transpose. D is read only
-    where beta is not 0; it may be C itself, or with row stride 0 one row for all (the bias).
-    Every sum runs over k in ascending order whatever the tile, so a result does not depend on
-    how a matrix was cut into tiles.
+    in the lists `i_list` and `k_list`, which hold the rows and the values of k.
+
+    All of C's tile stays in registers while k runs: B is read by whole vectors, A one number at a
+    time. A has any two strides, so it may be a batch of rows or its transpose. D is read only where
+    beta is not 0; it may be C itself, or with row stride 0 one row for all (the bias). Every sum
+    runs over k in ascending order whatever the tile, so a result does not depend on how a matrix
+    was cut into tiles.
     """
 
     @intrinsic
