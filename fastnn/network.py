@@ -14,7 +14,7 @@ from .metrics import named_metrics
 from .rows import feature_rows
 from .searching import SearchingNetwork
 from .training.callbacks import Callback
-from .training.fit import evaluate, fit
+from .training.fit import Samples, fit
 from .training.history import History
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -209,7 +209,7 @@ class NeuralNetwork(SearchingNetwork):
 
     def evaluate(self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = ()) -> dict[str, float]:
         """The mean loss and the metrics on rows X, by name."""
-        return evaluate(self, X, y, named_metrics(metrics))
+        return Samples.of(self, X, y).scores(self, named_metrics(metrics))
 
     def get_weights(self) -> list[tuple[Array, ...]]:
         """Copies of the arrays of every layer: of a `Layer` the weights (outs, ins) and biases (outs, 1)."""

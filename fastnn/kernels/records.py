@@ -78,6 +78,7 @@ RUN = np.dtype(
         ("seed", "i8"),  # of the order
         ("weights", "i8"),  # float64[rows]: weights of the samples' losses; 0: all are 1
         ("outputs", "i8"),  # (rows, outs): where each sample's output is kept; 0: nowhere
+        ("losses", "i8"),  # float64[epochs]: where each epoch's mean loss is kept; 0: nowhere
     ],
     align=True,
 )

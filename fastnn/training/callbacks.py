@@ -7,12 +7,12 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..extras import needs
+from ..kernels.evaluate import all_finite
+from ..layers import BaseLayer
 from ..schedules import Schedule
 
 if TYPE_CHECKING:
@@ -316,6 +316,11 @@ class DivergedError(ArithmeticError):
     """Training ran away: the loss or a weight is no longer finite."""
 
 
+def finite_layers(layers: Iterable[BaseLayer]) -> bool:
+    """Whether no number that the layers hold is NaN or infinite."""
+    return all(all_finite(layer._memory.reshape(1, -1)) for layer in layers)
+
+
 class NaNGuard(Callback):
     """Stop a run that diverges, and give back the last good weights; every fit has one.
 
@@ -329,8 +334,7 @@ class NaNGuard(Callback):
         self._good = self.net.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        finite = math.isfinite(logs["loss"]) and all(np.isfinite(layer._memory).all() for layer in self.net.layers)
-        if not finite:
+        if not (math.isfinite(logs["loss"]) and finite_layers(self.net.layers)):
             self.net.set_weights(self._good)
             raise DivergedError(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite. The network has the "
