@@ -21,6 +21,7 @@ from .activations import (
     Tanh,
 )
 from .article import Gradients
+from .bank import NetworkBank
 from .initializers import INITIALIZERS, create_bias_vector, create_weight_matrix
 from .kernels.formula import FormulaError
 from .layers import Layer
@@ -126,6 +127,7 @@ __all__ = [
     "ModelCheckpoint",
     "NAdam",
     "NaNGuard",
+    "NetworkBank",
     "NeuralNetwork",
     "OneCycle",
     "Optimizer",

@@ -300,11 +300,12 @@ class ArticleNetwork(Watched):
             raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
         return loss
 
-    def _outputs(self, rows: Array) -> Array:
-        """The outputs (n, outs) for checked rows."""
+    def _outputs(self, rows: Array, out: Array | None = None) -> Array:
+        """The outputs (n, outs) for checked rows, in `out` if it is given."""
         count = rows.shape[0]
         plan = self._ready(min(count, _FORWARD_BLOCK))
-        out = np.empty((count, plan.layers[-1].outs), plan.dtype)
+        if out is None:
+            out = np.empty((count, plan.layers[-1].outs), plan.dtype)
         weights = sum(layer._memory.size for layer in plan.layers)
         chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
         for first in range(0, count, chunk):

@@ -107,7 +107,7 @@ class _Monitor(Callback):
         name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
         if name not in logs:
             raise ValueError(f"monitor is {name!r}; expected one of {', '.join(logs)}")
-        low_is_good = self.mode == "min" or (self.mode == "auto" and not _high_is_good(name))
+        low_is_good = self.mode == "min" or (self.mode == "auto" and not high_is_good(name))
         gain = self.best - logs[name] if low_is_good else logs[name] - self.best
         better = math.isnan(self.best) or gain > self.min_delta
         if better:
@@ -115,7 +115,8 @@ class _Monitor(Callback):
         return better
 
 
-def _high_is_good(name: str) -> bool:
+def high_is_good(name: str) -> bool:
+    """Whether a quantity of this name is the better the larger it is."""
     return name.removeprefix("val_").startswith(("accuracy", "top_", "f1", "auc", "r2"))
 
 

@@ -93,10 +93,16 @@ class Samples(NamedTuple):
         targets, classes = target_rows(y, f"y{where}", rows.shape[0], outs, net.loss_function, plan.dtype)
         return cls(rows, targets, classes, np.asarray(y))
 
-    def weights(self, sample_weight: Any, class_weight: Mapping[Any, float] | str | None) -> Array | None:
+    def weights(
+        self, sample_weight: Any, class_weight: Mapping[Any, float] | str | None, where: str = ""
+    ) -> Array | None:
         """The weight of each sample's loss, or None where all are 1."""
         indices = self.targets.view(np.int64) if self.classes else None
-        return sample_weights(sample_weight, class_weight, indices, self.rows.shape[0])
+        return sample_weights(sample_weight, class_weight, indices, self.rows.shape[0], f"sample_weight{where}")
+
+    def take(self, which: Array) -> Samples:
+        """Copies of the samples of these numbers."""
+        return Samples(self.rows[which], self.targets[which], self.classes, self.y[which])
 
     def run(
         self,
@@ -135,11 +141,11 @@ def check_verbose(verbose: int) -> None:
         raise ValueError(f"verbose is {verbose!r}; expected 0, 1 or 2")
 
 
-def split(X: Any, y: Any, sample_weight: Any, part: float) -> tuple[Any, Any, Any, tuple[Any, Any]]:
+def split(X: Any, y: Any, sample_weight: Any, part: float, where: str = "") -> tuple[Any, Any, Any, tuple[Any, Any]]:
     """The last `part` of the samples is for validation, as in Keras: before any shuffling."""
-    X, y = real_array(X, "X"), real_array(y, "y")
+    X, y = real_array(X, f"X{where}"), real_array(y, f"y{where}")
     if X.ndim == 0 or y.ndim == 0 or X.shape[0] != y.shape[0]:
-        raise ValueError(f"X has shape {X.shape} and y {y.shape}; expected as many targets as samples")
+        raise ValueError(f"X{where} has shape {X.shape} and y{where} {y.shape}; expected as many targets as samples")
     cut = rows_to_keep(X.shape[0], part)
     weight = None if sample_weight is None else np.asarray(sample_weight)[:cut]
     return X[:cut], y[:cut], weight, (X[cut:], y[cut:])
