@@ -190,8 +190,10 @@ class NeuralNetwork(SearchingNetwork):
 
     def predict(self, X: Any) -> Array:
         """The network's outputs (n_samples, n_outputs) for rows X."""
-        plan = self._ready()
-        return self._outputs(feature_rows(X, "X", plan.layers[0].ins, plan.dtype))
+        plan = self._current_plan()
+        if self._is_sample(X, plan, plan.row):
+            return self._output(X, "X", plan, plan.output_row)
+        return self._outputs(feature_rows(X, "X", plan.row[1], plan.dtype))
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n_samples, n_classes), for losses that imply one.
