@@ -20,18 +20,20 @@ def sprint(net: NeuralNetwork, run: Run, history: History, epochs: int) -> None:
     Where an epoch is short, one call of the kernel takes many. If not everything is finite after
     it, it is taken back, and its epochs come again one by one, up to the one that diverges.
     """
-    guard = NaNGuard()
-    guard.net = net
-    guard.on_train_begin()
+    guard: NaNGuard | None = None  # it holds the weights from before the next epoch
     one_by_one = False
     while (done := len(history.epoch)) < epochs:
         count = 1 if one_by_one else run.epochs_at_once(epochs - done)
         if count == 1:
+            if guard is None:
+                guard = NaNGuard()
+                guard.net = net
+                guard.on_train_begin()
             logs = run.epoch()
             history.add(done + 1, logs)
             guard.on_epoch_end(done + 1, logs)
         elif _at_once(net, run, history, count):
-            guard.on_train_begin()
+            guard = None
         else:
             one_by_one = True
 
