@@ -20,7 +20,8 @@ from .activations import (
     Swish,
     Tanh,
 )
-from .article import Gradients
+from .bank import NetworkBank
+from .gradients import Gradients
 from .initializers import INITIALIZERS, create_bias_vector, create_weight_matrix
 from .kernels.formula import FormulaError
 from .layers import Layer
@@ -127,6 +128,7 @@ __all__ = [
     "ModelCheckpoint",
     "NAdam",
     "NaNGuard",
+    "NetworkBank",
     "NeuralNetwork",
     "OneCycle",
     "Optimizer",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +23,9 @@ from .columns import (
     rows_from_columns,
 )
 from .edition import Watched
+from .gradients import GradientPlan, Gradients
 from .kernels.epoch import train_one
-from .kernels.evaluate import forward_column, forward_rows, gradient_rows, loss_rows
+from .kernels.evaluate import forward_rows, forward_sample, loss_rows
 from .layers import BaseLayer, Layer, float_dtype
 from .losses import LossFunction
 from .optimizer_state import OptimizerState
@@ -40,27 +41,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _CHUNK_PRODUCTS = 10**9  # an inference kernel comes back after so many multiplications, for Ctrl-C
 _WORTH_LOOKING = 10**8  # multiplications of an inference that repay a look for zeros
+_KEPT_BYTES = 2**26  # a plan for gradients that takes more memory is made anew for each call
 _FORWARD_BLOCK = 128  # samples that one inference pass takes through all layers at once
-
-
-class Gradients(NamedTuple):
-    """What `NeuralNetwork.gradients` returns; the lists are the article's.
-
-    Attributes
-    ----------
-    dxs : list of ndarray
-        ``dxs[i]``, (layers[i].ins, N): gradient with respect to the input of layer i; one more at
-        the end, (outs, N), with respect to the network's output.
-    dWs, dbs : list of ndarray
-        ``dWs[i]`` (outs, ins) and ``dbs[i]`` (outs, 1): with respect to the weights and biases.
-    loss : float
-        The mean loss of the samples.
-    """
-
-    dxs: list[Array]
-    dWs: list[Array]
-    dbs: list[Array]
-    loss: float
 
 
 class ArticleNetwork(Watched):
@@ -69,7 +51,9 @@ class ArticleNetwork(Watched):
     `NeuralNetwork` documents the parameters.
     """
 
-    _unwatched = frozenset({"lr", "_plan", "_state", "_lock"})
+    _unwatched = frozenset({"lr", "_plan", "_gradients", "_state", "_lock"})
+    _plan: Plan | None = None
+    _gradients: GradientPlan | None = None
 
     def __init__(
         self,
@@ -97,7 +81,6 @@ class ArticleNetwork(Watched):
         self.dtype = dense.dtype if dtype is None else float_dtype(dtype)
         for layer in self._layers:
             layer._convert(self.dtype)
-        self._plan: Plan | None = None
         self._state: OptimizerState | None = None
         self._lock = threading.Lock()
 
@@ -122,14 +105,8 @@ class ArticleNetwork(Watched):
             If the shape does not fit, or x holds anything but finite real numbers.
         """
         plan = self._current_plan()
-        outs = plan.layers[-1].outs
-        if self._is_column(x, plan):
-            column = np.empty((outs, 1), plan.dtype)
-            with plan.lock:
-                finite = forward_column(plan.address, x, column)
-            if not finite:
-                raise not_finite("x", x, plan.dtype)
-            return column
+        if self._is_sample(x, plan, plan.column):
+            return self._output(x, "x", plan, plan.output_column)
         return np.ascontiguousarray(self._outputs(self._input_rows(x, plan)).T)
 
     def loss(self, values: Any, expected: Any) -> float:
@@ -226,7 +203,12 @@ class ArticleNetwork(Watched):
         Returns
         -------
         Gradients
-            The article's lists ``dxs, dWs, dbs``, and the mean loss.
+            The article's lists ``dxs, dWs, dbs``, and the mean loss. The arrays are yours.
+
+        Notes
+        -----
+        Room for the gradients of as many samples is kept for the next call, unless it takes more than
+        64 MB. An optimiser of your own needs less: see `NeuralNetwork.loss_and_gradient`.
 
         Examples
         --------
@@ -241,16 +223,10 @@ class ArticleNetwork(Watched):
         rows = self._input_rows(x, plan)
         targets, classes = self._targets(t, "t", rows.shape[0], plan)
         count = rows.shape[0]
-        own = Plan(self._layers, self._loss_function, plan.dtype, count, gradients=True)
-        own.expect(classes)
-        total = gradient_rows(own.address, rows, targets, count, 2 if training else 0, checked_seed(seed))
-        sizes = [layer.ins for layer in own.layers] + [own.layers[-1].outs]
-        return Gradients(
-            dxs=[dx[:, :size].T for dx, size in zip(own.dxs, sizes)],
-            dWs=[dW[:-1, : layer.outs].T for dW, layer in zip(own.dWs, own.layers)],
-            dbs=[dW[-1:, : layer.outs].T for dW, layer in zip(own.dWs, own.layers)],
-            loss=float(total) / count,
-        )
+        seed = checked_seed(seed)
+        own = self._gradient_plan(count)
+        with own.lock:
+            return own.gradients(rows, targets, classes, training, seed)
 
     # --- the rest ----------------------------------------------------------------------------
 
@@ -269,7 +245,7 @@ class ArticleNetwork(Watched):
         return f"{type(self).__name__}([\n{layers}], {self._loss_function!r}, {self.lr}, dtype={self.dtype.name!r})"
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None, "_lock": None}
+        return {**self.__dict__, "_plan": None, "_gradients": None, "_lock": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -280,7 +256,7 @@ class ArticleNetwork(Watched):
         lr = self.lr
         if type(lr) is not float or not 0.0 <= lr < float("inf"):
             lr = self._learning_rate()
-        if not self._is_column(x, plan):
+        if not self._is_sample(x, plan, plan.column):
             x = self._input_rows(x, plan)
         outs = plan.layers[-1].outs
         with plan.lock:
@@ -303,11 +279,12 @@ class ArticleNetwork(Watched):
             raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
         return loss
 
-    def _outputs(self, rows: Array) -> Array:
-        """The outputs (n, outs) for checked rows."""
+    def _outputs(self, rows: Array, out: Array | None = None) -> Array:
+        """The outputs (n, outs) for checked rows, in `out` if it is given."""
         count = rows.shape[0]
         plan = self._ready(min(count, _FORWARD_BLOCK))
-        out = np.empty((count, plan.layers[-1].outs), plan.dtype)
+        if out is None:
+            out = np.empty((count, plan.layers[-1].outs), plan.dtype)
         weights = sum(layer._memory.size for layer in plan.layers)
         sparse = count * weights > _WORTH_LOOKING and many_zeros(rows)
         chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
@@ -351,14 +328,19 @@ class ArticleNetwork(Watched):
             first.adapt(rows)
 
     @staticmethod
-    def _is_column(x: Any, plan: Plan) -> bool:
-        """Whether x is one sample that a kernel can take as it is (which checks that it is finite)."""
-        return (
-            type(x) is np.ndarray
-            and x.dtype is plan.dtype
-            and x.shape == (plan.layers[0].ins, 1)
-            and x.flags.carray
-        )  # fmt: skip
+    def _is_sample(x: Any, plan: Plan, shape: tuple[int, int]) -> bool:
+        """Whether x is one sample of `shape` that a kernel can take as it is (which checks that it is finite)."""
+        return type(x) is np.ndarray and x.shape == shape and x.dtype is plan.dtype and x.flags.carray
+
+    @staticmethod
+    def _output(x: Array, name: str, plan: Plan, output: Array) -> Array:
+        """The output for one sample, a copy of the plan's `output`, with as little Python as can be."""
+        with plan.lock:
+            finite = forward_sample(plan.address, x)
+            out = output.copy()
+        if not finite:
+            raise not_finite(name, x, plan.dtype)
+        return out
 
     @staticmethod
     def _input_rows(x: Any, plan: Plan) -> Array:
@@ -392,19 +374,32 @@ class ArticleNetwork(Watched):
     def _ready(self, capacity: int = 1) -> Plan:
         """The plan, with room for `capacity` samples, for the layers and the loss as they are now."""
         plan = self._plan
-        if (
-            plan is None
-            or plan.layers != self._layers
-            or plan.loss is not self._loss_function
-            or plan.capacity < capacity
-        ):
+        if plan is None or not self._in_use(plan) or plan.capacity < capacity:
             check_layers(self._layers, self._loss_function)
             check_dtypes(self._layers, self.dtype)
             capacity = max(capacity, plan.capacity if plan else 1)
             plan = self._plan = Plan(self._layers, self._loss_function, self.dtype, capacity, lock=self._lock)
         elif plan.edition != edition.current:
-            check_layers(self._layers, self._loss_function)
-            check_dtypes(self._layers, self.dtype)
-            with plan.lock:
-                plan.refresh()
+            self._refresh(plan)
         return plan
+
+    def _gradient_plan(self, capacity: int) -> GradientPlan:
+        """The same for gradients; a large one is not kept."""
+        plan = self._gradients
+        if plan is None or not self._in_use(plan) or plan.capacity < capacity:
+            self._ready()
+            plan = GradientPlan(self._layers, self._loss_function, self.dtype, capacity, self._lock)
+            self._gradients = plan if plan.nbytes <= _KEPT_BYTES else None
+        elif plan.edition != edition.current:
+            self._refresh(plan)
+        return plan
+
+    def _in_use(self, plan: Plan) -> bool:
+        """Whether it is of the layers and the loss that the network has now."""
+        return plan.layers == self._layers and plan.loss is self._loss_function
+
+    def _refresh(self, plan: Plan) -> None:
+        check_layers(self._layers, self._loss_function)
+        check_dtypes(self._layers, self.dtype)
+        with plan.lock:
+            plan.refresh()

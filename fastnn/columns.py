@@ -44,11 +44,16 @@ def rows_from_columns(values: Any, name: str, size: int, what: str, dtype: np.dt
         raise ValueError(f"{name} has {array.shape[0]} rows but {what}; expected shape ({size}, N){hint}")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns; expected shape ({size}, N) with N of at least 1")
-    with np.errstate(over="ignore"):  # the check below reports what became infinite
-        rows = np.ascontiguousarray(array.T, dtype=dtype)
-    rows = writable(rows)
+    return finite_rows(array.T, name, array, dtype)
+
+
+def finite_rows(rows: Array, name: str, given: Array, dtype: np.dtype[Any]) -> Array:
+    """`rows` as a kernel takes them, or an error about `given`, which they are a view of."""
+    if rows.dtype is not dtype or not rows.flags.carray:
+        with np.errstate(over="ignore"):  # the check below reports what became infinite
+            rows = writable(np.ascontiguousarray(rows, dtype=dtype))
     if not all_finite(rows):
-        raise not_finite(name, array, dtype)
+        raise not_finite(name, given, dtype)
     return rows
 
 

@@ -14,7 +14,7 @@ from .metrics import named_metrics
 from .rows import feature_rows
 from .searching import SearchingNetwork
 from .training.callbacks import Callback
-from .training.fit import evaluate, fit
+from .training.fit import Samples, fit
 from .training.history import History
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -190,8 +190,10 @@ class NeuralNetwork(SearchingNetwork):
 
     def predict(self, X: Any) -> Array:
         """The network's outputs (n_samples, n_outputs) for rows X."""
-        plan = self._ready()
-        return self._outputs(feature_rows(X, "X", plan.layers[0].ins, plan.dtype))
+        plan = self._current_plan()
+        if self._is_sample(X, plan, plan.row):
+            return self._output(X, "X", plan, plan.output_row)
+        return self._outputs(feature_rows(X, "X", plan.row[1], plan.dtype))
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n_samples, n_classes), for losses that imply one.
@@ -209,7 +211,7 @@ class NeuralNetwork(SearchingNetwork):
 
     def evaluate(self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = ()) -> dict[str, float]:
         """The mean loss and the metrics on rows X, by name."""
-        return evaluate(self, X, y, named_metrics(metrics))
+        return Samples.of(self, X, y).scores(self, named_metrics(metrics))
 
     def get_weights(self) -> list[tuple[Array, ...]]:
         """Copies of the arrays of every layer: of a `Layer` the weights (outs, ins) and biases (outs, 1)."""

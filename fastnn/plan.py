@@ -87,7 +87,8 @@ class Plan:
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
             row["columns"] = whole_vectors(layer.outs, self.dtype)
             row["columns_in"] = whole_vectors(layer.ins, self.dtype)
-            row["y"], row["x"] = (_address(self._new(capacity, stride)) for _ in "yx")
+            y, x = (self._new(capacity, stride) for _ in "yx")
+            row["y"], row["x"] = _address(y), _address(x)
             row["dx"], row["db"] = _address(dxs[index]), _address(self._new(capacity, stride))
             row["rows"] = layer.shape[0]
             row["penalties"], row["squares"] = (
@@ -99,6 +100,11 @@ class Plan:
             if gradients:
                 self.dWs.append(self._new(layer.shape[0], stride))
                 row["dW"] = _address(self.dWs[-1])
+        # One sample's way in and out, in the article's form and as a row
+        ins, outs = layers[0].ins, layers[-1].outs
+        self.column, self.row = (ins, 1), (1, ins)
+        self.output_row: Array = x[:1, :outs]
+        self.output_column: Array = self.output_row.T
         if gradients:
             self.dxs = [self._new(capacity, stride_in[0]), *dxs]
             self._table[0]["dx_in"] = _address(self.dxs[0])

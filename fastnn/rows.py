@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import class_indices, not_finite, real_array, writable
-from .kernels.evaluate import all_finite
+from .columns import class_indices, finite_rows, real_array
 from .losses import LossFunction
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -22,7 +21,7 @@ def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Arra
     """Samples (n, features) as finite, contiguous rows of `dtype`."""
     array = real_array(X, name)
     check_rows(array.shape, name, features)
-    return _finite_rows(array, name, dtype)
+    return finite_rows(array, name, array, dtype)
 
 
 def check_rows(shape: tuple[int, ...], name: str, features: int) -> None:
@@ -47,14 +46,6 @@ def check_count(shape: tuple[int, ...], name: str, count: int) -> None:
         raise ValueError(f"{name} has {have} but X has {count}; expected one target for each sample")
 
 
-def _finite_rows(array: Array, name: str, dtype: np.dtype[Any]) -> Array:
-    with np.errstate(over="ignore"):  # the check reports what became infinite
-        rows = writable(np.ascontiguousarray(array, dtype=dtype))
-    if not all_finite(rows):
-        raise not_finite(name, array, dtype)
-    return rows
-
-
 def target_rows(
     y: Any, name: str, count: int, outs: int, loss: LossFunction, dtype: np.dtype[Any]
 ) -> tuple[Array, bool]:
@@ -77,7 +68,7 @@ def target_rows(
         raise ValueError(
             f"{name} has shape {array.shape}; expected ({count}, {outs}), as the last layer has {outs} outputs"
         )
-    return _finite_rows(array, name, dtype), False
+    return finite_rows(array, name, array, dtype), False
 
 
 def _one_hot_classes(array: Array, name: str, loss: LossFunction) -> Array:

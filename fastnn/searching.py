@@ -1,18 +1,86 @@
-"""The methods that look for something: for a learning rate, and for the minimum over all samples."""
+"""The methods that look for something: for a learning rate, for the minimum over all samples, or let you look."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from .article import ArticleNetwork
+from .columns import real_array
+from .gradients import trained, unpacked, vector_size, without_padding
+from .rows import feature_rows, target_rows
 from .training.history import History
 from .training.lbfgs import fit_lbfgs
 from .training.lr_finder import LRCurve, find_lr
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 
 class SearchingNetwork(ArticleNetwork):
     """A network with these methods; `fastnn.NeuralNetwork` is this and more."""
+
+    @property
+    def parameters(self) -> Array:
+        """All that training changes, in one vector (n,): a copy. Assign a vector to set it.
+
+        Layer by layer it holds the rows of the transposed weights, (ins, outs), and then the
+        biases; of a normalising layer gamma and beta. A layer that stands in several places is in it once.
+        """
+        layers = trained(self.layers)
+        return np.concatenate([without_padding(layer._memory, layer).ravel() for layer in layers])
+
+    @parameters.setter
+    def parameters(self, vector: Any) -> None:
+        values = real_array(vector, "parameters")
+        if values.shape != (vector_size(self.layers),):
+            raise ValueError(f"parameters has shape {values.shape}; expected ({vector_size(self.layers)},)")
+        for layer, part in zip(trained(self.layers), unpacked(values, self.layers)):
+            layer._assign("parameters", without_padding(layer._memory, layer), part)
+
+    def loss_and_gradient(self, X: Any, y: Any) -> tuple[float, Array]:
+        """The mean loss over rows X, and its gradient with respect to `parameters`, without an update.
+
+        It is what an optimiser of your own needs, and costs less than `gradients`, which also gives
+        the gradients of the inputs. Layers act as in inference; penalties are not in it. Layers
+        that are not trainable have gradient 0.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As in `NeuralNetwork.fit`. Contiguous rows of the network's dtype are taken as they are.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray (n,)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or y does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork
+        >>> net = NeuralNetwork([Layer(2, 1, Identity(), seed=0)], MSELoss(), 0.1)
+        >>> X = np.random.default_rng(0).normal(size=(50, 2))
+        >>> y = X @ [3.0, -2.0] + 1
+        >>> for step in range(100):
+        ...     loss, gradient = net.loss_and_gradient(X, y)
+        ...     net.parameters -= 0.1 * gradient
+        >>> net.parameters.round(2).tolist()
+        [3.0, -2.0, 1.0]
+        """
+        plan = self._current_plan()
+        rows = feature_rows(X, "X", plan.row[1], plan.dtype)
+        count, outs = rows.shape[0], plan.output_row.shape[1]
+        targets, classes = target_rows(y, "y", count, outs, self._loss_function, plan.dtype)
+        own = self._gradient_plan(count)
+        with own.lock:
+            return own.vector(rows, targets, classes)
 
     def find_lr(
         self,

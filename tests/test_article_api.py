@@ -394,7 +394,7 @@ def test_copies_are_equal_and_independent(loss, make, trained, dtype):
 def test_copies_are_as_fast(make, dtype):
     """The short way in for a single column compares dtypes by identity, which copying does not keep."""
     net = make(network(dtype))
-    assert net._is_column(np.zeros((INS, 1), dtype), net._ready())
+    assert net._is_sample(np.zeros((INS, 1), dtype), net._ready(), (INS, 1))
 
 
 def test_copies_of_a_layer():

@@ -47,7 +47,7 @@ def number(pattern, text):
     return float(found[1].replace(",", ""))
 
 
-@pytest.mark.parametrize("script", ["zeros.py", "quadrants.py", "digits.py", "teacher_student.py"])
+@pytest.mark.parametrize("script", ["zeros.py", "quadrants.py", "digits.py", "teacher_student.py", "ensemble.py"])
 def test_help_shows_the_options(run, script):
     assert "--seed" in run(script, "--help")
 
@@ -139,6 +139,22 @@ def test_students_learn_from_the_teacher(run):
     assert number("teacher 64-16-16-10, learning rate 0.003: test accuracy #%", output) > 85
     for lr in ("0.01", "0.03"):
         assert number(f"student 64-10, learning rate {lr}: test accuracy #%", output) > 80
+
+
+# --- ensemble ---------------------------------------------------------------------------------
+
+
+def test_the_ensemble_spreads_where_there_are_no_samples(run):
+    output = run("ensemble.py", "--threads", 2)
+    rows = [line.split() for line in output.splitlines() if re.match(r" +-?\d\.0 ", line)]
+    spread = {float(row[0]): float(row[3]) for row in rows}
+    assert min(spread[-6.0], spread[6.0]) > 3 * max(spread[-2.0], spread[0.0], spread[2.0])
+    together, alone = number("error between -3 and 3: # of the mean", output), number("of the mean, # of one", output)
+    assert 0 < together < alone
+    losses = [float(loss) for loss in re.findall(r"val_loss ([\d.]+)", output)]
+    assert len(losses) == 4
+    assert losses == sorted(losses)
+    assert losses[-1] > 3 * losses[0]
 
 
 # --- the IDX reader ---------------------------------------------------------------------------

@@ -279,3 +279,28 @@ def test_bad_input_leaves_the_network_as_it_was(wrong, message):
         net.fit(**{"X": X, "y": y, **wrong})
     assert bits(net) == before
     net.fit(X, y)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_one_row_goes_the_short_way_to_the_same_bits(dtype):
+    net, X, _ = classifier(dtype=dtype)
+    X = X.astype(dtype)
+    many = net.predict(X)
+    for i in range(5):
+        row = X[i : i + 1]
+        one = net.predict(row)
+        assert one.tobytes() == many[i : i + 1].tobytes()
+        assert one.shape == (1, 3)
+        assert one.flags.c_contiguous
+        for other in (row.tolist(), row.astype("float64"), np.asfortranarray(np.repeat(row, 2, 0))[:1]):
+            assert net.predict(other).tobytes() == one.tobytes()
+        before = one.copy()
+        net.predict(X[i + 1 : i + 2])
+        assert one.tobytes() == before.tobytes()
+    row = X[:1].copy()
+    row[0, 2] = np.inf
+    with pytest.raises(ValueError, match="X holds inf at row 0, column 2"):
+        net.predict(row)
+    row.flags.writeable = False
+    with pytest.raises(ValueError, match="X holds inf at row 0, column 2"):
+        net.predict(row)

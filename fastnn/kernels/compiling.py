@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib.util
 import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,6 +18,26 @@ F = TypeVar("F", bound=Callable[..., Any])
 # contract: a * b + c may become one fused multiply-add. Nothing may be reordered: sums stay
 # reproducible. The NumPy error model: 1 / 0 is inf, not an exception inside a kernel.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+
+def _load_numba() -> None:
+    """Load the part of Numba that would import scipy, which takes 0.2 s, only to learn whether it is there.
+
+    It is asked nothing more before code calls BLAS, as the kernels never do: a caller's own may.
+    """
+    with contextlib.suppress(ImportError, AttributeError):  # another Numba may do without, or do it elsewhere
+        from numba.np import linalg
+
+        import_scipy = linalg.ensure_blas
+        if importlib.util.find_spec("scipy") is not None:
+            linalg.ensure_blas = lambda: None
+            try:
+                importlib.import_module("numba.np.arraymath")
+            finally:
+                linalg.ensure_blas = import_scipy
+
+
+_load_numba()
 
 
 def _fingerprint() -> str:

@@ -25,8 +25,9 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
     An epoch is one pass over all rows in steps of `batch_size`; the last step may be shorter. In
     a shuffled run the rows of epoch e come in the order of ``shuffle(order, seed, e)``. `rates`
     holds the learning rate of each step, or one for all. The sum of the losses of the current
-    epoch stays in ``net.loss_sum``. This is thread number `who` of ``net.team``. Returns False,
-    and has done nothing, if another one could not start.
+    epoch stays in ``net.loss_sum``, and the mean of a complete one goes to ``run.losses``. This is
+    thread number `who` of ``net.team``. Returns False, and has done nothing, if another one could
+    not start.
     """
     net, run = network_at(address), run_at(run_address)
     if not assemble(net):
@@ -53,6 +54,8 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
                 key = step_key(run.seed, epoch * steps + k)
                 train_batch(net, run, start, min(run.batch_size, run.rows - start), lr, key, who, like)
         step += last - first
+        if who == 0 and run.losses != 0 and last == steps:
+            pointer_at(run.losses, FLOAT64)[epoch] = loss_sum[0] / run.rows
         epoch += 1
     if who == 0:
         run.reached = end

@@ -43,14 +43,11 @@ def forward_rows(address: int, X: Any, Y: Any, begin: int, end: int, who: int) -
 
 
 @kernel
-def forward_column(address: int, X: Any, Y: Any) -> bool:
-    """Y = the network's output for the one sample X; False, and nothing done, if X is not finite."""
+def forward_sample(address: int, X: Any) -> bool:
+    """Run the one sample X through the network, to the x of its last layer; False, and not done, if X is not finite."""
     if not all_finite(X):
         return False
-    net = network_at(address)
-    y, out = pointer_to(Y), forward_single(net, pointer_to(X), X)
-    for j in range(Y.size):
-        y[j] = out[j]
+    forward_single(network_at(address), pointer_to(X), X)
     return True
 
 
@@ -91,7 +88,8 @@ def gradient_rows(address: int, X: Any, T: Any, n: int, training: int, key: int)
     backward_batch(net, x, 0, n, n, training, key, 0, X)
     for l in range(net.depth):
         layer = layer_of(net, l)
-        gradients_of(net, l, x, n, 0, layer.rows, pointer_at(layer.dW, X), 0, X)
+        if not layer.frozen:
+            gradients_of(net, l, x, n, 0, layer.rows, pointer_at(layer.dW, X), 0, X)
     return loss_sum[0]
 
 

@@ -93,6 +93,7 @@ RUN = np.dtype(
         ("weights", "i8"),  # float64[rows]: weights of the samples' losses; 0: all are 1
         ("reached", "i8"),  # the step that training has come to
         ("outputs", "i8"),  # (rows, outs): where each sample's output is kept; 0: nowhere
+        ("losses", "i8"),  # float64[epochs]: where each epoch's mean loss is kept; 0: nowhere
     ],
     align=True,
 )

@@ -7,12 +7,12 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..extras import needs
+from ..kernels.evaluate import all_finite
+from ..layers import BaseLayer
 from ..schedules import Schedule
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class _Monitor(Callback):
         name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
         if name not in logs:
             raise ValueError(f"monitor is {name!r}; expected one of {', '.join(logs)}")
-        low_is_good = self.mode == "min" or (self.mode == "auto" and not _high_is_good(name))
+        low_is_good = self.mode == "min" or (self.mode == "auto" and not high_is_good(name))
         gain = self.best - logs[name] if low_is_good else logs[name] - self.best
         better = math.isnan(self.best) or gain > self.min_delta
         if better:
@@ -115,7 +115,8 @@ class _Monitor(Callback):
         return better
 
 
-def _high_is_good(name: str) -> bool:
+def high_is_good(name: str) -> bool:
+    """Whether a quantity of this name is the better the larger it is."""
     return name.removeprefix("val_").startswith(("accuracy", "top_", "f1", "auc", "r2"))
 
 
@@ -316,6 +317,11 @@ class DivergedError(ArithmeticError):
     """Training ran away: the loss or a weight is no longer finite."""
 
 
+def finite_layers(layers: Iterable[BaseLayer]) -> bool:
+    """Whether no number that the layers hold is NaN or infinite."""
+    return all(all_finite(layer._memory.reshape(1, -1)) for layer in layers)
+
+
 class NaNGuard(Callback):
     """Stop a run that diverges, and give back the last good weights; every fit has one.
 
@@ -329,8 +335,7 @@ class NaNGuard(Callback):
         self._good = self.net.get_weights()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        finite = math.isfinite(logs["loss"]) and all(np.isfinite(layer._memory).all() for layer in self.net.layers)
-        if not finite:
+        if not (math.isfinite(logs["loss"]) and finite_layers(self.net.layers)):
             self.net.set_weights(self._good)
             raise DivergedError(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite. The network has the "

@@ -12,6 +12,7 @@ import numpy as np
 from ..article import ArticleNetwork
 from ..checks import positive_integer, positive_number
 from ..extras import needs
+from ..gradients import without_padding
 from ..layers import BaseLayer
 from ..losses import LossFunction
 from ..optimizers import Number, Optimizer
@@ -81,9 +82,9 @@ class FullGradient:
         self._state.make_room(net.dtype)
         # A layer may stand in several places: it is once in the vector, and its gradients add up
         trained = {id(layer): layer for layer in layers if layer.trainable and layer.shape[0]}
-        self._parameters = [_without_padding(layer._memory, layer) for layer in trained.values()]
+        self._parameters = [without_padding(layer._memory, layer) for layer in trained.values()]
         self._totals = [
-            [_without_padding(n[0], layer) for n, other in zip(self._state.numbers, layers) if other is layer]
+            [without_padding(n[0], layer) for n, other in zip(self._state.numbers, layers) if other is layer]
             for layer in trained.values()
         ]
 
@@ -106,12 +107,6 @@ class FullGradient:
             numbers[...] = 0.0
         loss = self._run.advance(self._run.steps_per_epoch)
         return loss, np.concatenate([sum(totals[1:], totals[0]).ravel() for totals in self._totals])
-
-
-def _without_padding(memory: Array, layer: BaseLayer) -> Array:
-    """What training changes, in memory that is laid out as the layer's: a view, (rows, outs)."""
-    rows, stride = layer.shape
-    return memory.ravel()[: rows * stride].reshape(rows, stride)[:, : layer.outs]
 
 
 class _Search:

@@ -13,37 +13,37 @@ if TYPE_CHECKING:
 DELAY = 1.0  # seconds before a bar appears: short runs show none
 
 
-def progress(verbose: int, epochs: int) -> Callback | None:
-    """The callback for `verbose`: 0 nothing, 1 a bar on a terminal, 2 one line an epoch."""
+def progress(verbose: int, count: int, unit: str = "epoch") -> Callback | None:
+    """The callback for `verbose`: 0 nothing, 1 a bar on a terminal, 2 one line an epoch, or whatever is counted."""
     if verbose == 0 or (verbose == 1 and not sys.stderr.isatty()):
         return None
     if verbose == 2:
-        return Lines(epochs)
+        return Lines(count, unit)
     try:
         from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         return None
-    return Bar(tqdm, epochs)
+    return Bar(tqdm, count, unit)
 
 
 class Lines(Callback):
     """One line an epoch, on standard output."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, count: int, unit: str) -> None:
+        self.count, self.unit = count, unit
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        print(f"epoch {epoch}/{self.epochs}  {summary(logs)}", flush=True)
+        print(f"{self.unit} {epoch}/{self.count}  {summary(logs)}", flush=True)
 
 
 class Bar(Callback):
     """tqdm's bar over the epochs, with loss, metrics and the time that is left."""
 
-    def __init__(self, tqdm: Any, epochs: int) -> None:
-        self._tqdm, self._epochs = tqdm, epochs
+    def __init__(self, tqdm: Any, count: int, unit: str) -> None:
+        self._tqdm, self._count, self._unit = tqdm, count, unit
 
     def on_train_begin(self) -> None:
-        self._bar = self._tqdm(total=self._epochs, unit="epoch", delay=DELAY, leave=False)
+        self._bar = self._tqdm(total=self._count, unit=self._unit, delay=DELAY, leave=False)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         self._bar.set_postfix_str(summary(logs), refresh=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -45,7 +46,11 @@ class Run:
         Weights of the samples' losses.
     keep_outputs : bool
         Whether to keep each sample's output of the current epoch in ``outputs``, (n, outs).
+    epochs : int, default 0
+        Of how many epochs to keep the mean loss in ``losses``, (epochs,).
     """
+
+    interrupt: threading.Event | None = None  # set by another thread, it does what Ctrl-C does in the main one
 
     def __init__(
         self,
@@ -58,15 +63,17 @@ class Run:
         seed: int | None,
         weights: Array | None = None,
         keep_outputs: bool = False,
+        epochs: int = 0,
     ) -> None:
         count = rows.shape[0]
         self.net, self.rows, self.classes = net, rows, classes
         self.batch_size = min(batch_size, count)
-        self.steps_per_epoch = -(-count // self.batch_size)
+        self.steps_per_epoch: int = -(-count // self.batch_size)
         self.step = 0
-        self._chunk = 1
+        self.chunk = 1  # how many steps the next call of the kernel may take
         self._loss_sum = 0.0  # of the current epoch
         self.outputs = np.empty((count, net.layers[-1].outs), net.dtype) if keep_outputs else None
+        self.losses = np.empty(epochs)
         self._order = np.empty(count, np.int64) if shuffle else None
         self._kept = (rows, targets, weights)
         self._record = np.zeros(1, RUN)
@@ -76,7 +83,9 @@ class Run:
         self._sparse = many_zeros(rows)
         self._seeded = seed is not None
         record["seed"] = secrets.randbits(62) if seed is None else seed
-        for name, array in (("order", self._order), ("weights", weights), ("outputs", self.outputs)):
+        losses = self.losses if epochs else None
+        places = {"order": self._order, "weights": weights, "outputs": self.outputs, "losses": losses}
+        for name, array in places.items():
             record[name] = 0 if array is None else array.ctypes.data
         self._address = int(self._record.ctypes.data)
 
@@ -88,7 +97,9 @@ class Run:
         net, end = self.net, self.step + steps
         state = net._optimizer_state()
         while self.step < end:
-            count = min(self._chunk, end - self.step)
+            if self.interrupt is not None and self.interrupt.is_set():
+                raise KeyboardInterrupt
+            count = min(self.chunk, end - self.step)
             rates = self._rates(self.step + count)
             started = time.perf_counter()
             plan = net._ready(self.batch_size)
@@ -106,7 +117,7 @@ class Run:
                     self.step = reached
                     self._loss_sum = float(plan.loss_sum[0])
             a_step = max(time.perf_counter() - started, 1e-6) / count
-            self._chunk = max(1, min(8 * self._chunk, int(CHUNK_SECONDS / a_step)))
+            self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS / a_step)))
         within = (self.step - 1) % self.steps_per_epoch + 1
         return self._loss_sum / int(min(self.rows.shape[0], within * self.batch_size))
 
@@ -118,12 +129,18 @@ class Run:
 
     def _team(self, plan: Plan, count: int) -> int:
         """How many threads suit the next `count` steps."""
+        if self.interrupt is not None:  # then each thread trains a network of its own
+            return 1
         products = 3 * self.batch_size * sum(layer.ins * layer.outs for layer in plan.layers)
         return team_size(products, self.batch_size // 4) if products * count > WORTH_STARTING else 1
 
     def epoch(self) -> dict[str, float]:
         """Take the steps of the next epoch; returns its mean loss."""
         return {"loss": self.advance(self.steps_per_epoch)}
+
+    def epochs_at_once(self, limit: int) -> int:
+        """How many epochs, from 1 to `limit`, the next call of the kernel may take."""
+        return max(1, min(limit, self.chunk // self.steps_per_epoch))
 
     def identity(self) -> dict[str, int]:
         """What makes two runs the same: samples, batch size, shuffling and seed, and no chunks."""
