@@ -155,6 +155,7 @@ class Sigmoid(ActivationFunction):
         return e / (1 + e) ** 2
 
     def df_of_f(self, x: Array, f: Array) -> Array:
+        """With e = exp(-x), f = 1 / (1 + e) and the derivative is e / (1 + e)**2 = f (1 - f)."""
         return f * (1 - f)
 
 
@@ -168,6 +169,7 @@ class Tanh(ActivationFunction):
         return 1 - np.tanh(x) ** 2
 
     def df_of_f(self, x: Array, f: Array) -> Array:
+        """1 - tanh(x)**2."""
         return 1 - f**2
 
 
@@ -195,6 +197,7 @@ class ELU(ActivationFunction):
         return np.where(x > 0, 1, self.alpha * np.exp(np.minimum(x, 0)))
 
     def df_of_f(self, x: Array, f: Array) -> Array:
+        """alpha exp(x) is f + alpha."""
         return np.where(x > 0, 1, f + self.alpha)
 
 

@@ -149,6 +149,7 @@ def backward_one(net: Any, x: Any, lr: Any, like: Any) -> None:
         if layer.again:  # the article computes y here, with the weights as they are by now
             b, y = pointer_at(layer.b, like), pointer_at(layer.y, like)
             affine(x_in, W, b, y, layer.ins, layer.columns, layer.stride, l == 0)
+            call(layer.f, pointer_at(layer.act, FLOAT64), y, pointer_at(layer.x, like), layer.stride)
         derivative(layer, 0, 1, like)
         if l > 0:
             below = layer_of(net, l - 1)

@@ -103,8 +103,8 @@ def assemble(net: Any) -> bool:
         if looks > SPINS:
             call(net.give_way)
         if _look(pointer_at(net.called_off, INT64)) != 0:
-            return False
-    return True
+            break
+    return _look(counter) >= net.team  # when all were here, it is too late to call it off
 
 
 @kernel
