@@ -11,29 +11,31 @@ typedef @NUMBER@ number;
 
 #define LEAK ((number)@LEAK@)
 
-/* y = W x + b, out = f(y); W is [ins][outs] (see peer_c.py), so that the inner loop is one of vectors */
+/* y = W x + b, out = f(y) */
 #define FORWARD(ins, outs, W, b, x, y, out)                            \
-    for (int o = 0; o < outs; o++) y[o] = b[o];                        \
-    for (int i = 0; i < ins; i++)                                      \
-        for (int o = 0; o < outs; o++) y[o] += W[i][o] * x[i];         \
-    for (int o = 0; o < outs; o++) out[o] = y[o] > LEAK * y[o] ? y[o] : LEAK * y[o];
-
-/* db = df(y) dx; the layer below gets dx = W^T db */
-#define BELOW(ins, outs, W, db, dx)                                    \
-    for (int i = 0; i < ins; i++) {                                    \
-        number sum = 0;                                                \
-        for (int o = 0; o < outs; o++) sum += W[i][o] * db[o];         \
-        dx[i] = sum;                                                   \
+    for (int o = 0; o < outs; o++) {                                   \
+        number sum = b[o];                                             \
+        for (int i = 0; i < ins; i++) sum += W[o][i] * x[i];           \
+        y[o] = sum;                                                    \
+        out[o] = sum > LEAK * sum ? sum : LEAK * sum;                  \
     }
 
+/* dx becomes db = df(y) dx */
 #define DF(outs, y, dx) for (int o = 0; o < outs; o++) dx[o] *= y[o] > 0 ? (number)1 : LEAK;
 
-/* W -= lr dW, b -= lr db */
+/* the layer below gets dx = W^T db */
+#define BELOW(ins, outs, W, db, dx)                                    \
+    for (int i = 0; i < ins; i++) dx[i] = 0;                           \
+    for (int o = 0; o < outs; o++)                                     \
+        for (int i = 0; i < ins; i++) dx[i] += W[o][i] * db[o];
+
+/* W -= lr db x^T, b -= lr db */
 #define UPDATE(ins, outs, W, b, db, x)                                 \
-    for (int o = 0; o < outs; o++) db[o] *= lr;                        \
-    for (int i = 0; i < ins; i++)                                      \
-        for (int o = 0; o < outs; o++) W[i][o] -= db[o] * x[i];        \
-    for (int o = 0; o < outs; o++) b[o] -= db[o];
+    for (int o = 0; o < outs; o++) {                                   \
+        const number step = lr * db[o];                                \
+        for (int i = 0; i < ins; i++) W[o][i] -= step * x[i];          \
+        b[o] -= step;                                                  \
+    }
 
 static inline void mse(const number *v, const number *t, number *dx) {
     for (int o = 0; o < OUTS; o++) dx[o] = (v[o] - t[o]) * (number)(2.0 / OUTS);

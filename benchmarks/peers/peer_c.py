@@ -1,8 +1,10 @@
 """A C program of the online loop, compiled on the spot for the network's sizes.
 
-Best practice: all sizes are constants, weights are local, ``cc -O3 -march=native -ffast-math``; weights lie
-as [ins][outs], which lets the compiler vectorise all three loops. It multiplies zeros like other numbers, as
-does every peer but fastnn. The template is ``online.c``.
+Best practice: all sizes are constants, weights are local, ``cc -O3 -march=native -ffast-math`` and what was found
+to help beyond that, measured with GCC 12 on Zen 3: without ``-fno-tree-slp-vectorize`` 2-4-4-3 takes 17% longer, and
+without unrolling into several sums 784-16-16-10 takes 19% (float32) or 25% (float64) longer. With weights as
+[ins][outs] tiny networks take the same time and wide ones four times as long. It multiplies zeros like other
+numbers, as does every peer but fastnn. The template is ``online.c``.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from .compiler import HERE, compiled
 from .contestant import Unable
 from .workloads import LEAK, Data, Parameters, Workload
 
+TINY = ("-ffast-math", "-fno-tree-slp-vectorize")
+WIDE = ("-ffast-math", "-funroll-loops", "-fvariable-expansion-in-unroller")
+
 
 class _AtTemplate(Template):
     pattern = r"@(?:(?P<named>[A-Z]+)@|(?P<escaped>@@)|(?P<braced>)(?P<invalid>)(?!))"
@@ -26,7 +31,7 @@ def source(workload: Workload) -> str:
     layers = list(enumerate(zip(workload.sizes, workload.sizes[1:])))
     declare, forward, backward, store, place = [], [], [], [], 0
     for l, (ins, outs) in layers:
-        names = f"W{l}[{ins}][{outs}]", f"b{l}[{outs}]", f"y{l}[{outs}]", f"x{l + 1}[{outs}]", f"dx{l + 1}[{outs}]"
+        names = f"W{l}[{outs}][{ins}]", f"b{l}[{outs}]", f"y{l}[{outs}]", f"x{l + 1}[{outs}]", f"dx{l + 1}[{outs}]"
         declare.append(f"number {', '.join(names)};")
         for name, size in ((f"W{l}", ins * outs), (f"b{l}", outs)):
             declare.append(f"memcpy({name}, parameters + {place}, sizeof {name});")
@@ -60,10 +65,10 @@ class CProgram:
         if workload.kind != "train" or workload.batch > 1:
             raise Unable("does online training only")
         self.workload, self.data = workload, data
-        self.train = compiled(source(workload), "-ffast-math").train
+        self.train = compiled(source(workload), *(TINY if max(workload.sizes) < 64 else WIDE)).train
         pointer, long = ctypes.c_void_p, ctypes.c_long
         self.train.argtypes, self.train.restype = [pointer, pointer, long, long, ctypes.c_double, pointer], None
-        self.parameters = np.concatenate([array for W, b in parameters[0] for array in (W.T.ravel(), b)])
+        self.parameters = np.concatenate([array for W, b in parameters[0] for array in (W.ravel(), b)])
 
     def run(self, passes: int) -> None:
         """See `Contestant`."""
@@ -75,6 +80,6 @@ class CProgram:
         arrays, place = [], 0
         for ins, outs in zip(self.workload.sizes, self.workload.sizes[1:]):
             W, b = np.split(self.parameters[place : place + (ins + 1) * outs], [ins * outs])
-            arrays += [W.reshape(ins, outs).T, b]
+            arrays += [W.reshape(outs, ins), b]
             place += (ins + 1) * outs
         return arrays

@@ -25,7 +25,7 @@ _ACTIVATIONS = {
 def network(workload: Workload, parameters: Parameters) -> fastnn.NeuralNetwork:
     """The workload's network with these parameters."""
     layers = []
-    for (W, b), activation in zip(parameters, workload.activations):
+    for (W, _), activation in zip(parameters, workload.activations):
         layer = fastnn.Layer(W.shape[1], W.shape[0], _ACTIVATIONS[activation](), init="zeros")
         layers.append(layer)
     loss = fastnn.MSELoss() if workload.loss == "mse" else fastnn.CrossEntropyLoss()

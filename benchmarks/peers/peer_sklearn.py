@@ -2,7 +2,8 @@
 
 Best practice: data in the workload's dtype, the same batch size and solver without momentum, penalty or
 shuffling, `partial_fit` for epoch after epoch. Its regressor minimises half the squared error summed over
-the outputs, so the learning rate of SGD is scaled to the same steps. It has no LeakyReLU, and no way to ask
+the outputs, so the learning rate of SGD is scaled to the same steps; its Adam adds eps before it corrects the start at zero, so
+eps is smaller by about as much as that correction is in the steps that are compared. It has no LeakyReLU, and no way to ask
 for a gradient. Inference is the regressor's, which gives the last layer's outputs as they are.
 """
 
@@ -38,7 +39,7 @@ class Sklearn:
         net = (MLPRegressor if regression else MLPClassifier)(
             hidden_layer_sizes=workload.sizes[1:-1], activation=workload.hidden, solver=workload.optimizer,
             alpha=0, batch_size=workload.batch, learning_rate_init=workload.lr * scale, momentum=0,
-            nesterovs_momentum=False, shuffle=False,
+            nesterovs_momentum=False, shuffle=False, epsilon=5e-10,
         )  # fmt: skip
         if regression:
             targets = np.zeros((workload.batch, workload.sizes[-1]), workload.dtype)

@@ -7,6 +7,7 @@ machine does meets all of them. What counts is the median over the rounds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -100,10 +101,8 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         for pipe in (self.process.stdin, self.process.stdout):
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
         self.process.wait()
 
 

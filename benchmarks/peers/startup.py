@@ -7,7 +7,6 @@ process has filled them.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
