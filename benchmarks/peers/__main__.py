@@ -33,8 +33,8 @@ def arguments() -> argparse.Namespace:
         help=f"which (default: all): {', '.join(PEERS)}",
     )  # fmt: skip
     parser.add_argument("--cores", choices=["1", "2", "both"], default="1", help="default: 1")
-    parser.add_argument("--rounds", type=int, default=7, help="turns of each peer (default: 7)")
-    parser.add_argument("--seconds", type=float, default=0.2, help="of a turn, about (default: 0.2)")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (default: 5)")
+    parser.add_argument("--seconds", type=float, default=0.15, help="of a turn, about (default: 0.15)")
     parser.add_argument("--quick", action="store_true", help="3 rounds of 0.05 seconds: to see that it works")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the tables between the marks of this file")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a bar chart as PNG")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from .workloads import Data, Parameters, Workload
 
@@ -43,12 +45,17 @@ class Contestant(Protocol):
         """
 
 
-class Peer(NamedTuple):
+@dataclass(frozen=True)
+class Peer:
     """Where a contestant is, and what the tables call it."""
 
     name: str
     module: str
     cls: str
+    threaded: bool = True
+    """Whether two cores can make it faster."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that its process needs."""
 
     def load(self) -> type[Contestant]:
         """Import the class; the worker does this, so only it needs the library.
@@ -65,15 +72,18 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "fastnn": Peer("fastnn", "peer_fastnn", "Fastnn"),
-    "c": Peer("C, fixed sizes", "peer_c", "CProgram"),
+    "fastnn": Peer("fastnn", "peer_fastnn", "Fastnn", environment={"FASTNN_TINY": "always"}),
+    "fastnn-generic": Peer(
+        "fastnn, generic kernel", "peer_fastnn", "Generic", threaded=False, environment={"FASTNN_TINY": "never"}
+    ),
+    "c": Peer("C, fixed sizes", "peer_c", "CProgram", threaded=False),
     "jax": Peer("JAX jit + scan", "peer_jax", "Jax"),
     "torch": Peer("PyTorch eager", "peer_torch", "Torch"),
     "torch-compile": Peer("PyTorch compiled", "peer_torch", "TorchCompiled"),
     "sklearn": Peer("scikit-learn", "peer_sklearn", "Sklearn"),
     "onnx": Peer("onnxruntime", "peer_onnx", "Onnx"),
     "numpy": Peer("NumPy, whole batches", "peer_numpy", "Batched"),
-    "reference": Peer("NumPy, the article", "peer_numpy", "Article"),
+    "reference": Peer("NumPy, the article", "peer_numpy", "Article", threaded=False),
 }
 """All peers by the name they have on the command line; the first is who the others are compared with."""
 

@@ -2,7 +2,9 @@
 
 Best practice: ``net.train`` on all columns for online training, ``net.fit`` on rows for batches, with many
 epochs in a call; `fastnn.NetworkBank` for many networks; ``forward_pass`` of a column for one row,
-``predict`` for many; ``gradients``. All checks of the input are in the time.
+``predict`` for many; ``gradients``. All checks of the input are in the time. Tiny networks have a kernel of their
+own online, which long training compiles by itself; here it is compiled at once (FASTNN_TINY), in the first call.
+`Generic` is without.
 """
 
 from __future__ import annotations
@@ -10,6 +12,11 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
+
+try:
+    from fastnn.kernels.tiny import MOST_NUMBERS  # parameters that a kernel of its own may have
+except ImportError:
+    MOST_NUMBERS = 0
 
 from .contestant import Unable
 from .workloads import LEAK, Data, Parameters, Workload
@@ -94,3 +101,14 @@ class Fastnn:
             return [np.array(loss), *(g for dW, db in zip(dWs, dbs) for g in (dW, db.ravel()))]
         networks = self.bank.to_networks() if self.bank else self.networks
         return [array for net in networks for layer in net.get_weights() for array in (layer[0], layer[1].ravel())]
+
+
+class Generic(Fastnn):
+    """With the kernel for networks of any size where `Fastnn` has a special one."""
+
+    def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
+        parameter_count = sum(W.size + b.size for W, b in parameters[0])
+        special = workload.kind == "train" and workload.batch == 1 and parameter_count <= MOST_NUMBERS
+        if not special:
+            raise Unable("is what fastnn does")
+        super().__init__(workload, data, parameters, threads)

@@ -2,7 +2,10 @@
 
 Best practice: one `jit` for the whole epoch, a `lax.scan` over its batches (or samples), data on the device
 beforehand, parameters and Adam's moments donated, so that they are updated in place. Many networks are a
-`vmap` inside the scan. Inference and gradient are one jitted call each.
+`vmap` inside the scan. Inference and gradient are one jitted call each. What was measured to be best: weights
+(outs, ins), which are 8% faster than (ins, outs) for batches and 2.7 times as fast online on 784 inputs; the scan
+not unrolled; and for tiny networks online, sums of products in the place of ``@`` (15%), and a scan of ten steps
+within the scan, which XLA (of JAX 0.10) compiles into one kernel, 2.4 times as fast.
 """
 
 from __future__ import annotations
@@ -31,8 +34,8 @@ class Jax:
 
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
         jax.config.update("jax_enable_x64", workload.dtype == "float64")
-        self.workload = workload
-        nets = [[(jnp.asarray(W.T), jnp.asarray(b)) for W, b in each] for each in parameters]
+        self.workload, self.tiny, self.nested = workload, False, False
+        nets = [[(jnp.asarray(W), jnp.asarray(b)) for W, b in each] for each in parameters]
         self.parameters = nets[0]
         if workload.networks > 1:
             self.parameters = jax.tree.map(lambda *arrays: jnp.stack(arrays), *nets)
@@ -42,6 +45,10 @@ class Jax:
             moments = (zeros(self.parameters), zeros(self.parameters)) if workload.optimizer == "adam" else ()
             self.state = self.parameters, moments, jnp.zeros((), workload.dtype)
             shape = (workload.steps,) if workload.batch == 1 else (workload.steps, workload.batch)
+            self.tiny = workload.batch == 1 and max(workload.sizes) < 16
+            if self.tiny and workload.steps % 10 == 0:
+                shape = workload.steps // 10, 10
+            self.nested = len(shape) > 1 and workload.batch == 1
             self.X, self.y = (jnp.asarray(a.reshape(*shape, *a.shape[1:])) for a in data)
             self.epoch = jax.jit(self._epoch, donate_argnums=0)
         else:
@@ -55,14 +62,16 @@ class Jax:
 
     def _forward(self, parameters: Any, x: Any) -> Any:
         for (W, b), activation in zip(parameters, self.workload.activations):
-            x = _ACTIVATIONS[activation](x @ W + b)
+            y = jnp.sum(W * x, axis=1) if self.tiny else W @ x if x.ndim == 1 else x @ W.T
+            x = _ACTIVATIONS[activation](y + b)
         return x
 
     def _loss(self, parameters: Any, x: Any, t: Any) -> Any:
         values = self._forward(parameters, x)
         if self.workload.loss == "mse":
             return jnp.mean((values - t) ** 2)
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(values), t[..., None], axis=-1))
+        own = jnp.where(t[..., None] == jnp.arange(values.shape[-1]), values, 0)
+        return jnp.mean(jax.nn.logsumexp(values, axis=-1) - jnp.sum(own, axis=-1))
 
     def _step(self, state: Any, batch: Any) -> tuple[Any, None]:
         parameters, moments, steps = state
@@ -81,7 +90,10 @@ class Jax:
         return (parameters, (m, v), steps), None
 
     def _epoch(self, state: Any, X: Any, y: Any) -> Any:
-        return jax.lax.scan(self._step, state, (X, y))[0]
+        step = self._step
+        if self.nested:
+            step = partial(jax.lax.scan, self._step)
+        return jax.lax.scan(step, state, (X, y))[0]
 
     def run(self, passes: int) -> None:
         """See `Contestant`."""
@@ -106,8 +118,8 @@ class Jax:
             return [np.asarray(self.forward(self.parameters, self.X))]
         if self.workload.kind == "gradient":
             loss, gradients = self.gradients(self.parameters, self.X, self.y)
-            return [np.asarray(loss), *(np.asarray(g) for dW, db in gradients for g in (dW.T, db))]
+            return [np.asarray(loss), *(np.asarray(g) for pair in gradients for g in pair)]
         trained = jax.device_get(self.state[0])
         count = self.workload.networks
         nets = [[(W[k], b[k]) for W, b in trained] for k in range(count)] if count > 1 else [trained]
-        return [a for net in nets for W, b in net for a in (W.T, b)]
+        return [a for net in nets for pair in net for a in pair]

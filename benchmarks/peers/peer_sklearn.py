@@ -2,9 +2,10 @@
 
 Best practice: data in the workload's dtype, the same batch size and solver without momentum, penalty or
 shuffling, `partial_fit` for epoch after epoch. Its regressor minimises half the squared error summed over
-the outputs, so the learning rate of SGD is scaled to the same steps; its Adam adds eps before it corrects the start at zero, so
-eps is smaller by about as much as that correction is in the steps that are compared. It has no LeakyReLU, and no way to ask
-for a gradient. Inference is the regressor's, which gives the last layer's outputs as they are.
+the outputs, so the learning rate of SGD is scaled to the same steps. Its Adam adds eps before it corrects for
+the start at zero, so eps is smaller by about that correction in the steps that are compared. It has no
+LeakyReLU, and no way to ask for a gradient. Inference is the regressor's, which gives the last layer's outputs
+as they are.
 """
 
 from __future__ import annotations

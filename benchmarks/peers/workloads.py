@@ -106,8 +106,9 @@ class Workload:
         return self.networks * self.batch * (6 * sum(layers) - 2 * layers[0])
 
     def at_most(self, steps: int) -> Workload:
-        """The same with a smaller data set."""
-        return replace(self, steps=max(1, min(steps, self.steps)))
+        """The same with a smaller data set; of ten units and more, whole tens."""
+        steps = max(1, min(steps, self.steps))
+        return replace(self, steps=steps // 10 * 10 if steps > 10 else steps)
 
     def for_check(self) -> Workload:
         """The same with the few steps after which results are compared."""
@@ -174,9 +175,9 @@ _DIGITS, _WIDE, _WIDER, _LETTERS = (784, 128, 10), (784, 512, 512, 10), (784, 20
 WORKLOADS = [
     _online("W1", "2-4-4-3 online, float64", (2, 4, 4, 3), "float64", "dense", 100_000),
     _online("W2", "2-3-2 online, float64", (2, 3, 2), "float64", "dense", 100_000),
-    _online("W3-f32", "784-16-16-10 online, float32, strokes", (784, 16, 16, 10), "float32", "strokes", 8192),
-    _online("W3-scattered", "784-16-16-10 online, float32, scattered", (784, 16, 16, 10), "float32", "scattered", 8192),
-    _online("W3-f64", "784-16-16-10 online, float64, strokes", (784, 16, 16, 10), "float64", "strokes", 8192),
+    _online("W3-f32", "784-16-16-10 online, float32, strokes", (784, 16, 16, 10), "float32", "strokes", 8000),
+    _online("W3-scattered", "784-16-16-10 online, float32, scattered", (784, 16, 16, 10), "float32", "scattered", 8000),
+    _online("W3-f64", "784-16-16-10 online, float64, strokes", (784, 16, 16, 10), "float64", "strokes", 8000),
     _batches("W4-32-sgd", _DIGITS, 32, "sgd", 4096, "classes"),
     _batches("W4-32-adam", _DIGITS, 32, "adam", 4096, "classes"),
     _batches("W4-128-sgd", _DIGITS, 128, "sgd", 4096, "classes"),
