@@ -52,7 +52,7 @@ def test_peers_do_the_same_work(worker, workload):
     difference(workload, result, oracle(workload.for_check()))  # raises if it is too large
     units, _ = worker.prepare(workload, 0.001)
     assert units >= workload.check_steps
-    assert 0 < worker.turn() < math.inf
+    assert 0 < worker.turn("wall") < math.inf
 
 
 @pytest.mark.parametrize("workload", SMALL, ids=lambda workload: workload.key)

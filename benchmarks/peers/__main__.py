@@ -35,6 +35,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cores", choices=["1", "2", "both"], default="1", help="default: 1")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (default: 5)")
     parser.add_argument("--seconds", type=float, default=0.15, help="of a turn, about (default: 0.15)")
+    parser.add_argument(
+        "--clock", choices=["wall", "cpu"], default="wall",
+        help="cpu: the time that a process had the core; for one core of a machine that others use (default: wall)",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="3 rounds of 0.05 seconds: to see that it works")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the tables between the marks of this file")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a bar chart as PNG")
@@ -46,6 +50,8 @@ def arguments() -> argparse.Namespace:
         parser.error(str(error))
     if given.quick:
         given.rounds, given.seconds = 3, 0.05
+    if given.clock == "cpu" and given.cores != "1":
+        parser.error("--clock cpu goes with --cores 1: it adds up what several cores do")
     if given.rounds < 1 or not given.seconds > 0:
         parser.error("--rounds and --seconds must be positive")
     return given
@@ -55,13 +61,14 @@ def main() -> None:
     """Run the race, and show it."""
     given = arguments()
     groups: list[Group] = []
-    print(versions())
+    head = versions() + (" Times are of the CPU, not of the clock on the wall." if given.clock == "cpu" else "")
+    print(head)
     for count in {"1": (1,), "2": (2,), "both": (1, 2)}[given.cores]:
         cores = choose_cores(count)
         if len(cores) < count:
             print(f"there are not {count} cores", file=sys.stderr)
             continue
-        race = Race(given.peers, cores, given.rounds, given.seconds, say)
+        race = Race(given.peers, cores, given.rounds, given.seconds, given.clock, say)
         for group in race.run(given.workloads):
             say("")
             print(f"\n{table.terminal(group)}", flush=True)
@@ -69,7 +76,7 @@ def main() -> None:
     if given.json:
         given.json.write_text(json.dumps([asdict(group) for group in groups], indent=1), encoding="utf-8")
     if given.markdown:
-        table.write_markdown(given.markdown, table.markdown(groups, versions()))
+        table.write_markdown(given.markdown, table.markdown(groups, head))
     if given.chart:
         from .chart import draw
 

@@ -33,9 +33,8 @@ def draw(groups: list[Group], path: Path) -> None:
                 value = ratio(group, group.results[peer])
                 place = row + (i - (len(there) - 1) / 2) * height
                 axis.barh(place, value - 1, height, left=1, color=colours[peer])
-                axis.annotate(
-                    f"{value:.2g}" if value < 100 else f"{value:.0f}", (value, place), fontsize=6, va="center"
-                )
+                text, side = f"{value:.2g}" if value < 100 else f"{value:.0f}", "left" if value >= 1 else "right"
+                axis.annotate(text, (value, place), fontsize=6, va="center", ha=side)
         axis.axvline(1, color="black", linewidth=1.5)
         axis.set_xscale("log")
         axis.set_yticks(range(len(shown)), [f"{g.workload.key}\n{g.workload.title}" for g in shown], fontsize=7)

@@ -11,7 +11,11 @@ from .workloads import Data, Parameters, Workload
 
 
 class Unable(Exception):
-    """A peer that is not installed, or that cannot do a workload; the message says why."""
+    """A peer gets no time: it is not installed, or failed; the message says why."""
+
+
+class Unfit(Unable):
+    """A peer gets no time, since the workload is none of its business."""
 
 
 class Contestant(Protocol):

@@ -15,7 +15,7 @@ from string import Template
 import numpy as np
 
 from .compiler import HERE, compiled
-from .contestant import Unable
+from .contestant import Unfit
 from .workloads import LEAK, Data, Parameters, Workload
 
 TINY = ("-ffast-math", "-fno-tree-slp-vectorize")
@@ -63,7 +63,7 @@ class CProgram:
 
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
         if workload.kind != "train" or workload.batch > 1:
-            raise Unable("does online training only")
+            raise Unfit("does online training only")
         self.workload, self.data = workload, data
         self.train = compiled(source(workload), *(TINY if max(workload.sizes) < 64 else WIDE)).train
         pointer, long = ctypes.c_void_p, ctypes.c_long

@@ -18,7 +18,7 @@ try:
 except ImportError:
     MOST_NUMBERS = 0
 
-from .contestant import Unable
+from .contestant import Unfit
 from .workloads import LEAK, Data, Parameters, Workload
 
 _ACTIVATIONS = {
@@ -65,7 +65,7 @@ class Fastnn:
                 workload.kind
             ]
         except KeyError:
-            raise Unable("no such kind of work") from None
+            raise Unfit("no such kind of work") from None
 
     def _train(self, passes: int) -> None:
         X, y, batch = self.data.X, self.data.y, self.workload.batch
@@ -110,5 +110,5 @@ class Generic(Fastnn):
         parameter_count = sum(W.size + b.size for W, b in parameters[0])
         special = workload.kind == "train" and workload.batch == 1 and parameter_count <= MOST_NUMBERS
         if not special:
-            raise Unable("is what fastnn does")
+            raise Unfit("is what fastnn does")
         super().__init__(workload, data, parameters, threads)

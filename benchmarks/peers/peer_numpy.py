@@ -13,7 +13,7 @@ import numpy as np
 from fastnn import reference
 
 from ..numpy_batched import BatchedNetwork
-from .contestant import Unable
+from .contestant import Unfit
 from .peer_fastnn import network
 from .workloads import Data, Parameters, Workload
 
@@ -66,7 +66,7 @@ class Batched:
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
         self.workload, self.data = workload, data
         if workload.kind == "train" and workload.batch == 1:
-            raise Unable("has batches only")
+            raise Unfit("has batches only")
         batch = {"row": 1, "rows": min(1000, workload.steps)}.get(workload.kind, workload.batch)
         self.networks = [BatchedNetwork(network(workload, each), batch) for each in parameters]
         self.note = "one network after another" if workload.networks > 1 else ""

@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from .contestant import Unable
+from .contestant import Unfit
 from .workloads import Data, Parameters, Workload
 
 _OPERATORS = {"relu": "Relu", "tanh": "Tanh"}
@@ -43,7 +43,7 @@ class Onnx:
 
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
         if workload.kind not in ("row", "rows"):
-            raise Unable("does inference only")
+            raise Unfit("does inference only")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
-from .contestant import Unable
+from .contestant import Unfit
 from .workloads import Data, Parameters, Workload
 
 
@@ -25,9 +25,9 @@ class Sklearn:
 
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
         if "leaky_relu" in workload.activations:
-            raise Unable("has no LeakyReLU")
+            raise Unfit("has no LeakyReLU")
         if workload.kind == "gradient":
-            raise Unable("has no call for it")
+            raise Unfit("has no call for it")
         warnings.simplefilter("ignore", ConvergenceWarning)
         self.workload, self.data = workload, data
         self.note = "one network after another" if workload.networks > 1 else ""

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .contestant import PEAK, PEERS, Unable
+from .contestant import PEAK, PEERS, Unable, Unfit
 from .peer_numpy import Article
 from .startup import Startup
 from .workloads import Data, Workload
@@ -44,6 +44,8 @@ class Result:
     """Per unit, of each round; empty if it did not take part."""
     first_call: float = float("nan")
     note: str = ""
+    unfit: bool = False
+    """Whether the workload is none of its business."""
 
     @property
     def median(self) -> float:
@@ -81,7 +83,7 @@ class Worker:
         except (EOFError, BrokenPipeError):
             raise Unable(f"failed: its process ended with code {self.process.wait()}") from None
         if not good:
-            raise Unable(answer)
+            raise answer
         return answer
 
     def check(self, workload: Workload) -> tuple[list[Any], float]:
@@ -92,9 +94,9 @@ class Worker:
         """See `worker.Bench.prepare`."""
         return self._ask("prepare", workload, seconds)
 
-    def turn(self) -> float:
+    def turn(self, clock: str) -> float:
         """See `worker.Bench.turn`."""
-        return self._ask("turn")
+        return self._ask("turn", clock)
 
     def drop(self) -> None:
         """See `worker.Bench.drop`."""
@@ -121,17 +123,26 @@ class Race:
         How many turns each gets.
     seconds
         How long a turn takes, about; a slow peer does at least the units of the check.
+    clock
+        ``wall``, or ``cpu``: the time that the process had a core, which other processes' work disturbs less. With
+        several threads it is the sum over them, so it is for one core.
     say
         Is told what happens.
     """
 
     def __init__(
-        self, peers: list[str], cores: list[int], rounds: int, seconds: float, say: Callable[[str], None]
+        self,
+        peers: list[str],
+        cores: list[int],
+        rounds: int,
+        seconds: float,
+        clock: str = "wall",
+        say: Callable[[str], None] = lambda what: None,
     ) -> None:
-        self.peers, self.cores, self.rounds, self.seconds, self.say = peers, cores, rounds, seconds, say
+        self.peers, self.cores, self.rounds, self.seconds = peers, cores, rounds, seconds
+        self.clock, self.say = clock, say
         self.environment = _environment(len(cores))
         self.workers: dict[str, Worker] = {}
-        self.peaks: dict[str, float] = {}
 
     def run(self, workloads: list[Workload]) -> Iterator[Group]:
         """One group after another."""
@@ -159,7 +170,7 @@ class Race:
                 _, result.note = worker.prepare(workload, self.seconds)
                 ready[peer] = worker
             except Unable as reason:
-                result.note = str(reason)
+                result.note, result.unfit = str(reason), isinstance(reason, Unfit)
         timed: dict[str, list[float]] = {peer: results[peer].seconds for peer in ready}
         per_unit = 0.0
         if workload.flops:
@@ -176,7 +187,7 @@ class Race:
                 if len(self.cores) > 1:
                     time.sleep(_PAUSE)
                 try:
-                    timed[peer].append(worker.turn())
+                    timed[peer].append(worker.turn(self.clock))
                 except Unable as reason:
                     results[peer].note = str(reason)
                     timed[peer].clear()

@@ -46,6 +46,17 @@ def cells(group: Group, result: Result) -> list[str]:
     return [name, readable(result.median), _times(ratio(group, result)), rate, share, first, result.note]
 
 
+def shown(group: Group) -> list[Result]:
+    """The results that get a row: all but those of peers that have nothing to do with the workload."""
+    return [result for result in group.results.values() if not result.unfit]
+
+
+def absent(group: Group) -> str:
+    """Who has no row, and why."""
+    reasons = [f"{PEERS[r.peer].name} {r.note}" for r in group.results.values() if r.unfit]
+    return f"Not here: {'; '.join(reasons)}." if reasons else ""
+
+
 def heading(group: Group) -> str:
     """What a table is about."""
     cores = "one core" if group.cores == 1 else f"{group.cores} cores"
@@ -56,12 +67,12 @@ def peak_line(group: Group) -> str:
     """The peak that its rows are compared with."""
     if not group.workload.flops:
         return ""
-    return f"measured peak in {group.workload.dtype}: {group.peak / 1e9:.3g} GFLOP/s ({group.peak_note})"
+    return f"Measured peak in {group.workload.dtype}: {group.peak / 1e9:.3g} GFLOP/s ({group.peak_note})."
 
 
 def terminal(group: Group) -> str:
     """A table in plain text."""
-    rows = [_HEAD, *(cells(group, result) for result in group.results.values())]
+    rows = [_HEAD, *(cells(group, result) for result in shown(group))]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEAD) - 1)]
     lines = [heading(group)]
     for row in rows:
@@ -103,8 +114,8 @@ def markdown(groups: list[Group], versions: str) -> str:
     parts.append("## Details")
     for group in groups:
         lines = [_line(_HEAD), _line(["---", *["---:"] * 5, "---"])]
-        lines += [_line(cells(group, result)) for result in group.results.values()]
-        parts += [f"### {heading(group)}", "\n".join(lines), peak_line(group)]
+        lines += [_line(cells(group, result)) for result in shown(group)]
+        parts += [f"### {heading(group)}", "\n".join(lines), peak_line(group), absent(group)]
     return "\n\n".join(part for part in parts if part)
 
 

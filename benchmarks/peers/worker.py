@@ -2,8 +2,8 @@
 
     python -m benchmarks.peers.worker jax 1 0
 
-runs the peer ``jax`` with one thread on core 0. Commands and answers are pickles: ``(method, arguments)``
-and ``(True, result)``, or ``(False, reason)`` and whether the peer was merely unable.
+runs the peer ``jax`` with one thread on core 0. Commands and answers are pickles: ``(method, arguments)``,
+and ``(True, result)`` or ``(False, the Unable)``.
 """
 
 from __future__ import annotations
@@ -69,11 +69,12 @@ class Bench:
         self.units = self.passes * most.steps
         return self.units, self.contestant.note
 
-    def turn(self) -> float:
-        """Work; returns the seconds per unit."""
-        started = time.perf_counter()
+    def turn(self, clock: str = "wall") -> float:
+        """Work; returns the seconds per unit, by the clock on the wall or (``cpu``) those that this process got."""
+        now = time.process_time if clock == "cpu" else time.perf_counter
+        started = now()
         self.contestant.run(self.passes)
-        return (time.perf_counter() - started) / self.units
+        return (now() - started) / self.units
 
     def drop(self) -> None:
         """Forget the workload."""
@@ -90,10 +91,10 @@ def serve(bench: Bench, commands: BinaryIO, answers: BinaryIO) -> None:
         try:
             answer: Answer = True, getattr(bench, method)(*arguments)
         except Unable as reason:
-            answer = False, str(reason)
+            answer = False, reason
         except Exception as error:
             traceback.print_exc()
-            answer = False, f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            answer = False, Unable(f"failed: {type(error).__name__}: {' '.join(str(error).split())[:200]}")
         pickle.dump(answer, answers)
         answers.flush()
 
