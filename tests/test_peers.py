@@ -1,0 +1,139 @@
+"""The peer benchmark: peers do the same work, other work is found out, and the program runs."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.peers import table
+from benchmarks.peers.contestant import PEERS, Peer, Unable
+from benchmarks.peers.race import Group, Result, Worker, choose_cores, difference, oracle
+from benchmarks.peers.worker import Bench
+from benchmarks.peers.workloads import WORKLOADS, Workload, chosen
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ONLINE = replace(WORKLOADS[0], steps=20)
+CLASSES = Workload("classes", "", (5, 6, 4), batch=8, optimizer="adam", lr=1e-3, dtype="float64", steps=6)
+BANK = Workload(
+    "bank", "", (2, 3, 1), "tanh", loss="mse", batch=4, dtype="float64", samples="dense", steps=6, networks=3
+)
+ROW = Workload("row", "", (5, 6, 4), dtype="float64", kind="row", steps=10)
+ROWS = Workload("rows", "", (5, 6, 4), dtype="float64", kind="rows", steps=20)
+GRADIENT = Workload(
+    "gradient", "", (4, 3, 2), "tanh", loss="mse", batch=10, dtype="float64", samples="dense", kind="gradient"
+)
+SMALL = [ONLINE, CLASSES, BANK, ROW, ROWS, GRADIENT]
+
+
+@pytest.fixture(scope="module", params=list(PEERS))
+def worker(request):
+    """The process of one peer."""
+    worker = Worker(request.param, dict(os.environ), choose_cores(1))
+    yield worker
+    worker.close()
+
+
+@pytest.mark.parametrize("workload", SMALL, ids=lambda workload: workload.key)
+def test_peers_do_the_same_work(worker, workload):
+    try:
+        result, seconds = worker.check(workload)
+    except Unable as reason:
+        if worker.peer in ("fastnn", "reference") or str(reason).startswith("failed"):
+            raise
+        pytest.skip(str(reason))
+    assert seconds > 0
+    difference(workload, result, oracle(workload.for_check()))  # raises if it is too large
+    units, _ = worker.prepare(workload, 0.001)
+    assert units >= workload.check_steps
+    assert 0 < worker.turn("wall") < math.inf
+
+
+@pytest.mark.parametrize("workload", SMALL, ids=lambda workload: workload.key)
+@pytest.mark.parametrize("change", ["lr", "hidden", "batch"])
+def test_other_work_is_found(workload, change):
+    if (change == "lr" and workload.kind != "train") or (change == "batch" and workload.batch == 1):
+        pytest.skip("makes no difference to this one")
+    value = {"lr": 1.001 * workload.lr, "batch": workload.batch - 1, "hidden": "identity"}[change]
+    expected = oracle(workload.for_check())
+    result, _ = Bench("reference", 1).check(replace(workload, **{change: value}))
+    with pytest.raises(Unable, match="does other work"):
+        difference(workload, result, expected)
+
+
+def test_a_library_that_is_missing():
+    with pytest.raises(Unable, match="not installed"):
+        Peer("", "no_such_file", "Nobody").load()
+
+
+def test_a_worker_that_dies():
+    worker = Worker("reference", dict(os.environ), choose_cores(1))
+    worker.process.kill()
+    with pytest.raises(Unable, match="its process ended"):
+        worker.check(ONLINE)
+    worker.close()
+
+
+def test_workloads_are_chosen_by_key_or_beginning():
+    assert [w.key for w in chosen(["W1", "W8-row"])] == ["W1", "W8-row", "W8-row-letters"]
+    assert chosen([]) == WORKLOADS
+    with pytest.raises(ValueError, match="W11"):
+        chosen(["W11"])
+
+
+def test_samples_are_the_same_however_many():
+    for workload in WORKLOADS:
+        few, more = workload.at_most(3).data(), workload.at_most(50).data()
+        for a, b in zip(few, more):
+            np.testing.assert_array_equal(a, b[: len(a)])
+
+
+def test_operations_of_a_step():
+    # 2-3-2: forward 12 products, weight gradients 12, input gradient of the second layer 6
+    assert Workload("", "", (2, 3, 2)).flops == 2 * (12 + 12 + 6)
+    assert Workload("", "", (2, 3, 2), batch=8, networks=5).flops == 40 * 2 * (12 + 12 + 6)
+    assert Workload("", "", (2, 3, 2), kind="rows").flops == 2 * 12
+
+
+def test_tables_go_between_the_marks(tmp_path):
+    results = {name: Result("W2", 1, name, [2e-6, 1e-6, 4e-6]) for name in ("fastnn", "numpy")}
+    results["numpy"].seconds = [5e-6]
+    results["jax"] = Result("W2", 1, "jax", note="not installed")
+    group = Group(WORKLOADS[1], 1, results, peak=1e9)
+    text = table.markdown([group], "versions")
+    assert "| fastnn | 2 us | 1.00 |" in text
+    assert "| NumPy, whole batches | 5 us | 2.50 |" in text
+    assert "not installed" in text
+    path = tmp_path / "benchmarks.md"
+    path.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    table.write_markdown(path, text)
+    table.write_markdown(path, text)
+    kept = path.read_text()
+    assert kept.startswith("before\n")
+    assert kept.endswith("\nafter\n")
+    assert "old" not in kept
+    assert kept.count("versions") == 1
+    path.write_text("no marks")
+    with pytest.raises(ValueError, match="where the tables go"):
+        table.write_markdown(path, text)
+
+
+def test_the_program(tmp_path):
+    files = [f"--{kind}={tmp_path / kind}" for kind in ("json", "markdown")]
+    command = [sys.executable, "-m", "benchmarks.peers", "W2", "--peers", "fastnn", "reference", "onnx", *files]
+    settings = ["--rounds", "2", "--seconds", "0.01"]
+    done = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "W2: 2-3-2 online, float64; time per step, one core" in done.stdout
+    (group,) = json.loads((tmp_path / "json").read_text())
+    assert {name: len(result["seconds"]) for name, result in group["results"].items()} == {
+        "fastnn": 2, "reference": 2, "onnx": 0,
+    }  # fmt: skip
+    assert group["peak"] > 0
+    assert (tmp_path / "markdown").read_text().startswith(table.BEGIN)
