@@ -26,7 +26,7 @@ from . import plain
 from .compiling import compiled_address, kernel
 from .cpu import VECTOR_REGISTERS
 from .memory import pointer_plus
-from .tile import make_tile, width_of
+from .tile import make_tile, prefetch, width_of
 
 # A tile of 6 x 2 vectors takes 12 of 16 registers, 8 x 2 takes 16 of 32: enough sums in flight
 # to hide the latency of a multiply-add, with room for B's two vectors and A's number.
@@ -34,6 +34,8 @@ TILE_ROWS = 8 if VECTOR_REGISTERS == 32 else 6
 
 # How many rows of B one pass runs over: such a panel of two vectors stays in the L1 cache.
 DEPTH = 256
+
+FAR = 2**20  # numbers of a B that no L2 cache holds: its next panel is then asked for ahead of time
 
 
 def _make_multiply(listed: bool) -> Callable[..., None]:
@@ -61,8 +63,15 @@ def _make_multiply(listed: bool) -> Callable[..., None]:
                 wide = j + width < columns
                 where = a, a_row, a_k, pointer_plus(b, j), b_k, pointer_plus(c, j), c_row, pointer_plus(d, j), d_row
                 what = i_list, k, k_list, deep, alpha, beta
+                looks_ahead = not listed and depth * b_k > FAR and j + 2 * width < columns
+                ahead = k
                 i = 0
                 while i < rows:
+                    if looks_ahead:  # while this panel of B is in use, each tile asks for a part of the next
+                        more = min(k + deep, ahead + deep * TILE_ROWS // rows + 1)
+                        for row in range(ahead, more):
+                            prefetch(pointer_plus(b, row * b_k + j + 2 * width))
+                        ahead = more
                     if i < full:
                         if wide:
                             full_wide(*where, i, *what)

@@ -119,6 +119,17 @@ def store(typingctx: Any, vector: Any, pointer: Any, index: Any) -> Any:
 
 
 @intrinsic
+def prefetch(typingctx: Any, pointer: Any) -> Any:
+    """Ask for the cache line at `pointer`."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _prefetch(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(pointer), codegen
+
+
+@intrinsic
 def splat(typingctx: Any, pointer: Any, value: Any) -> Any:
     """The vector whose every number is `value`, of the dtype that `pointer` points to."""
 
