@@ -279,8 +279,8 @@ class ArticleNetwork(Watched):
             raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
         return loss
 
-    def _outputs(self, rows: Array, out: Array | None = None) -> Array:
-        """The outputs (n, outs) for checked rows, in `out` if it is given."""
+    def _outputs(self, rows: Array, out: Array | None = None, unchecked: bool = False) -> Array:
+        """The outputs (n, outs) for rows, in `out` if it is given; `unchecked` rows may not all be finite."""
         count = rows.shape[0]
         plan = self._ready(min(count, _FORWARD_BLOCK))
         if out is None:
@@ -292,11 +292,15 @@ class ArticleNetwork(Watched):
             last = min(count, first + chunk)
 
             def part(who: int, first: int = first, last: int = last) -> bool:
-                return forward_rows(plan.address, rows, out, first, last, who)
+                return forward_rows(plan.address, rows, out, first, last, unchecked, who)
 
             with plan.lock:
                 plan.pass_over_zeros(sparse)
-                run_team(plan, team_size(weights * (last - first) / 10, plan.capacity // 16), part)
+                plan.not_finite[0] = 0
+                run_team(plan, team_size(weights * (last - first), 1, plan.capacity // 16), part)
+                finite = plan.not_finite[0] == 0
+            if not finite:
+                raise not_finite("X", rows, plan.dtype)
         return out
 
     def _mean_loss(self, outputs: Array, targets: Array, classes: bool) -> float:

@@ -68,7 +68,7 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Bytes of scratch memory and tables (the parameters belong to the layers)."""
-        own = (self._table, self._record, self._bands, self._meetings, self._numbers, self._places)
+        own = (self._table, self._record, self._bands, self._meetings, self._numbers, self._places, self.not_finite)
         return sum(array.nbytes for array in (*self._kept, *own))
 
     def _new(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
@@ -124,6 +124,8 @@ class Plan:
         for row in self._table:
             if row["dx_in"]:
                 row["Wt"] = _address(self._new(int(row["columns"]), int(row["stride_in"])))
+        self.not_finite = np.zeros(1, np.int64)
+        record["not_finite"] = _address(self.not_finite)
         record["give_way"] = give_way_address()
         self._team = 0
         self._meetings = np.zeros(3 * _CALLED_OFF // 2, np.int64)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .plan import Plan
 
 MIN_WORK = 200_000  # multiplications of one thread in one step; with less, meeting costs more than it saves
+WORTH_STARTING = 20_000_000  # multiplications of one call that repay the start of its threads, some 0.1 ms
 
 _limit: int | None = None
 _pool: ThreadPoolExecutor | None = None
@@ -78,9 +79,11 @@ def set_num_threads(count: int) -> None:
     _limit = positive_integer(count, "count")
 
 
-def team_size(products: float, most: int) -> int:
-    """How many threads suit a step of so many multiplications, which `most` could share."""
-    return max(1, min(get_num_threads(), most, int(products / MIN_WORK)))
+def team_size(products: int, steps: int, most: int) -> int:
+    """How many threads suit a call of so many steps with so many multiplications each, which `most` could share."""
+    if products * steps < WORTH_STARTING:
+        return 1
+    return max(1, min(get_num_threads(), most, products // MIN_WORK))
 
 
 def run_team(plan: Plan, size: int, kernel: Callable[[int], bool]) -> None:

@@ -8,6 +8,7 @@ from .compiling import kernel
 from .descent import gradients_of
 from .loss import loss_and_gradient
 from .memory import call, pointer_at, pointer_plus, pointer_to
+from .order import INT64
 from .products import TILE_ROWS
 from .records import network_at
 from .recursion import FLOAT64, backward_batch, forward_batch, forward_one, layer_of, transpose
@@ -15,10 +16,11 @@ from .team import assemble, share
 
 
 @kernel
-def forward_rows(address: int, X: Any, Y: Any, begin: int, end: int, who: int) -> bool:
+def forward_rows(address: int, X: Any, Y: Any, begin: int, end: int, unchecked: bool, who: int) -> bool:
     """Y[i] = the network's output for row i of X, for the rows `begin` to `end`.
 
-    Each thread takes some of them, through some of the scratch memory.
+    Each thread takes some of them, through some of the scratch memory. Rows that are `unchecked` are
+    looked at here, while they are in the cache; ``net.not_finite`` tells of the wrong ones.
     """
     net = network_at(address)
     if not assemble(net):
@@ -29,6 +31,9 @@ def forward_rows(address: int, X: Any, Y: Any, begin: int, end: int, who: int) -
     first, last = share(end - begin, TILE_ROWS, who, net.team)
     for start in range(begin + first, begin + last, room):
         n = min(room, begin + last - start)
+        if unchecked and not finite_numbers(pointer_plus(x, start * ins), n * ins):
+            pointer_at(net.not_finite, INT64)[0] = 1
+            break
         if n == 1 and net.team == 1:
             out = forward_single(net, pointer_plus(x, start * ins), X)
         else:
@@ -95,9 +100,14 @@ def gradient_rows(address: int, X: Any, T: Any, n: int, training: int, key: int)
 
 @kernel
 def all_finite(X: Any) -> bool:
-    """Whether X holds neither NaN nor infinity (x - x is 0 for every other number)."""
-    x = pointer_to(X)
+    """Whether X holds neither NaN nor infinity."""
+    return finite_numbers(pointer_to(X), X.size)
+
+
+@kernel
+def finite_numbers(x: Any, count: int) -> bool:
+    """Whether none of `count` numbers is NaN or infinite (x - x is 0 for every other number)."""
     wrong = 0
-    for i in range(X.size):
+    for i in range(count):
         wrong += x[i] - x[i] != 0
     return wrong == 0

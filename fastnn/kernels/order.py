@@ -20,7 +20,7 @@ def row_of(run: Any, i: int) -> int:
 
 @kernel
 def gather(source: Any, run: Any, start: int, first: int, last: int, items: int, target: Any) -> None:
-    """Copy samples `first` to `last`, `items` numbers each, of the batch that begins with sample `start` of the epoch."""
+    """Copy samples `first` to `last`, `items` numbers each, of the batch that begins at sample `start` of the epoch."""
     for i in range(first, last):
         row = pointer_plus(source, row_of(run, start + i) * items)
         for j in range(items):

@@ -61,6 +61,7 @@ NETWORK = np.dtype(
         ("loss", "i8"),  # block: loss and its gradient for some samples
         ("loss_self", "i8"),  # the loss's parameters, float64
         ("loss_sum", "i8"),  # float64: where the loss block adds up
+        ("not_finite", "i8"),  # int64: set to 1 where an inference meets an input that is not finite
         ("target_items", "i8"),  # numbers of the network's dtype in one sample's target
         ("batch_x", "i8"),  # (capacity, ins): the samples of a shuffled batch
         ("batch_t", "i8"),  # (capacity, target_items): their targets

@@ -24,8 +24,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
 
-WORTH_STARTING = 2e7  # multiplications that repay the start of a team, some 0.1 ms
-
 
 class Run:
     """Training of `net` on `rows` and `targets`, which the door has checked.
@@ -132,7 +130,7 @@ class Run:
         if self.interrupt is not None:  # then each thread trains a network of its own
             return 1
         products = 3 * self.batch_size * sum(layer.ins * layer.outs for layer in plan.layers)
-        return team_size(products, self.batch_size // 4) if products * count > WORTH_STARTING else 1
+        return team_size(products, count, self.batch_size // 4)
 
     def epoch(self) -> dict[str, float]:
         """Take the steps of the next epoch; returns its mean loss."""
