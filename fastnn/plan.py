@@ -15,8 +15,8 @@ import numpy as np
 
 from . import edition
 from .kernels.blocks import activation_blocks, loss_block, update_block
-from .kernels.cpu import CACHE_LINE, padded, whole_vectors
-from .kernels.descent import BAND
+from .kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
+from .kernels.descent import band_rows
 from .kernels.formula import parameter_values
 from .kernels.products import multiply_address
 from .kernels.records import LAYER, NETWORK
@@ -90,7 +90,7 @@ class Plan:
             y, x = (self._new(capacity, stride) for _ in "yx")
             row["y"], row["x"] = _address(y), _address(x)
             row["dx"], row["db"] = _address(dxs[index]), _address(self._new(capacity, stride))
-            row["rows"] = layer.shape[0]
+            row["rows"], row["band"] = layer.shape[0], band_rows(layer.shape[0], stride)
             row["penalties"], row["squares"] = (
                 _address(self._new(max(1, layer.shape[0]), dtype=np.dtype(np.float64))) for _ in range(2)
             )
@@ -137,7 +137,7 @@ class Plan:
         """Make ready for a team of so many threads."""
         record = self._record[0]
         if team != self._team:
-            numbers = BAND * int(self._table["stride"].max())
+            numbers = max(VECTOR_BYTES, int((self._table["band"] * self._table["stride"]).max()))
             self._bands = aligned_zeros(team * numbers, self.dtype)
             self._places = np.zeros(team * self.layers[0].ins, np.int64)
             record["bands"], record["band_bytes"] = _address(self._bands), numbers * self.dtype.itemsize

@@ -11,7 +11,7 @@ from strategies import problems
 
 from fastnn import MSELoss, NeuralNetwork, ReLU, article, layers, plan, reference
 from fastnn.kernels.cpu import padded, whole_vectors
-from fastnn.kernels.descent import BAND
+from fastnn.kernels.descent import band_rows
 from fastnn.layers import aligned_zeros
 
 GUARD = 32  # numbers on each side: more than two vectors
@@ -77,5 +77,5 @@ def test_a_plan_keeps_its_size_in_training():
     hidden, out = padded(20, "float64"), padded(3, "float64")
     samples = 32 * (4 * (hidden + out) + 30 + 3 + 1)  # y, x, dx, db; the batch and its losses
     others = whole_vectors(3, "float64") * hidden + 2 * (31 + 21) + 33 + 30  # Wt, two sums a row, two lists
-    bands = before._team * BAND * hidden
+    bands = before._team * max(band_rows(31, hidden) * hidden, band_rows(21, out) * out)
     assert 0 <= before.nbytes - 8 * (samples + others + bands) < 2048  # tables

@@ -25,7 +25,13 @@ from .team import meet, share
 from .tile import load, store, width_of
 from .zeros import nonzero_columns
 
-BAND = 48  # rows; a whole number of tiles
+BAND_NUMBERS = 8192  # of a band of gradients, which is to stay in the cache with what else belongs to its rows
+BAND_TILES = 4  # but a band is no narrower than so many tiles
+
+
+def band_rows(rows: int, stride: int) -> int:
+    """How many of the rows of a layer's gradient are one band."""
+    return min(rows, max(BAND_TILES, BAND_NUMBERS // (TILE_ROWS * stride)) * TILE_ROWS)
 
 
 @kernel
@@ -43,8 +49,8 @@ def descend_batch(net: Any, x: Any, n: int, lr: float, who: int, like: Any) -> N
             gradients_of(net, l, x, n, first, last, dW, who, like)
             adjust(net, layer, first, last, dW, like)
         else:
-            for row in range(first, last, BAND):
-                end = min(last, row + BAND)
+            for row in range(first, last, layer.band):
+                end = min(last, row + layer.band)
                 dW = band_of(net, who, like)
                 if layer.forward != 0:  # a stage has left it
                     dW = pointer_plus(pointer_at(layer.dW, like), row * layer.stride)

@@ -35,6 +35,7 @@ LAYER = np.dtype(
         ("max_norm", "f8"),  # the largest norm of a unit's weights; 0: no limit
         ("frozen", "i8"),  # whether W and b stay as they are
         ("rows", "i8"),  # how many rows from W on training changes: those of W, and b
+        ("band", "i8"),  # how many of them are updated at a time
         ("penalties", "i8"),  # float64[rows]: the penalty of each row
         ("squares", "i8"),  # float64[rows]: the squared norm of each row's gradient
         ("forward", "i8"),  # of a stage, a layer without a matrix (see stages); 0 for W x + b
@@ -66,7 +67,7 @@ NETWORK = np.dtype(
         ("batch_x", "i8"),  # (capacity, ins): the samples of a shuffled batch
         ("batch_t", "i8"),  # (capacity, target_items): their targets
         ("losses", "i8"),  # float64[capacity]: of the samples of a batch
-        ("bands", "i8"),  # room for the gradients of BAND rows of a layer, for each thread
+        ("bands", "i8"),  # room for the gradients of one band of a layer's rows, for each thread
         ("band_bytes", "i8"),  # bytes of one
         ("update", "i8"),  # block: the optimiser's rule; 0: plain descent, fused with the gradient
         ("update_self", "i8"),  # the optimiser's parameters, float64
