@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,26 +91,32 @@ def run_team(plan: Plan, size: int, kernel: Callable[[int], bool]) -> None:
 
     While another network uses the threads, this one does its work alone.
     """
-    if size == 1 or not _pool_free.acquire(blocking=False):
-        plan.muster(1)
-        kernel(0)
-        return
-    try:
-        plan.muster(size)
-        pool = _workers(size - 1)
-        others = []
+    if size > 1 and _pool_free.acquire(blocking=False):
         try:
-            others = [pool.submit(_member, plan, kernel, who) for who in range(1, size)]
-            kernel(0)
+            if _run_together(plan, size, kernel):
+                return
         finally:
-            # Ctrl-C may have come before all had begun. After the first meeting this does nothing.
-            plan.call_off()
-            for other in others:
-                other.exception()
-        for other in others:
-            other.result()
+            _pool_free.release()
+    plan.muster(1)
+    kernel(0)
+
+
+def _run_together(plan: Plan, size: int, kernel: Callable[[int], bool]) -> bool:
+    """`run_team` with the threads of the pool; False, and nothing is done, if one could not start."""
+    plan.muster(size)
+    others: list[Future[bool]] = []
+    try:
+        try:
+            for who in range(1, size):
+                others.append(_workers(size - 1).submit(_member, plan, kernel, who))
+        except RuntimeError:  # the system has no more threads, or the interpreter is about to end
+            return False
+        return kernel(0)
     finally:
-        _pool_free.release()
+        # Those that wait for others may go: an error, or Ctrl-C, came before all had begun. After the
+        # first meeting this changes nothing.
+        plan.call_off()
+        wait(others)
 
 
 def _member(plan: Plan, kernel: Callable[[int], bool], who: int) -> bool:
