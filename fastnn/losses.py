@@ -95,15 +95,6 @@ class ElementwiseLoss(LossFunction):
     def dloss(self, values: Array, expected: Array) -> Array:
         return self.df(values, expected) / values.size
 
-    def row(self, values: Array, expected: Array, d: Array) -> Array:
-        """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
-        total = 0.0
-        share = 1.0 / values.size
-        for i in range(values.size):
-            total += self.f(values[i], expected[i])
-            d[i] = self.df(values[i], expected[i]) * share
-        return total * share
-
 
 class MSELoss(ElementwiseLoss):
     """Mean squared error, mean((v - t)**2); the article's loss."""

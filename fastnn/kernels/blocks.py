@@ -16,6 +16,8 @@ from .memory import number, pointer_plus, reinterpret
 FLOAT64 = types.CPointer(types.float64)
 INT64 = np.empty(0, np.int64)  # says "int64" to reinterpret
 
+_inline = numba.njit(**OPTIONS, forceinline=True)  # a call would cost more than what is in it
+
 _ONE_NUMBER = (
     "An activation is compiled for one number at a time: use arithmetic, comparisons and NumPy functions "
     "of numbers (np.where instead of indexing), and keep what it needs as numeric attributes of self."
@@ -35,19 +37,20 @@ def activation_blocks(activation: object, dtype: np.dtype[Any]) -> tuple[int, in
     fields, real = numeric_fields(activation), numba.from_dtype(dtype)
     data, count = types.CPointer(real), types.int64
     f = block_address(cls, fields, real, _make_f, types.void(FLOAT64, data, data, count), ("f",), _ONE_NUMBER)
-    make, name = (_make_df_of_f, "df_of_f") if _knows_df_of_f(cls) else (_make_df, "df")
+    name = df_method(cls)
+    make = _make_df_of_f if name == "df_of_f" else _make_df
     signature = types.void(FLOAT64, data, data, data, data, count)
     df = block_address(cls, fields, real, make, signature, (name,), _ONE_NUMBER)
     return f, df
 
 
-def _knows_df_of_f(cls: type) -> bool:
-    """Whether it has ``df_of_f``, and no subclass has changed ``f`` or ``df`` since."""
+def df_method(cls: type) -> str:
+    """The derivative to compile: ``df_of_f`` if there is one and no subclass has changed ``f`` or ``df`` since."""
 
     def age(name: str) -> int:
         return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
 
-    return age("df_of_f") <= min(age("f"), age("df"))
+    return "df_of_f" if age("df_of_f") <= min(age("f"), age("df")) else "df"
 
 
 def _make_f(self_of: Any, f: Any) -> Callable[..., None]:
@@ -80,22 +83,62 @@ def _make_df_of_f(self_of: Any, df_of_f: Any) -> Callable[..., None]:
 def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
     """Address of the loss of n samples (added to a sum) and the gradient of their mean.
 
-    `class_index` says what a target is: the number of a class, or a value for each output. A loss
-    with a method ``row(values, expected, d)`` gives both at once, on one-dimensional arrays, and
-    writes the gradient into d; any other is compiled from ``loss`` and ``dloss`` as the article
-    writes them, on columns.
+    `class_index` says what a target is: the number of a class, or a value for each output.
     """
     cls: Any = type(loss)
     fields, real = numeric_fields(loss), numba.from_dtype(dtype)
     data, count = types.CPointer(real), types.int64
     signature = types.void(FLOAT64, data, data, data, count, count, count, FLOAT64)
-    make: Any
-    names: tuple[str, ...]
-    if hasattr(loss, "row"):
-        make, names = (_row_of_class if class_index else _row_of_values), ("row",)
-    else:
-        make, names = (_column_of_class if class_index else _column_of_values), ("loss", "dloss")
-    return block_address(cls, fields, real, make, signature, names, _ONE_COLUMN, narrow=names == ("row",))
+    names = loss_methods(cls)
+    make = loss_maker(names, class_index)
+    return block_address(cls, fields, real, make, signature, names, _ONE_COLUMN, narrow=of_numbers(names))
+
+
+def loss_methods(cls: type) -> tuple[str, ...]:
+    """The methods from which the block of a loss is made.
+
+    A method ``row(values, expected, d)`` gives loss and gradient at once, on one-dimensional arrays,
+    and writes the gradient into d. A loss that is the mean of ``f(v, t)`` over the outputs has the
+    derivative ``df(v, t)``. Any other is compiled from ``loss`` and ``dloss`` as the article
+    writes them, on columns.
+    """
+    if hasattr(cls, "row"):
+        return ("row",)
+    return ELEMENTS if hasattr(cls, "f") and hasattr(cls, "df") else ("loss", "dloss")
+
+
+def loss_maker(names: tuple[str, ...], class_index: bool) -> Callable[..., Any]:
+    """What makes the block of the methods `names`."""
+    if names == ELEMENTS:
+        return _mean_of_elements
+    if names == ("row",):
+        return _row_of_class if class_index else _row_of_values
+    return _column_of_class if class_index else _column_of_values
+
+
+ELEMENTS = ("f", "df")  # the methods of a loss that is a mean over the outputs
+
+
+def of_numbers(names: tuple[str, ...]) -> bool:
+    """Whether these methods of a loss are formulas of single numbers, which are float32 in a float32 network."""
+    return names in (("row",), ELEMENTS)
+
+
+def _mean_of_elements(self_of: Any, f: Any, df: Any) -> Callable[..., None]:
+    return _samples(self_of, _element_form(f, df), _values_of, _row)
+
+
+def _element_form(f: Any, df: Any) -> Any:
+    @_inline
+    def form(me: Any, values: Any, expected: Any, d: Any) -> Any:
+        total = 0.0
+        share = 1.0 / values.size
+        for i in range(values.size):
+            total += f(me, values[i], expected[i])
+            d[i] = df(me, values[i], expected[i]) * share
+        return total * share
+
+    return form
 
 
 def _row_of_class(self_of: Any, row: Any) -> Callable[..., None]:
@@ -132,7 +175,7 @@ def _samples(self_of: Any, form: Any, target_of: Any, shaped: Any) -> Callable[.
 
 
 def _column_form(loss: Any, dloss: Any) -> Any:
-    @numba.njit(**OPTIONS)
+    @_inline
     def form(me: Any, values: Any, expected: Any, d: Any) -> Any:
         d[:] = dloss(me, values, expected)
         return loss(me, values, expected)
@@ -140,22 +183,22 @@ def _column_form(loss: Any, dloss: Any) -> Any:
     return form
 
 
-@numba.njit(**OPTIONS)
+@_inline
 def _row(pointer: Any, outs: int) -> Any:
     return numba.carray(pointer, (outs,))
 
 
-@numba.njit(**OPTIONS)
+@_inline
 def _column(pointer: Any, outs: int) -> Any:
     return numba.carray(pointer, (outs, 1))
 
 
-@numba.njit(**OPTIONS)
+@_inline
 def _class_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
     return reinterpret(t, INT64)[i]
 
 
-@numba.njit(**OPTIONS)
+@_inline
 def _values_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
     return shaped(pointer_plus(t, i * outs), outs)
 

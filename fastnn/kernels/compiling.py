@@ -15,9 +15,10 @@ from numba.core.ccallback import CFunc
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-# contract: a * b + c may become one fused multiply-add. Nothing may be reordered: sums stay
-# reproducible. The NumPy error model: 1 / 0 is inf, not an exception inside a kernel.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+# No fastmath. Nothing is reordered, and a * b + c is one fused multiply-add only where the text says
+# so (see ``fused``): what LLVM would find to fuse depends on the code around it, and a formula must
+# give the same bits wherever it is inlined. The NumPy error model: 1 / 0 is inf, not an exception.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
 def _load_numba() -> None:
@@ -79,6 +80,11 @@ def kernel(function: F) -> F:
     return _cached(function, OPTIONS)
 
 
+def inlined_kernel(function: F) -> F:
+    """A kernel that becomes part of every kernel that calls it: on tiny networks a call costs as much as its work."""
+    return _cached(function, {**OPTIONS, "forceinline": True})
+
+
 def sums_kernel(function: F) -> F:
     """A kernel whose sums LLVM may take in vectors: in another order than the text, but always in that one."""
     return _cached(function, {**OPTIONS, "fastmath": {"contract", "reassoc"}})
@@ -91,16 +97,21 @@ def _cached(function: F, options: dict[str, Any]) -> F:
     return dispatcher  # type: ignore[no-any-return]
 
 
-def compiled_address(function: Callable[..., Any], signature: Any, key: str | None = None) -> int:
+def compiled_address(
+    function: Callable[..., Any], signature: Any, key: str | None = None, only_cached: bool = False
+) -> int:
     """Compile `function` as a C function of `signature` and return its address.
 
     Code that is reached by its address is compiled once, whatever calls it, and a kernel that
     calls it need not be compiled again for another one. The call costs 3 to 7 ns. The code
-    lives until the process ends. `key` is as in `KernelCache`.
+    lives until the process ends. `key` is as in `KernelCache`. With `only_cached`, code that is not in
+    the cache is not compiled; the answer is 0 then.
     """
     compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
     with contextlib.suppress(RuntimeError):
         compiled._cache = KernelCache(function, key)
+    if only_cached and compiled._cache.load_overload(compiled._sig, compiled._targetdescr.target_context) is None:
+        return 0
     compiled.compile()
     _ALIVE.append(compiled)
     return int(compiled.address)

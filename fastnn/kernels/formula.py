@@ -296,7 +296,7 @@ def _digest(value: Any, seen: set[int]) -> str:
     return f"{type(value).__qualname__}:{value!r}"
 
 
-def _class_digest(cls: type, *more: object) -> str:
+def class_digest(cls: type, *more: object) -> str:
     """Hash of all methods of `cls` (a formula may call any of them)."""
     seen: set[int] = set()
     text = [f"{name}:{_digest(function, seen)}" for name, function in sorted(_methods(cls).items())]
@@ -304,6 +304,14 @@ def _class_digest(cls: type, *more: object) -> str:
 
 
 # --- blocks ----------------------------------------------------------------------------------
+
+
+def callables(cls: Any, fields: Fields, real: types.Float, names: tuple[str, ...], narrow: bool = True) -> list[Any]:
+    """``self_of``, which gives ``self`` from a pointer to the parameters, and the methods `names`, for kernels."""
+    own: Any = _self_class(cls)
+    for name, _ in fields:
+        _teach_field(own, name)
+    return [_self_from(own(fields, real, narrow)), *(_compiled(getattr(cls, name), real, narrow) for name in names)]
 
 
 @lru_cache(maxsize=None)
@@ -338,13 +346,9 @@ def block_address(
     FormulaError
         If Numba cannot compile it.
     """
-    own: Any = _self_class(cls)
-    for name, _ in fields:
-        _teach_field(own, name)
-    self_of = _self_from(own(fields, real, narrow))
-    key = _class_digest(cls, fields, str(real), str(signature), make.__qualname__, names, narrow)
+    key = class_digest(cls, fields, str(real), str(signature), make.__qualname__, names, narrow)
     try:
-        methods = [_compiled(getattr(cls, name), real, narrow) for name in names]
+        self_of, *methods = callables(cls, fields, real, names, narrow)
         return compiled_address(make(self_of, *methods), signature, key)
     except Exception as error:  # Numba lets some of Python's own through, as AttributeError
         raise _explained(cls, names, error, hint) from None

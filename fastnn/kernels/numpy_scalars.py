@@ -21,7 +21,9 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
-_FORM: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "forceinline": True}
+from .fused import multiply_add
+
+_FORM: dict[str, Any] = {"error_model": "numpy", "forceinline": True}
 
 
 @intrinsic
@@ -46,20 +48,20 @@ def _power_of_two(typingctx: Any, n: Any) -> Any:
 def _reduce64(x: float) -> tuple[float, float, float]:
     """exp(x) = (1 + q) * 2**half * 2**rest, as (q, 2**half, 2**rest); float64."""
     x = -746.0 if x < -746.0 else 710.0 if x > 710.0 else x
-    n = (x * 1.4426950408889634 + 6755399441055744.0) - 6755399441055744.0
-    r = (x - n * 6.93147180369123816490e-01) - n * 1.90821492927058770002e-10
-    p = 2.0914686968086877e-09 * r + 2.5105217004720745e-08
-    p = p * r + 2.7557273643110295e-07
-    p = p * r + 2.7557255400206424e-06
-    p = p * r + 2.4801587325547741e-05
-    p = p * r + 1.9841269874820625e-04
-    p = p * r + 1.3888888888883748e-03
-    p = p * r + 8.3333333333261351e-03
-    p = p * r + 4.1666666666666670e-02
-    p = p * r + 1.6666666666666671e-01
-    p = p * r + 0.5
-    half = (n * 0.5 + 6755399441055744.0) - 6755399441055744.0
-    return p * r * r + r, _power_of_two(half), _power_of_two(n - half)
+    n = multiply_add(x, 1.4426950408889634, 6755399441055744.0) - 6755399441055744.0
+    r = multiply_add(-n, 1.90821492927058770002e-10, multiply_add(-n, 6.93147180369123816490e-01, x))
+    p = multiply_add(2.0914686968086877e-09, r, 2.5105217004720745e-08)
+    p = multiply_add(p, r, 2.7557273643110295e-07)
+    p = multiply_add(p, r, 2.7557255400206424e-06)
+    p = multiply_add(p, r, 2.4801587325547741e-05)
+    p = multiply_add(p, r, 1.9841269874820625e-04)
+    p = multiply_add(p, r, 1.3888888888883748e-03)
+    p = multiply_add(p, r, 8.3333333333261351e-03)
+    p = multiply_add(p, r, 4.1666666666666670e-02)
+    p = multiply_add(p, r, 1.6666666666666671e-01)
+    p = multiply_add(p, r, 0.5)
+    half = multiply_add(n, 0.5, 6755399441055744.0) - 6755399441055744.0
+    return multiply_add(p * r, r, r), _power_of_two(half), _power_of_two(n - half)
 
 
 def _reduce32(x: Any) -> Any:
@@ -67,15 +69,15 @@ def _reduce32(x: Any) -> Any:
     low, high = np.float32(-104.0), np.float32(89.0)
     x = low if x < low else high if x > high else x
     magic = np.float32(12582912.0)
-    n = (x * np.float32(1.44269504) + magic) - magic
-    r = (x - n * np.float32(0.693359375)) - n * np.float32(-2.12194440e-4)
-    p = np.float32(1.9890990825e-04) * r + np.float32(1.3933649996e-03)
-    p = p * r + np.float32(8.3333109255e-03)
-    p = p * r + np.float32(4.1666464925e-02)
-    p = p * r + np.float32(1.6666666682e-01)
-    p = p * r + np.float32(0.5)
-    half = (n * np.float32(0.5) + magic) - magic
-    return p * r * r + r, _power_of_two(half), _power_of_two(n - half)
+    n = multiply_add(x, np.float32(1.44269504), magic) - magic
+    r = multiply_add(-n, np.float32(-2.12194440e-4), multiply_add(-n, np.float32(0.693359375), x))
+    p = multiply_add(np.float32(1.9890990825e-04), r, np.float32(1.3933649996e-03))
+    p = multiply_add(p, r, np.float32(8.3333109255e-03))
+    p = multiply_add(p, r, np.float32(4.1666464925e-02))
+    p = multiply_add(p, r, np.float32(1.6666666682e-01))
+    p = multiply_add(p, r, np.float32(0.5))
+    half = multiply_add(n, np.float32(0.5), magic) - magic
+    return multiply_add(p * r, r, r), _power_of_two(half), _power_of_two(n - half)
 
 
 def _forms(reduce: Callable[..., Any], real: Any) -> dict[str, Callable[..., Any]]:
@@ -86,12 +88,12 @@ def _forms(reduce: Callable[..., Any], real: Any) -> dict[str, Callable[..., Any
     @njit(**_FORM)
     def exp(x: Any) -> Any:
         q, s, t = reduce(real(x))
-        return (q * s + s) * t
+        return multiply_add(q, s, s) * t
 
     @njit(**_FORM)
     def expm1(x: Any) -> Any:
         q, s, t = reduce(real(x))
-        return (q * s + (s - one / t)) * t
+        return multiply_add(q, s, s - one / t) * t
 
     @njit(**_FORM)
     def tanh(x: Any) -> Any:
@@ -127,7 +129,9 @@ def _own_form(name: str) -> Callable[..., Any]:
 def _own_choice(name: str, prefers: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """``np.maximum`` or ``np.minimum`` as a selection: Numba's own has branches.
 
-    Like NumPy's it gives NaN where either number is NaN: ``prefers`` is false then.
+    Like NumPy's it gives NaN where either number is NaN: ``prefers`` is false then, which leaves y. What
+    replaces a NaN in x is a constant, as LLVM would make one selection with two conditions, and
+    in scalar code a branch, out of anything that x itself takes part in.
     """
     original = getattr(np, name)
 
@@ -140,11 +144,12 @@ def _own_choice(name: str, prefers: Callable[[Any, Any], Any]) -> Callable[..., 
         if not kinds or not kinds <= {types.float32, types.float64}:
             return lambda x, y: original(x, y)
         real = np.float64 if types.float64 in kinds else np.float32
+        nan = real(np.nan)
 
         def select(x, y):  # type: ignore[no-untyped-def]
             a, b = real(x), real(y)
             chosen = a if prefers(a, b) else b
-            return a if a != a else chosen
+            return nan if a != a else chosen
 
         return select
 

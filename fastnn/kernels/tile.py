@@ -16,7 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-from .cpu import FUSED, lanes
+from .cpu import lanes
+from .fused import multiply_add as multiply_add, multiply_add_ir as _multiply_add
 
 INDEX, LANE = ir.IntType(64), ir.IntType(32)
 
@@ -56,15 +57,6 @@ def _splat(builder: Any, value: Any, vector: ir.VectorType) -> Any:
     undefined = ir.Constant(vector, ir.Undefined)
     first = builder.insert_element(undefined, value, ir.Constant(LANE, 0))
     return builder.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(LANE, vector.count), [0] * vector.count))
-
-
-def _multiply_add(builder: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c in one instruction where there is one; else as a multiplication and an addition."""
-    if not FUSED:
-        return builder.fadd(builder.fmul(a, b), c)
-    name = f"llvm.fma.v{a.type.count}f{8 * _element_bytes(a.type)}"
-    signature = ir.FunctionType(a.type, [a.type] * 3)
-    return builder.call(cgutils.get_or_insert_function(builder.module, signature, name), [a, b, c])
 
 
 def _vector_pointer(builder: Any, pointer: Any, index: Any, vector: ir.VectorType) -> Any:
@@ -152,12 +144,6 @@ def _vector_add(a, b):  # type: ignore[no-untyped-def]  # Numba compares the two
 
 
 @intrinsic
-def multiply_add(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
-    """a * b + c, element by element."""
-    return c(a, b, c), lambda context, builder, sig, args: _multiply_add(builder, *args)
-
-
-@intrinsic
 def either(typingctx: Any, a: Any, b: Any) -> Any:
     """The bits that are set in a or in b: zero where both are zero."""
 
@@ -189,16 +175,16 @@ def total(typingctx: Any, vector: Any) -> Any:
 
 
 @intrinsic
-def first_of(typingctx: Any, vector: Any, count: Any) -> Any:
-    """`vector` with zeros (whatever was there) in all places but its first `count`."""
+def first_of(typingctx: Any, vector: Any, count: Any, filler: Any) -> Any:
+    """`vector` with `filler` (whatever was there) in all places but its first `count`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = args[0].type
         places = ir.Constant(ir.VectorType(INDEX, kind.count), list(range(kind.count)))
         kept = builder.icmp_signed("<", places, _splat(builder, args[1], places.type))
-        return builder.select(kept, args[0], ir.Constant(kind, [0.0] * kind.count))
+        return builder.select(kept, args[0], _splat(builder, args[2], kind))
 
-    return vector(vector, types.int64), codegen
+    return vector(vector, types.int64, vector.dtype), codegen
 
 
 @intrinsic
