@@ -18,8 +18,9 @@ from .kernels.blocks import activation_blocks, loss_block, update_block
 from .kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
 from .kernels.descent import band_rows
 from .kernels.formula import parameter_values
-from .kernels.products import multiply_address
+from .kernels.products import DEPTH, multiply_address
 from .kernels.records import LAYER, NETWORK
+from .kernels.single import WIDE
 from .kernels.stages import stage_addresses
 from .kernels.team import give_way_address
 from .layers import BaseLayer, aligned_zeros, shared_elsewhere
@@ -113,6 +114,10 @@ class Plan:
         record["multiply"] = multiply_address(self.dtype)
         self.loss_sum = self._new(1, dtype=np.dtype(np.float64))
         record["loss_sum"] = _address(self.loss_sum)
+        if layers[0].ins >= WIDE:
+            places, integers = layers[0].ins, np.dtype(np.int64)
+            record["nonzero"] = _address(self._new(places, dtype=integers))
+            record["nonzero_counts"] = _address(self._new(-(-places // DEPTH), dtype=integers))
         # A target is `outs` numbers or one int64, which takes one number or two
         items = max(layers[-1].outs, 8 // self.dtype.itemsize)
         record["batch_x"] = _address(self._new(capacity, layers[0].ins))

@@ -8,10 +8,11 @@ Read it in this order:
 ``loss``, ``update``      between the two passes; from gradients to parameters
 ``evaluate``, ``order``   outputs and gradients without an update; the order of the samples
 ``stages``                layers without a matrix: dropout, noise, normalisation
-``products``              the three matrix products of a layer, and their one-sample forms
+``products``, ``single``  the three matrix products of a layer, for a batch and for one sample
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
 ``formula``               turns an activation's or a loss's NumPy text into machine code
 ``numpy_scalars``         exp, tanh... in forms that LLVM vectorises
+``fused``                 a * b + c in one instruction, which happens nowhere else
 ``records``               the tables by which Python tells a kernel where everything is
 ``memory``, ``compiling`` addresses to arrays; the decorator and its cache; the processor
 ========================  ====================================================================

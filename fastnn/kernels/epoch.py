@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .compiling import kernel
+from .compiling import inlined_kernel, kernel
 from .denormals import flush_denormals, restore_denormals
 from .descent import descend_batch, finish_step
 from .evaluate import all_finite
@@ -53,17 +53,17 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
                 start = k * run.batch_size
                 key = step_key(run.seed, epoch * steps + k)
                 train_batch(net, run, start, min(run.batch_size, run.rows - start), lr, key, who, like)
-        step += last - first
         if who == 0 and run.losses != 0 and last == steps:
             pointer_at(run.losses, FLOAT64)[epoch] = loss_sum[0] / run.rows
         epoch += 1
+        step = epoch * steps
     if who == 0:
         run.reached = end
     restore_denormals(denormals)
     return True
 
 
-@kernel
+@inlined_kernel
 def train_online(net: Any, run: Any, i: int, lr: float, like: Any) -> None:
     """The body of the article's loop: one step on the i-th sample of the epoch."""
     row = row_of(run, i)

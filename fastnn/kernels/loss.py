@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from .compiling import kernel
+from .compiling import inlined_kernel, kernel
 from .memory import call, pointer_at, pointer_plus
 from .order import row_of
 from .recursion import FLOAT64, layer_of
 
 
-@kernel
+@inlined_kernel
 def loss_and_gradient(net: Any, out: Any, t: Any, n: int, like: Any) -> None:
     """Add the losses of n samples to the sum; dx of the last layer is the gradient of their mean."""
     final = layer_of(net, net.depth - 1)

@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 
-from .compiling import kernel
+from .compiling import inlined_kernel, kernel
 from .memory import call, pointer_at, pointer_plus
 from .order import INT64
-from .products import DEPTH
 from .records import LAYER, layer_at
+from .single import affine, descend, find_nonzero, propagate
 from .team import meet, share
-from .tile import first_of, load, multiply_add, splat, store, total, transpose_square, width_of
+from .tile import transpose_square, width_of
 from .zeros import nonzero_columns
 
 LAYER_BYTES = LAYER.itemsize
@@ -40,87 +40,6 @@ def layer_of(net: Any, l: int) -> Any:
 
 
 # --- one sample ------------------------------------------------------------------------------
-# Zeros of the network's input are skipped: in an image most numbers are, and 0 * W adds nothing.
-# Between layers a zero is a coin toss (ReLU) that the processor would guess wrong half the time.
-
-
-@kernel
-def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, skip_zeros: bool) -> None:
-    """y = x W + b.
-
-    The sum over k runs in the same order and in the same pieces as in `products`, so a sample
-    gives the same bits alone and in a batch.
-    """
-    width = width_of(W)
-    zero = splat(W, 0.0)
-    for j in range(0, columns, width):
-        store(load(b, j), y, j)
-    for first in range(0, ins, DEPTH):
-        last = min(ins, first + DEPTH)
-        j = 0
-        while j + 4 * width <= columns:  # four sums in flight hide the latency of one
-            y0, y1, y2, y3 = zero, zero, zero, zero
-            for k in range(first, last):
-                if x[k] != 0 or not skip_zeros:
-                    x_k = splat(W, x[k])
-                    W_k = pointer_plus(W, k * stride + j)
-                    y0 = multiply_add(x_k, load(W_k, 0), y0)
-                    y1 = multiply_add(x_k, load(W_k, width), y1)
-                    y2 = multiply_add(x_k, load(W_k, 2 * width), y2)
-                    y3 = multiply_add(x_k, load(W_k, 3 * width), y3)
-            y_j = pointer_plus(y, j)
-            store(y0 + load(y_j, 0), y_j, 0)
-            store(y1 + load(y_j, width), y_j, width)
-            store(y2 + load(y_j, 2 * width), y_j, 2 * width)
-            store(y3 + load(y_j, 3 * width), y_j, 3 * width)
-            j += 4 * width
-        while j + 2 * width <= columns:
-            y0, y1 = zero, zero
-            for k in range(first, last):
-                if x[k] != 0 or not skip_zeros:
-                    x_k = splat(W, x[k])
-                    W_k = pointer_plus(W, k * stride + j)
-                    y0 = multiply_add(x_k, load(W_k, 0), y0)
-                    y1 = multiply_add(x_k, load(W_k, width), y1)
-            y_j = pointer_plus(y, j)
-            store(y0 + load(y_j, 0), y_j, 0)
-            store(y1 + load(y_j, width), y_j, width)
-            j += 2 * width
-        if j < columns:
-            y0 = zero
-            for k in range(first, last):
-                if x[k] != 0 or not skip_zeros:
-                    y0 = multiply_add(splat(W, x[k]), load(W, k * stride + j), y0)
-            store(y0 + load(y, j), y, j)
-
-
-@kernel
-def propagate(W: Any, db: Any, dx: Any, ins: int, outs: int, columns: int, stride: int) -> None:
-    """dx = db W', with the sums along the rows of W.
-
-    The padding is left out: it is not zero for ever, since after an overflow inf * 0 is NaN.
-    """
-    last = columns - width_of(W)
-    db_last = first_of(load(db, last), outs - last)
-    for k in range(ins):
-        dot = splat(W, 0.0)
-        for j in range(0, last, width_of(W)):
-            dot = multiply_add(load(W, k * stride + j), load(db, j), dot)
-        dx[k] = total(multiply_add(first_of(load(W, k * stride + last), outs - last), db_last, dot))
-
-
-@kernel
-def descend(x: Any, db: Any, W: Any, b: Any, ins: int, columns: int, stride: int, lr: Any, skip_zeros: bool) -> None:
-    """W -= lr x' db;  b -= lr db."""
-    width = width_of(W)
-    for k in range(ins):
-        if x[k] != 0 or not skip_zeros:
-            step = splat(W, -lr * x[k])
-            for j in range(0, columns, width):
-                store(multiply_add(step, load(db, j), load(W, k * stride + j)), W, k * stride + j)
-    step = splat(b, -lr)
-    for j in range(0, columns, width):
-        store(multiply_add(step, load(db, j), load(b, j)), b, j)
 
 
 @kernel
@@ -128,10 +47,14 @@ def forward_one(net: Any, x: Any, like: Any) -> Any:
     """Run the sample at `x` through all layers; returns the pointer to the network's output."""
     for l in range(net.depth):
         layer = layer_of(net, l)
+        W, b = pointer_at(layer.W, like), pointer_at(layer.b, like)
         y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
-        affine(
-            x, pointer_at(layer.W, like), pointer_at(layer.b, like), y, layer.ins, layer.columns, layer.stride, l == 0
-        )
+        if l == 0 and net.nonzero != 0:
+            places, counts = pointer_at(net.nonzero, INT64), pointer_at(net.nonzero_counts, INT64)
+            find_nonzero(x, layer.ins, places, counts)
+            affine(x, W, b, y, layer.ins, layer.columns, layer.stride, places, counts)
+        else:
+            affine(x, W, b, y, layer.ins, layer.columns, layer.stride, None, None)
         call(layer.f, pointer_at(layer.act, FLOAT64), y, out, layer.stride)
         x = out
     return x
@@ -148,17 +71,22 @@ def backward_one(net: Any, x: Any, lr: Any, like: Any) -> None:
             x_in = pointer_at(layer_of(net, l - 1).x, like)
         if layer.again:  # the article computes y here, with the weights as they are by now
             b, y = pointer_at(layer.b, like), pointer_at(layer.y, like)
-            affine(x_in, W, b, y, layer.ins, layer.columns, layer.stride, l == 0)
+            affine(x_in, W, b, y, layer.ins, layer.columns, layer.stride, None, None)
             call(layer.f, pointer_at(layer.act, FLOAT64), y, pointer_at(layer.x, like), layer.stride)
         derivative(layer, 0, 1, like)
         if l > 0:
             below = layer_of(net, l - 1)
             propagate(W, db, pointer_at(below.dx, like), layer.ins, layer.outs, layer.columns, layer.stride)
         if not layer.frozen:
-            descend(x_in, db, W, pointer_at(layer.b, like), layer.ins, layer.columns, layer.stride, lr, l == 0)
+            b = pointer_at(layer.b, like)
+            if l == 0 and net.nonzero != 0:
+                places, counts = pointer_at(net.nonzero, INT64), pointer_at(net.nonzero_counts, INT64)
+                descend(x_in, db, W, b, layer.ins, layer.columns, layer.stride, lr, places, counts)
+            else:
+                descend(x_in, db, W, b, layer.ins, layer.columns, layer.stride, lr, None, None)
 
 
-@kernel
+@inlined_kernel
 def derivative(layer: Any, first: int, last: int, like: Any) -> None:
     """db = df(y) * dx for the samples `first` to `last`.
 
