@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from . import edition
+from .kernels import tiny
 from .kernels.blocks import activation_blocks, loss_block, update_block
 from .kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
 from .kernels.descent import band_rows
@@ -183,6 +184,7 @@ class Plan:
         self._parameters, self._memories = parameters, memories
         self._loss_blocks.clear()
         self._class_target = None
+        self._record[0]["online"] = 0
         self._descent: tuple[OptimizerState, bool] | None = None
         self.plain: bool | None = None  # whether a step is W -= lr dW and nothing else; None: not known yet
         self.edition = now
@@ -241,3 +243,18 @@ class Plan:
         record["loss"] = self._loss_blocks[class_target]
         record["target_items"] = 8 // self.dtype.itemsize if class_target else self.layers[-1].outs
         self._class_target = class_target
+        record["online"] = 0
+
+    def specialise(self, steps: int, ahead: int) -> None:
+        """Give a tiny network its own kernel for the next `steps` of `ahead` steps, if it is there or they repay it.
+
+        For the article's loop and nothing beside it; after `expect` and `descend`.
+        """
+        record = self._record[0]
+        if record["online"] or not self.article or np.any(self._table["frozen"]) or np.any(self._table["again"]):
+            return
+        sizes = [self.layers[0].ins, *(layer.outs for layer in self.layers)]
+        if tiny.is_tiny(sizes):
+            activations = [layer.act_function for layer in self.layers]  # type: ignore[attr-defined]
+            architecture = tiny.architecture(sizes, activations, self.loss, self.dtype, bool(self._class_target))
+            record["online"] = tiny.online_address(architecture, steps, ahead)

@@ -8,6 +8,7 @@ Read it in this order:
 ``loss``, ``update``      between the two passes; from gradients to parameters
 ``evaluate``, ``order``   outputs and gradients without an update; the order of the samples
 ``stages``                layers without a matrix: dropout, noise, normalisation
+``tiny``                  online training with every weight in a register, a kernel for each architecture
 ``products``, ``single``  the three matrix products of a layer, for a batch and for one sample
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
 ``formula``               turns an activation's or a loss's NumPy text into machine code

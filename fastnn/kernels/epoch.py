@@ -11,7 +11,7 @@ from .denormals import flush_denormals, restore_denormals
 from .descent import descend_batch, finish_step
 from .evaluate import all_finite
 from .loss import batch_losses, keep_outputs, loss_and_gradient
-from .memory import pointer_at, pointer_plus, pointer_to
+from .memory import call, pointer_at, pointer_plus, pointer_to
 from .order import gather, row_of, shuffle
 from .records import network_at, run_at
 from .recursion import FLOAT64, backward_batch, backward_one, forward_batch, forward_one, layer_of, transpose
@@ -36,6 +36,7 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
     loss_sum = pointer_at(net.loss_sum, FLOAT64)
     steps = (run.rows + run.batch_size - 1) // run.batch_size  # of one epoch
     online = run.batch_size == 1 and net.update == 0 and not net.has_stages
+    tiny = online and net.online != 0 and run.weights == 0 and run.outputs == 0
     step, epoch = begin, begin // steps
     while step < end:
         first, last = step - epoch * steps, min(steps, end - epoch * steps)
@@ -45,6 +46,11 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
             if first == 0:
                 loss_sum[0] = 0.0
         meet(net)
+        if tiny:
+            scheduled = int(rates.size != 1)
+            rate = pointer_plus(pointer_to(rates), scheduled * (epoch * steps + first - begin))
+            call(net.online, address, run_address, first, last, rate, scheduled)
+            first = last
         for k in range(first, last):
             lr = rates[0] if rates.size == 1 else rates[epoch * steps + k - begin]
             if online:

@@ -74,6 +74,7 @@ class Run:
         self.losses = np.empty(epochs)
         self._order = np.empty(count, np.int64) if shuffle else None
         self._kept = (rows, targets, weights)
+        self._bare = self.batch_size == 1 and weights is None and not keep_outputs
         self._record = np.zeros(1, RUN)
         record = self._record[0]
         record["rows"], record["batch_size"] = count, self.batch_size
@@ -105,6 +106,8 @@ class Run:
                 plan.expect(self.classes)
                 plan.pass_over_zeros(self._sparse)
                 plan.descend(state, batches=self.batch_size > 1)
+                if self._bare:
+                    plan.specialise(count, end - self.step)
                 plan.loss_sum[0] = self._loss_sum  # another call may have used it meanwhile
                 try:
                     run_team(plan, self._team(plan, count), self._kernel(plan, count, rates))
