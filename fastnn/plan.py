@@ -17,7 +17,8 @@ from . import edition
 from .kernels import tiny
 from .kernels.blocks import activation_blocks, loss_block, update_block
 from .kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
-from .kernels.descent import band_rows
+from .kernels.descent import band_rows, descend_address
+from .kernels.epoch import steps_address
 from .kernels.formula import parameter_values
 from .kernels.products import DEPTH, multiply_address
 from .kernels.records import LAYER, NETWORK
@@ -184,7 +185,7 @@ class Plan:
         self._parameters, self._memories = parameters, memories
         self._loss_blocks.clear()
         self._class_target = None
-        self._record[0]["online"] = 0
+        self._tiny = 0  # the address of its own kernel
         self._descent: tuple[OptimizerState, bool] | None = None
         self.plain: bool | None = None  # whether a step is W -= lr dW and nothing else; None: not known yet
         self.edition = now
@@ -243,18 +244,27 @@ class Plan:
         record["loss"] = self._loss_blocks[class_target]
         record["target_items"] = 8 // self.dtype.itemsize if class_target else self.layers[-1].outs
         self._class_target = class_target
-        record["online"] = 0
+        self._tiny = 0
 
-    def specialise(self, steps: int, ahead: int) -> None:
-        """Give a tiny network its own kernel for the next `steps` of `ahead` steps, if it is there or they repay it.
+    def choose_steps(self, batch_size: int, steps: int, ahead: int) -> None:
+        """Choose the kernel of the next `steps` steps; call it after `expect` and `descend`.
 
-        For the article's loop and nothing beside it; after `expect` and `descend`.
+        A tiny network gets its own, if it is there, or `ahead` steps to come without sample weights
+        and the like repay it.
         """
-        record = self._record[0]
-        if record["online"] or not self.article or np.any(self._table["frozen"]) or np.any(self._table["again"]):
-            return
+        online = self.article and batch_size == 1
+        if not online:
+            self._record[0]["descend"] = descend_address(self.dtype)
+        address = self._tiny_steps(steps, ahead) if online and ahead else 0
+        self._record[0]["take_steps"] = address or steps_address(self.dtype, bool(online))
+
+    def _tiny_steps(self, steps: int, ahead: int) -> int:
+        """Address of the network's own kernel, or 0."""
         sizes = [self.layers[0].ins, *(layer.outs for layer in self.layers)]
-        if tiny.is_tiny(sizes):
+        if not tiny.is_tiny(sizes) or np.any(self._table["frozen"]) or np.any(self._table["again"]):
+            return 0
+        if self._tiny == 0:
             activations = [layer.act_function for layer in self.layers]  # type: ignore[attr-defined]
             architecture = tiny.architecture(sizes, activations, self.loss, self.dtype, bool(self._class_target))
-            record["online"] = tiny.online_address(architecture, steps, ahead)
+            self._tiny = tiny.online_address(architecture, steps, ahead)
+        return self._tiny

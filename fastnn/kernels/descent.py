@@ -12,14 +12,17 @@ has to be known of all gradients first (their norm).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numba import from_dtype, types
 
-from .compiling import kernel, sums_kernel
+from .compiling import compiled_address, kernel, sums_kernel
 from .memory import call, pointer_at, pointer_plus
 from .order import INT64
 from .products import TILE_ROWS
+from .records import network_at
 from .recursion import FLOAT64, band_of, input_of, layer_of, multiply, places_of
 from .team import meet, share
 from .tile import load, store, width_of
@@ -34,9 +37,9 @@ def band_rows(rows: int, stride: int) -> int:
     return min(rows, max(BAND_TILES, BAND_NUMBERS // (TILE_ROWS * stride)) * TILE_ROWS)
 
 
-@kernel
-def descend_batch(net: Any, x: Any, n: int, lr: float, who: int, like: Any) -> None:
+def descend_batch(address: int, x: Any, n: int, lr: float, who: int) -> None:
     """The step of all layers, from the n samples at `x`, after `backward_batch` of all of them."""
+    net, like = network_at(address), x
     for l in range(net.depth - 1, -1, -1):
         layer = layer_of(net, l)
         first, last = share(layer.rows, TILE_ROWS, who, net.team)
@@ -63,6 +66,15 @@ def descend_batch(net: Any, x: Any, n: int, lr: float, who: int, like: Any) -> N
         meet(net)
         if who == 0:
             limit_norms(net, like)
+
+
+@lru_cache(maxsize=None)
+def descend_address(dtype: np.dtype[Any]) -> int:
+    """Address of the compiled `descend_batch`: compiled by itself, as it is the larger half of a step."""
+    index = types.int64
+    return compiled_address(
+        descend_batch, types.void(index, types.CPointer(from_dtype(dtype)), index, types.float64, index)
+    )
 
 
 @kernel

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numba import types
 
-from .compiling import inlined_kernel, kernel
+from .compiling import compiled_address, inlined_kernel, kernel
 from .denormals import flush_denormals, restore_denormals
-from .descent import descend_batch, finish_step
+from .descent import finish_step
 from .evaluate import all_finite
 from .loss import batch_losses, keep_outputs, loss_and_gradient
 from .memory import call, pointer_at, pointer_plus, pointer_to
@@ -19,7 +22,7 @@ from .team import assemble, meet, share
 
 
 @kernel
-def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any, who: int, like: Any) -> bool:
+def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any, who: int) -> bool:
     """Take the steps `begin` to `end` of a training run, counted over all its epochs.
 
     An epoch is one pass over all rows in steps of `batch_size`; the last step may be shorter. In
@@ -35,30 +38,19 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
     denormals = flush_denormals()
     loss_sum = pointer_at(net.loss_sum, FLOAT64)
     steps = (run.rows + run.batch_size - 1) // run.batch_size  # of one epoch
-    online = run.batch_size == 1 and net.update == 0 and not net.has_stages
-    tiny = online and net.online != 0 and run.weights == 0 and run.outputs == 0
     step, epoch = begin, begin // steps
     while step < end:
-        first, last = step - epoch * steps, min(steps, end - epoch * steps)
+        before = epoch * steps
+        first, last = step - before, min(steps, end - before)
         if who == 0:
             if run.order != 0:
                 shuffle(run.order, run.rows, run.seed, epoch)
             if first == 0:
                 loss_sum[0] = 0.0
         meet(net)
-        if tiny:
-            scheduled = int(rates.size != 1)
-            rate = pointer_plus(pointer_to(rates), scheduled * (epoch * steps + first - begin))
-            call(net.online, address, run_address, first, last, rate, scheduled)
-            first = last
-        for k in range(first, last):
-            lr = rates[0] if rates.size == 1 else rates[epoch * steps + k - begin]
-            if online:
-                train_online(net, run, k, lr, like)
-            else:
-                start = k * run.batch_size
-                key = step_key(run.seed, epoch * steps + k)
-                train_batch(net, run, start, min(run.batch_size, run.rows - start), lr, key, who, like)
+        scheduled = int(rates.size != 1)
+        rate = pointer_plus(pointer_to(rates), scheduled * (step - begin))
+        call(net.take_steps, address, run_address, first, last, rate, scheduled, before, who)
         if who == 0 and run.losses != 0 and last == steps:
             pointer_at(run.losses, FLOAT64)[epoch] = loss_sum[0] / run.rows
         epoch += 1
@@ -67,6 +59,45 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
         run.reached = end
     restore_denormals(denormals)
     return True
+
+
+# --- what ``net.take_steps`` may be, with ``tiny`` as the third ------------------------------
+# The steps `first` to `last` of an epoch; the k-th has the rate ``rates[(k - first) * rate_step]``.
+
+
+def _make_online_steps(like: Any) -> Callable[..., None]:
+    def online_steps(
+        address: int, run_address: int, first: int, last: int, rates: Any, rate_step: int, before: int, who: int
+    ) -> None:
+        net, run = network_at(address), run_at(run_address)
+        for k in range(first, last):
+            train_online(net, run, k, rates[(k - first) * rate_step], like)
+
+    return online_steps
+
+
+def _make_batch_steps(like: Any) -> Callable[..., None]:
+    def batch_steps(
+        address: int, run_address: int, first: int, last: int, rates: Any, rate_step: int, before: int, who: int
+    ) -> None:
+        run = run_at(run_address)
+        for k in range(first, last):
+            start, lr = k * run.batch_size, rates[(k - first) * rate_step]
+            key = step_key(run.seed, before + k)
+            train_batch(address, run, start, min(run.batch_size, run.rows - start), lr, key, who, like)
+
+    return batch_steps
+
+
+_INDEX = types.int64
+STEPS = types.void(_INDEX, _INDEX, _INDEX, _INDEX, types.CPointer(types.float64), _INDEX, _INDEX, _INDEX)
+
+
+@lru_cache(maxsize=None)
+def steps_address(dtype: np.dtype[Any], online: bool) -> int:
+    """Address of the compiled steps: the article's, sample by sample, or those of batches and optimisers."""
+    make = _make_online_steps if online else _make_batch_steps
+    return compiled_address(make(np.empty(0, dtype)), STEPS, f"{make.__name__} {dtype}")
 
 
 @inlined_kernel
@@ -86,9 +117,10 @@ def train_online(net: Any, run: Any, i: int, lr: float, like: Any) -> None:
     backward_one(net, x, lr, like)
 
 
-@kernel
-def train_batch(net: Any, run: Any, start: int, n: int, lr: float, key: int, who: int, like: Any) -> None:
+@inlined_kernel
+def train_batch(address: int, run: Any, start: int, n: int, lr: float, key: int, who: int, like: Any) -> None:
     """One step on n samples, from the `start`-th of the epoch; `key` is that of its random numbers."""
+    net = network_at(address)
     x, t = pointer_at(run.x, like), pointer_at(run.t, like)
     ins, items = layer_of(net, 0).ins, net.target_items
     first, last = share(n, 2, who, net.team)  # of the samples
@@ -106,7 +138,7 @@ def train_batch(net: Any, run: Any, start: int, n: int, lr: float, key: int, who
         keep_outputs(net, run, out, start, first, last, like)
     backward_batch(net, x_batch, first, last, n, 1, key, who, like)
     meet(net)
-    descend_batch(net, x_batch, n, lr, who, like)
+    call(net.descend, address, x_batch, n, lr, who)
     meet(net)
     if who == 0:
         finish_step(net, n, like)

@@ -181,21 +181,24 @@ def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..
 
     @njit(**_FORM)
     def reduce(values):  # type: ignore[no-untyped-def]
-        a, b, c, d = values[0], values[1], values[2], values[3]
-        chains = values.size // 4 * 4
-        for i in range(4, chains, 4):
-            a, b = combine(a, values[i]), combine(b, values[i + 1])
-            c, d = combine(c, values[i + 2]), combine(d, values[i + 3])
-        for i in range(chains, values.size):
-            a = combine(a, values[i])
-        return combine(combine(a, b), combine(c, d))
+        result, rest = values[0], 1
+        if values.size >= 8:
+            a, b, c, d = values[0], values[1], values[2], values[3]
+            rest = values.size // 4 * 4
+            for i in range(4, rest, 4):
+                a, b = combine(a, values[i]), combine(b, values[i + 1])
+                c, d = combine(c, values[i + 2]), combine(d, values[i + 3])
+            result = combine(combine(a, b), combine(c, d))
+        for i in range(rest, values.size):
+            result = combine(result, values[i])
+        return result
 
     @overload(function)
     def choose(values, axis=None):  # type: ignore[no-untyped-def]
         if axis is not None and not isinstance(axis, (types.Omitted, types.NoneType)):
             return lambda values, axis=None: original(values, axis)
         if isinstance(values, types.Array) and values.ndim == 1 and isinstance(values.dtype, types.Float):
-            return lambda values, axis=None: reduce(values) if values.size >= 4 else original(values)
+            return lambda values, axis=None: reduce(values)
         return lambda values, axis=None: original(values)
 
     function.__name__ = name

@@ -76,7 +76,8 @@ NETWORK = np.dtype(
         ("steps", "i8"),  # int64: how many steps the optimiser has taken
         ("whole", "i8"),  # whether a step needs all gradients before it changes a weight
         ("limits", "i8"),  # whether any layer has a max_norm
-        ("online", "i8"),  # kernel of its own for online training by plain descent (see tiny); 0: none
+        ("descend", "i8"),  # the kernel of a batch's step, see descent
+        ("take_steps", "i8"),  # the kernel of the steps of an epoch, see epoch
         ("clip_norm", "f8"),  # the largest norm of all gradients together; 0: no limit
         ("clip_value", "f8"),  # the largest gradient of one parameter; 0: no limit
         ("team", "i8"),  # how many threads run the kernel, see team

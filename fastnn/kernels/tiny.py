@@ -25,6 +25,7 @@ from numba.extending import intrinsic
 from .blocks import ELEMENTS, df_method, loss_maker, loss_methods, of_numbers
 from .compiling import OPTIONS, compiled_address
 from .cpu import lanes, padded
+from .epoch import STEPS
 from .formula import Fields, callables, class_digest, numeric_fields
 from .fused import multiply_add_ir
 from .memory import number, pointer_at, pointer_plus
@@ -166,7 +167,7 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
 
     `derivatives` names the method of each activation, `names` those of the loss (see ``blocks``).
 
-    It takes the steps `first` to `last` of an epoch; the k-th has the rate ``rates[k * rate_step]``.
+    Its arguments are those of all steps (see ``epoch``).
     """
     outs, layers = sizes[-1], range(len(strides))
     enter, leave, forward, backward = [], [], [], []
@@ -225,7 +226,7 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
         "sum_at[0] = loss_sum[0]",
     ]
     body = "\n".join(f"    {line}" for line in lines).replace("net_outs", str(outs))
-    return f"def online(address, run_address, first, last, rates, rate_step):\n{body}\n"
+    return f"def online(address, run_address, first, last, rates, rate_step, before, who):\n{body}\n"
 
 
 def _each(formula: str, count: int) -> str:
@@ -318,9 +319,7 @@ def _compiled(architecture: Architecture, only_cached: bool = False) -> int:
     exec(
         compile(source(sizes, strides, derivatives, names), __file__, "exec"), scope
     )  # this file's name is for the cache
-    index = types.int64
-    signature = types.void(index, index, index, index, types.CPointer(types.float64), index)
-    return compiled_address(scope["online"], signature, key, only_cached)
+    return compiled_address(scope["online"], STEPS, key, only_cached)
 
 
 @numba.njit(**OPTIONS, forceinline=True)

@@ -74,7 +74,7 @@ class Run:
         self.losses = np.empty(epochs)
         self._order = np.empty(count, np.int64) if shuffle else None
         self._kept = (rows, targets, weights)
-        self._bare = self.batch_size == 1 and weights is None and not keep_outputs
+        self._bare = weights is None and not keep_outputs
         self._record = np.zeros(1, RUN)
         record = self._record[0]
         record["rows"], record["batch_size"] = count, self.batch_size
@@ -106,8 +106,7 @@ class Run:
                 plan.expect(self.classes)
                 plan.pass_over_zeros(self._sparse)
                 plan.descend(state, batches=self.batch_size > 1)
-                if self._bare:
-                    plan.specialise(count, end - self.step)
+                plan.choose_steps(self.batch_size, count, end - self.step if self._bare else 0)
                 plan.loss_sum[0] = self._loss_sum  # another call may have used it meanwhile
                 try:
                     run_team(plan, self._team(plan, count), self._kernel(plan, count, rates))
@@ -124,9 +123,9 @@ class Run:
 
     def _kernel(self, plan: Plan, count: int, rates: Array) -> Callable[[int], bool]:
         """The next `count` steps, as what each thread of a team calls with its number."""
-        begin, run, rows = self.step, self._address, self.rows
+        begin, run = self.step, self._address
         self._record[0]["reached"] = begin
-        return lambda who: train_steps(plan.address, run, begin, begin + count, rates, who, rows)
+        return lambda who: train_steps(plan.address, run, begin, begin + count, rates, who)
 
     def _team(self, plan: Plan, count: int) -> int:
         """How many threads suit the next `count` steps."""
