@@ -45,9 +45,8 @@ def _power_of_two(typingctx: Any, n: Any) -> Any:
     return n(n), codegen
 
 
-def _reduce64(x: float) -> tuple[float, float, float]:
-    """exp(x) = (1 + q) * 2**half * 2**rest, as (q, 2**half, 2**rest); float64."""
-    x = -746.0 if x < -746.0 else 710.0 if x > 710.0 else x
+def _reduce64(x: float) -> tuple[float, float]:
+    """exp(x) = (1 + q) * 2**n, as (q, n); float64."""
     n = multiply_add(x, 1.4426950408889634, 6755399441055744.0) - 6755399441055744.0
     r = multiply_add(-n, 1.90821492927058770002e-10, multiply_add(-n, 6.93147180369123816490e-01, x))
     p = multiply_add(2.0914686968086877e-09, r, 2.5105217004720745e-08)
@@ -60,14 +59,11 @@ def _reduce64(x: float) -> tuple[float, float, float]:
     p = multiply_add(p, r, 4.1666666666666670e-02)
     p = multiply_add(p, r, 1.6666666666666671e-01)
     p = multiply_add(p, r, 0.5)
-    half = multiply_add(n, 0.5, 6755399441055744.0) - 6755399441055744.0
-    return multiply_add(p * r, r, r), _power_of_two(half), _power_of_two(n - half)
+    return multiply_add(p * r, r, r), n
 
 
 def _reduce32(x: Any) -> Any:
     """The same in float32."""
-    low, high = np.float32(-104.0), np.float32(89.0)
-    x = low if x < low else high if x > high else x
     magic = np.float32(12582912.0)
     n = multiply_add(x, np.float32(1.44269504), magic) - magic
     r = multiply_add(-n, np.float32(-2.12194440e-4), multiply_add(-n, np.float32(0.693359375), x))
@@ -76,36 +72,55 @@ def _reduce32(x: Any) -> Any:
     p = multiply_add(p, r, np.float32(4.1666464925e-02))
     p = multiply_add(p, r, np.float32(1.6666666682e-01))
     p = multiply_add(p, r, np.float32(0.5))
-    half = multiply_add(n, np.float32(0.5), magic) - magic
-    return multiply_add(p * r, r, r), _power_of_two(half), _power_of_two(n - half)
+    return multiply_add(p * r, r, r), n
 
 
-def _forms(reduce: Callable[..., Any], real: Any) -> dict[str, Callable[..., Any]]:
-    """exp, expm1 and tanh of one number of the type `real`, on top of `reduce`."""
+def _forms(
+    reduce: Callable[..., Any], real: Any, lowest: float, highest: float, magic: float, flat: float
+) -> dict[str, Callable[..., Any]]:
+    """exp, expm1 and tanh of one number of the type `real`, on top of `reduce`.
+
+    Below `lowest` exp is 0 and above `highest` infinite; beyond half of `flat` tanh is 1 and -1. To
+    add and subtract `magic` rounds to a whole number.
+    """
     reduce = njit(**_FORM)(reduce)
-    one, two = real(1), real(2)
+    one, two, half = real(1), real(2), real(0.5)
+    lowest, highest, magic, flat = real(lowest), real(highest), real(magic), real(flat)
+
+    @njit(**_FORM)
+    def parts(x: Any) -> Any:
+        """exp(x) = (1 + q) * s * t: one power of two would be out of range where exp(x) is not."""
+        q, n = reduce(lowest if x < lowest else highest if x > highest else x)
+        part = multiply_add(n, half, magic) - magic
+        return q, _power_of_two(part), _power_of_two(n - part)
 
     @njit(**_FORM)
     def exp(x: Any) -> Any:
-        q, s, t = reduce(real(x))
+        q, s, t = parts(real(x))
         return multiply_add(q, s, s) * t
 
     @njit(**_FORM)
     def expm1(x: Any) -> Any:
-        q, s, t = reduce(real(x))
+        q, s, t = parts(real(x))
         return multiply_add(q, s, s - one / t) * t
 
     @njit(**_FORM)
     def tanh(x: Any) -> Any:
         """-u / (u + 2) with u = exp(-2 |x|) - 1."""
-        u = expm1(-two * abs(real(x)))
+        z = -two * abs(real(x))
+        q, n = reduce(-flat if z < -flat else z)
+        s = _power_of_two(n)
+        u = multiply_add(q, s, s - one)
         y = -u / (u + two)
         return -y if x < 0 else y
 
     return {"exp": exp, "expm1": expm1, "tanh": tanh}
 
 
-_FORMS = {types.float32: _forms(_reduce32, np.float32), types.float64: _forms(_reduce64, np.float64)}
+_FORMS = {
+    types.float32: _forms(_reduce32, np.float32, -104.0, 89.0, 12582912.0, 20.0),
+    types.float64: _forms(_reduce64, np.float64, -746.0, 710.0, 6755399441055744.0, 40.0),
+}
 
 
 def _own_form(name: str) -> Callable[..., Any]:
