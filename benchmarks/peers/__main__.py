@@ -41,6 +41,7 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="3 rounds of 0.05 seconds: to see that it works")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the tables between the marks of this file")
+    parser.add_argument("--summary", type=Path, metavar="FILE", help="the same for the first table alone")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a bar chart as PNG")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
     given = parser.parse_args()
@@ -77,6 +78,8 @@ def main() -> None:
         given.json.write_text(json.dumps([asdict(group) for group in groups], indent=1), encoding="utf-8")
     if given.markdown:
         table.write_markdown(given.markdown, table.markdown(groups, head))
+    if given.summary:
+        table.write_markdown(given.summary, table.summaries(groups))
     if given.chart:
         from .chart import draw
 

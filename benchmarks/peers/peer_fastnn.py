@@ -2,8 +2,8 @@
 
 Best practice: ``net.train`` on all columns for online training, ``net.fit`` on rows for batches, with many
 epochs in a call; `fastnn.NetworkBank` for many networks; ``forward_pass`` of a column for one row,
-``predict`` for many; ``gradients``. All checks of the input are in the time. Tiny networks have a kernel of their
-own online, which long training compiles by itself; here it is compiled at once (FASTNN_TINY), in the first call.
+``predict`` for many; ``loss_and_gradient``. All checks of the input are in the time. Tiny networks have a kernel of
+their own online, which long training compiles by itself; here it is compiled at once (FASTNN_TINY), in the first call.
 `Generic` is without.
 """
 
@@ -12,11 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-
-try:
-    from fastnn.kernels.tiny import MOST_NUMBERS  # parameters that a kernel of its own may have
-except ImportError:
-    MOST_NUMBERS = 0
+from fastnn.kernels.tiny import is_tiny
 
 from .contestant import Unfit
 from .workloads import LEAK, Data, Parameters, Workload
@@ -47,17 +43,12 @@ class Fastnn:
 
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
         self.workload, self.data, self.note = workload, data, ""
-        if hasattr(fastnn, "set_num_threads"):
-            fastnn.set_num_threads(threads)
-        elif threads > 1:
-            self.note = "one thread"
+        fastnn.set_num_threads(threads)
         self.networks = [network(workload, each) for each in parameters]
         self.net = self.networks[0]
-        self.bank = None
-        if workload.networks > 1 and hasattr(fastnn, "NetworkBank"):
+        self.bank: fastnn.NetworkBank | None = None
+        if workload.networks > 1:
             self.bank = fastnn.NetworkBank(self.networks)
-        elif workload.networks > 1:
-            self.note = "one network after another"
         if workload.kind == "row":
             self.columns = [row.reshape(-1, 1) for row in data.X]
         try:
@@ -72,8 +63,8 @@ class Fastnn:
         if batch == 1:
             self.net.train(X.T, y.T, epochs=passes)
             return
-        for learner in [self.bank] if self.bank else self.networks:
-            learner.fit(X, y, epochs=passes, batch_size=batch, shuffle=False, verbose=0)
+        learner = self.bank or self.net
+        learner.fit(X, y, epochs=passes, batch_size=batch, shuffle=False, verbose=0)
 
     def _row(self, passes: int) -> None:
         forward_pass = self.net.forward_pass
@@ -86,9 +77,9 @@ class Fastnn:
             self.net.predict(self.data.X)
 
     def _gradient(self, passes: int) -> None:
-        gradients, x, t = self.net.gradients, self.data.X.T, self.data.y.T
+        loss_and_gradient, X, y = self.net.loss_and_gradient, self.data.X, self.data.y
         for _ in range(passes * self.workload.steps):
-            gradients(x, t)
+            loss_and_gradient(X, y)
 
     def result(self) -> list[np.ndarray]:
         """See `Contestant`."""
@@ -97,8 +88,13 @@ class Fastnn:
         if self.workload.kind == "rows":
             return [self.net.predict(self.data.X)]
         if self.workload.kind == "gradient":
-            _, dWs, dbs, loss = self.net.gradients(self.data.X.T, self.data.y.T)
-            return [np.array(loss), *(g for dW, db in zip(dWs, dbs) for g in (dW, db.ravel()))]
+            loss, vector = self.net.loss_and_gradient(self.data.X, self.data.y)
+            parts = [np.array(loss)]
+            for layer in self.net.layers:  # the rows of dW' and then db, layer by layer
+                own, vector = np.split(vector, [(layer.ins + 1) * layer.outs])
+                rows = own.reshape(layer.ins + 1, layer.outs)
+                parts += [rows[:-1].T, rows[-1]]
+            return parts
         networks = self.bank.to_networks() if self.bank else self.networks
         return [array for net in networks for layer in net.get_weights() for array in (layer[0], layer[1].ravel())]
 
@@ -107,8 +103,7 @@ class Generic(Fastnn):
     """With the kernel for networks of any size where `Fastnn` has a special one."""
 
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
-        parameter_count = sum(W.size + b.size for W, b in parameters[0])
-        special = workload.kind == "train" and workload.batch == 1 and parameter_count <= MOST_NUMBERS
+        special = workload.kind == "train" and workload.batch == 1 and is_tiny(workload.sizes)
         if not special:
             raise Unfit("is what fastnn does")
         super().__init__(workload, data, parameters, threads)

@@ -105,6 +105,13 @@ def summary(groups: list[Group], cores: int) -> str:
     return "\n".join(lines)
 
 
+def summaries(groups: list[Group]) -> str:
+    """The summary for each number of cores."""
+    counts = sorted({group.cores for group in groups})
+    names = ["One core" if count == 1 else f"{count} cores" for count in counts]
+    return "\n\n".join(f"{name}:\n\n{summary(groups, count)}" for name, count in zip(names, counts))
+
+
 def markdown(groups: list[Group], versions: str) -> str:
     """Everything, as Markdown."""
     parts = [versions]

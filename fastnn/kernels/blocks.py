@@ -81,14 +81,14 @@ def _make_df_of_f(self_of: Any, df_of_f: Any) -> Callable[..., None]:
 
 
 def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
-    """Address of the loss of n samples (added to a sum) and the gradient of their mean.
+    """Address of the losses of n samples and the gradient of the mean over their batch.
 
     `class_index` says what a target is: the number of a class, or a value for each output.
     """
     cls: Any = type(loss)
     fields, real = numeric_fields(loss), numba.from_dtype(dtype)
     data, count = types.CPointer(real), types.int64
-    signature = types.void(FLOAT64, data, data, data, count, count, count, FLOAT64)
+    signature = types.void(FLOAT64, data, data, data, count, count, count, FLOAT64, count, count)
     names = loss_methods(cls)
     make = loss_maker(names, class_index)
     return block_address(cls, fields, real, make, signature, names, _ONE_COLUMN, narrow=of_numbers(names))
@@ -158,18 +158,22 @@ def _column_of_values(self_of: Any, loss: Any, dloss: Any) -> Callable[..., None
 
 
 def _samples(self_of: Any, form: Any, target_of: Any, shaped: Any) -> Callable[..., None]:
-    """The block: `form` for one sample after another, its gradient divided by their number."""
+    """The block: `form` for one sample after another, its gradient divided by the size of the `batch`.
 
-    def block(parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, loss_sum: Any) -> None:
+    The losses are added to numbers that lie `apart`: 0 adds them all up.
+    """
+
+    def block(
+        parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, losses: Any, apart: int, batch: int
+    ) -> None:
         me = self_of(parameters)
         for i in range(n):
             values = shaped(pointer_plus(x, i * stride), outs)
             d = shaped(pointer_plus(dx, i * stride), outs)
-            loss_sum[0] += form(me, values, target_of(t, i, outs, shaped), d)
-        if n > 1:
-            for i in range(n):
-                for j in range(i * stride, i * stride + outs):
-                    dx[j] /= n
+            losses[i * apart] += form(me, values, target_of(t, i, outs, shaped), d)
+        if batch > 1:
+            for j in range(n * stride):
+                dx[j] /= batch
 
     return block
 

@@ -76,7 +76,7 @@ def loss_rows(address: int, V: Any, T: Any) -> float:
         call(
             net.loss, pointer_at(net.loss_self, FLOAT64), pointer_plus(v, i * final.outs),
             pointer_plus(t, i * net.target_items), pointer_at(final.dx, V),
-            1, final.outs, final.outs, loss_sum,
+            1, final.outs, final.outs, loss_sum, 0, 1,
         )  # fmt: skip
     return loss_sum[0]
 

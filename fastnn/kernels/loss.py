@@ -16,7 +16,7 @@ def loss_and_gradient(net: Any, out: Any, t: Any, n: int, like: Any) -> None:
     final = layer_of(net, net.depth - 1)
     call(
         net.loss, pointer_at(net.loss_self, FLOAT64), out, t, pointer_at(final.dx, like),
-        n, final.outs, final.stride, pointer_at(net.loss_sum, FLOAT64),
+        n, final.outs, final.stride, pointer_at(net.loss_sum, FLOAT64), 0, n,
     )  # fmt: skip
 
 
@@ -30,19 +30,17 @@ def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, first: int, l
     dx, losses = pointer_at(final.dx, like), pointer_at(net.losses, FLOAT64)
     for i in range(first, last):
         losses[i] = 0.0
-        dx_i = pointer_plus(dx, i * final.stride)
-        call(
-            net.loss, pointer_at(net.loss_self, FLOAT64), pointer_plus(out, i * final.stride),
-            pointer_plus(t, i * net.target_items), dx_i, 1, final.outs, final.stride, pointer_plus(losses, i),
-        )  # fmt: skip
-        if run.weights != 0:
+    call(
+        net.loss, pointer_at(net.loss_self, FLOAT64), pointer_plus(out, first * final.stride),
+        pointer_plus(t, first * net.target_items), pointer_plus(dx, first * final.stride),
+        last - first, final.outs, final.stride, pointer_plus(losses, first), 1, n,
+    )  # fmt: skip
+    if run.weights != 0:
+        for i in range(first, last):
             w = pointer_at(run.weights, FLOAT64)[row_of(run, start + i)]
             losses[i] *= w
-            for j in range(final.outs):
-                dx_i[j] = dx_i[j] * w
-    if n > 1:
-        for j in range(first * final.stride, last * final.stride):
-            dx[j] /= n
+            for j in range(i * final.stride, i * final.stride + final.outs):
+                dx[j] = dx[j] * w
 
 
 @kernel
