@@ -1,15 +1,31 @@
-"""Kernels stay inside their memory: NaN lies before and after every array that they are given.
+"""Kernels stay inside their memory, and there is no more of it than the plan says.
 
-A write beyond an array changes the NaN; a read beyond one lets NaN into the results, which are
-then not those of the reference.
+NaN lies before and after every array that they are given: a write beyond an array changes the NaN; a
+read beyond one lets NaN into the results, which are then not those of the reference.
 """
+
+import gc
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 from strategies import problems
 
-from fastnn import MSELoss, NeuralNetwork, ReLU, article, layers, plan, reference
+from fastnn import (
+    Adam,
+    CrossEntropyLoss,
+    Identity,
+    MSELoss,
+    NeuralNetwork,
+    ReLU,
+    article,
+    get_num_threads,
+    layers,
+    plan,
+    reference,
+    set_num_threads,
+)
 from fastnn.kernels.cpu import padded, whole_vectors
 from fastnn.kernels.descent import band_rows
 from fastnn.layers import aligned_zeros
@@ -79,3 +95,34 @@ def test_a_plan_keeps_its_size_in_training():
     others = whole_vectors(3, "float64") * hidden + 2 * (31 + 21) + 33 + 30  # Wt, two sums a row, two lists
     bands = before._team * max(band_rows(31, hidden) * hidden, band_rows(21, out) * out)
     assert 0 <= before.nbytes - 8 * (samples + others + bands) < 2048  # tables
+
+
+@pytest.fixture
+def one_thread():
+    before = get_num_threads()
+    set_num_threads(1)
+    yield
+    set_num_threads(before)
+
+
+@pytest.mark.parametrize("optimizer", [None, Adam()])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fit_takes_what_the_plan_says_whatever_the_epochs(optimizer, dtype, one_thread):
+    """The peak of all that is allocated: the plan, the order of the samples, and what `fit` can go back to."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(3000, 200)).astype(dtype), rng.integers(0, 10, 3000)
+    peaks = []
+    for epochs in (1, 1, 2, 30):  # the first compiles and is not counted
+        hidden, out = layers.Layer(200, 300, ReLU(), seed=0), layers.Layer(300, 10, Identity(), seed=1)
+        net = NeuralNetwork([hidden, out], CrossEntropyLoss(), 0.01, optimizer, dtype=dtype)
+        gc.collect()
+        tracemalloc.start()
+        net.fit(X, y, epochs=epochs, batch_size=100, seed=0, verbose=0)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    weights = hidden._memory.nbytes + out._memory.nbytes
+    numbers = 2 * weights if optimizer else 0
+    small = 2**17  # Python's own objects, tables, and the plan for one sample that came first
+    expected = net._plan.nbytes + numbers + (weights + numbers) + X.shape[0] * 8
+    assert expected - small < peaks[1] < expected + small
+    assert all(abs(peak - peaks[1]) < small for peak in peaks[2:])

@@ -5,7 +5,8 @@ Read it in this order:
 ========================  ====================================================================
 ``recursion``             the forward pass and the backward recursion, the heart of the library
 ``epoch``                 loops over samples and batches: whole epochs without Python
-``loss``, ``update``      between the two passes; from gradients to parameters
+``descent``, ``loss``     from gradients to new weights, for a batch; between the two passes
+``team``                  several threads that share a batch: their parts, and where they meet
 ``evaluate``, ``order``   outputs and gradients without an update; the order of the samples
 ``stages``                layers without a matrix: dropout, noise, normalisation
 ``tiny``                  online training with every weight in a register, a kernel for each architecture
@@ -13,7 +14,8 @@ Read it in this order:
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
 ``formula``               turns an activation's or a loss's NumPy text into machine code
 ``numpy_scalars``         exp, tanh... in forms that LLVM vectorises
-``fused``                 a * b + c in one instruction, which happens nowhere else
+``fused``, ``denormals``  a * b + c in one instruction, which happens nowhere else; numbers next to zero
+``zeros``                 inputs that are zero in a whole batch, which the products pass over
 ``records``               the tables by which Python tells a kernel where everything is
 ``memory``, ``compiling`` addresses to arrays; the decorator and its cache; the processor
 ========================  ====================================================================

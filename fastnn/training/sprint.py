@@ -32,10 +32,9 @@ def sprint(net: NeuralNetwork, run: Run, history: History, epochs: int) -> None:
             logs = run.epoch()
             history.add(done + 1, logs)
             guard.on_epoch_end(done + 1, logs)
-        elif _at_once(net, run, history, count):
-            guard = None
         else:
-            one_by_one = True
+            guard = None  # one copy of the weights at a time
+            one_by_one = not _at_once(net, run, history, count)
 
 
 def _at_once(net: NeuralNetwork, run: Run, history: History, count: int) -> bool:
