@@ -382,6 +382,7 @@ class ArticleNetwork(Watched):
             check_layers(self._layers, self._loss_function)
             check_dtypes(self._layers, self.dtype)
             capacity = max(capacity, plan.capacity if plan else 1)
+            plan = self._plan = None  # its memory goes before there is more
             plan = self._plan = Plan(self._layers, self._loss_function, self.dtype, capacity, lock=self._lock)
         elif plan.edition != edition.current:
             self._refresh(plan)
