@@ -34,7 +34,7 @@ def arguments() -> argparse.Namespace:
     )  # fmt: skip
     parser.add_argument("--cores", choices=["1", "2", "both"], default="1", help="default: 1")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each peer (default: 5)")
-    parser.add_argument("--seconds", type=float, default=0.15, help="of a turn, about (default: 0.15)")
+    parser.add_argument("--seconds", type=float, default=0.2, help="of a turn, about (default: 0.2)")
     parser.add_argument(
         "--clock", choices=["wall", "cpu"], default="wall",
         help="cpu: the time that a process had the core; for one core of a machine that others use (default: wall)",

@@ -167,7 +167,7 @@ class Race:
             try:
                 got, result.first_call = worker.check(workload)
                 difference(workload, got, expected)
-                _, result.note = worker.prepare(workload, self.seconds)
+                _, result.note = worker.prepare(workload, self.seconds * workload.patience)
                 ready[peer] = worker
             except Unable as reason:
                 result.note, result.unfit = str(reason), isinstance(reason, Unfit)

@@ -61,6 +61,9 @@ class Workload:
         How many networks train at once, from different weights, on the same samples.
     both_cores
         Whether it is worth measuring with two threads.
+    patience
+        How many times longer than others' its turns are: so that whatever a call does once, such as a copy of
+        large weights, counts as little as in training that goes on for minutes.
     """
 
     key: str
@@ -79,6 +82,7 @@ class Workload:
     check_steps: int = 5
     networks: int = 1
     both_cores: bool = True
+    patience: float = 1.0
 
     @property
     def activations(self) -> list[str]:
@@ -185,11 +189,11 @@ WORKLOADS = [
     _batches("W4-mnist-32-sgd", _DIGITS, 32, "sgd", 4096, "mnist"),
     _batches("W4-mnist-128-adam", _DIGITS, 128, "adam", 4096, "mnist"),
     _batches("W5-512", _WIDE, 128, "adam", 4096, "classes"),
-    replace(_batches("W5-2048", _WIDER, 128, "adam", 512, "classes"), check_steps=2),
+    replace(_batches("W5-2048", _WIDER, 128, "adam", 512, "classes"), check_steps=2, patience=8.0),
     _batches("W6", _LETTERS, 32, "adam", 16384, "classes"),
     Workload(
         "W7", "64 networks 2-16-16-1, batches of 32, Adam", (2, 16, 16, 1), "tanh", loss="mse", optimizer="adam",
-        lr=1e-3, batch=32, samples="dense", steps=64, networks=64,
+        lr=1e-3, batch=32, samples="dense", steps=64, networks=64, patience=4.0,
     ),
     Workload("W8-row", "784-128-10, one row a call", _DIGITS, kind="row", steps=1000, both_cores=False),
     Workload("W8-row-letters", "16-64-64-26, one row a call", _LETTERS, kind="row", steps=1000, both_cores=False),
