@@ -51,8 +51,9 @@ class NeuralNetwork(SearchingNetwork):
     Notes
     -----
     The method is stochastic gradient descent with backpropagation as derived in R. G. Serrao,
-    "Neural networks fundamentals with Python" (mathspp.com). A network may be used by many
-    threads; its calls then take turns.
+    "Neural networks fundamentals with Python" (mathspp.com). A call uses as many cores as repay it
+    (see `set_num_threads`), with the same results as one. A network may be used by many threads;
+    its calls then take turns.
 
     Examples
     --------

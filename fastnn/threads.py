@@ -19,6 +19,7 @@ WORTH_STARTING = 20_000_000  # multiplications of one call that repay the start 
 
 _limit: int | None = None
 _pool: ThreadPoolExecutor | None = None
+_pool_size = 0
 _pool_free = threading.Lock()
 
 
@@ -129,11 +130,11 @@ def _member(plan: Plan, kernel: Callable[[int], bool], who: int) -> bool:
 
 def _workers(count: int) -> ThreadPoolExecutor:
     """A pool of at least so many threads."""
-    global _pool
-    if _pool is None or _pool._max_workers < count:
+    global _pool, _pool_size
+    if _pool is None or _pool_size < count:
         if _pool is not None:
             _pool.shutdown(wait=False)
-        _pool = ThreadPoolExecutor(count, "fastnn")
+        _pool, _pool_size = ThreadPoolExecutor(count, "fastnn"), count
     return _pool
 
 
