@@ -10,11 +10,12 @@ import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from . import table
 from .contestant import PEERS
-from .race import Group, Race, choose_cores
-from .workloads import WORKLOADS, chosen
+from .race import Group, Race, Result, choose_cores
+from .workloads import WORKLOADS, Workload, chosen
 
 _PACKAGES = ("numpy", "numba", "scikit-learn", "torch", "jax", "onnxruntime")
 
@@ -44,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--summary", type=Path, metavar="FILE", help="the same for the first table alone")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a bar chart as PNG")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
+    parser.add_argument("--shown", type=Path, metavar="FILE", help="show what --json wrote, and measure nothing")
     given = parser.parse_args()
     try:
         given.workloads = chosen(given.workloads)
@@ -62,6 +64,10 @@ def main() -> None:
     """Run the race, and show it."""
     given = arguments()
     groups: list[Group] = []
+    if given.shown:
+        head, saved = json.loads(given.shown.read_text(encoding="utf-8"))
+        write(given, [group_of(each) for each in saved], head)
+        return
     head = versions() + (" Times are of the CPU, not of the clock on the wall." if given.clock == "cpu" else "")
     print(head)
     for count in {"1": (1,), "2": (2,), "both": (1, 2)}[given.cores]:
@@ -75,7 +81,20 @@ def main() -> None:
             print(f"\n{table.terminal(group)}", flush=True)
             groups.append(group)
     if given.json:
-        given.json.write_text(json.dumps([asdict(group) for group in groups], indent=1), encoding="utf-8")
+        saved = [asdict(group) for group in groups]
+        given.json.write_text(json.dumps([head, saved], indent=1), encoding="utf-8")
+    write(given, groups, head)
+
+
+def group_of(saved: dict[str, Any]) -> Group:
+    """What ``asdict`` made of a group."""
+    workload = Workload(**{**saved["workload"], "sizes": tuple(saved["workload"]["sizes"])})
+    results = {peer: Result(**result) for peer, result in saved["results"].items()}
+    return Group(**{**saved, "workload": workload, "results": results})
+
+
+def write(given: argparse.Namespace, groups: list[Group], head: str) -> None:
+    """The files that were asked for."""
     if given.markdown:
         table.write_markdown(given.markdown, table.markdown(groups, head))
     if given.summary:

@@ -42,6 +42,6 @@ def draw(groups: list[Group], path: Path) -> None:
         axis.set_title("one core" if count == 1 else f"{count} cores")
         axis.set_xlabel("time in those of fastnn (right of the line: slower than fastnn)")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colours[peer]) for peer in peers]
-    figure.legend(handles, [PEERS[peer].name for peer in peers], loc="outside lower center", ncols=len(peers) or 1)
+    figure.legend(handles, [PEERS[peer].name for peer in peers], loc="outside lower center", ncols=5)
     figure.savefig(path, dpi=120)
     plt.close(figure)
