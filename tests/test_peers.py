@@ -131,9 +131,15 @@ def test_the_program(tmp_path):
     done = subprocess.run([*command, *settings], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     assert "W2: 2-3-2 online, float64; time per step, one core" in done.stdout
-    (group,) = json.loads((tmp_path / "json").read_text())
+    head, (group,) = json.loads((tmp_path / "json").read_text())
+    assert head == done.stdout.splitlines()[0]
     assert {name: len(result["seconds"]) for name, result in group["results"].items()} == {
         "fastnn": 2, "reference": 2, "onnx": 0,
     }  # fmt: skip
     assert group["peak"] > 0
-    assert (tmp_path / "markdown").read_text().startswith(table.BEGIN)
+    written = (tmp_path / "markdown").read_text()
+    assert written.startswith(table.BEGIN)
+    again = [f"--shown={tmp_path / 'json'}", f"--markdown={tmp_path / 'again'}", f"--summary={tmp_path / 'short'}"]
+    subprocess.run([sys.executable, "-m", "benchmarks.peers", *again], cwd=ROOT, check=True)
+    assert (tmp_path / "again").read_text() == written
+    assert "| W2 | 2-3-2 online, float64 | step |" in (tmp_path / "short").read_text()
