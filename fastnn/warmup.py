@@ -11,6 +11,7 @@ import numpy as np
 from . import activations, losses, optimizers, stages
 from .activations import ActivationFunction
 from .kernels.order import shuffle
+from .kernels.products import multiply_address
 from .layers import BaseLayer, Layer
 from .losses import LossFunction
 from .network import NeuralNetwork
@@ -59,7 +60,9 @@ def _built_in(module: object, base: type) -> list[Any]:
 def _exercise(net: NeuralNetwork, targets: Any) -> None:
     """Call every kernel there is."""
     x = np.zeros((1, 2))
+    net.train(x, targets)
     net.train(x, targets, batch_size=2)
+    multiply_address(net.dtype, listed=True)  # of batches with many zeros
     net.train(x[:, :1], targets[..., :1])
     net.loss(net.forward_pass(x), targets)
     net.forward_pass(np.zeros((1, 1), net.dtype))

@@ -1,0 +1,25 @@
+"""After warming up, training finds everything compiled."""
+
+import numpy as np
+
+from fastnn.kernels import tiny
+from fastnn.kernels.descent import descend_address
+from fastnn.kernels.epoch import steps_address
+from fastnn.kernels.products import multiply_address
+from fastnn.warmup import warmup
+
+
+def test_every_form_of_steps_and_products_is_ready(monkeypatch):
+    monkeypatch.setattr(tiny, "when", "never")  # or a kernel of its own would stand in for the generic one
+    caches = (steps_address, descend_address, multiply_address)
+    for cache in caches:
+        cache.cache_clear()
+    list(warmup("float64"))
+    before = [cache.cache_info().misses for cache in caches]
+    dtype = np.dtype(np.float64)
+    assert steps_address(dtype, True)
+    assert steps_address(dtype, False)
+    assert descend_address(dtype)
+    assert multiply_address(dtype)
+    assert multiply_address(dtype, listed=True)
+    assert [cache.cache_info().misses for cache in caches] == before
