@@ -117,9 +117,7 @@ class Plan:
         self.loss_sum = self._new(1, dtype=np.dtype(np.float64))
         record["loss_sum"] = _address(self.loss_sum)
         if layers[0].ins >= WIDE:
-            places, integers = layers[0].ins, np.dtype(np.int64)
-            record["nonzero"] = _address(self._new(places, dtype=integers))
-            record["nonzero_counts"] = _address(self._new(-(-places // DEPTH), dtype=integers))
+            record["counts"] = _address(self._new(-(-layers[0].ins // DEPTH), dtype=np.dtype(np.int64)))
         # A target is `outs` numbers or one int64, which takes one number or two
         items = max(layers[-1].outs, 8 // self.dtype.itemsize)
         record["batch_x"] = _address(self._new(capacity, layers[0].ins))

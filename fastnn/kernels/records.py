@@ -55,8 +55,7 @@ NETWORK = np.dtype(
         ("layers", "i8"),  # LAYER[depth]
         ("has_stages", "i8"),  # whether any layer is one
         ("capacity", "i8"),  # how many samples the scratch memory holds
-        ("nonzero", "i8"),  # int64[ins]: room for the places of a wide input's numbers that are not zero; 0: narrow
-        ("nonzero_counts", "i8"),  # int64[pieces]: how many there are in each piece of DEPTH
+        ("counts", "i8"),  # int64[pieces]: how many places of one wide sample are listed, by pieces; 0: it is narrow
         ("multiply", "i8"),  # the matrix product, see products
         ("multiply_listed", "i8"),  # the form that passes over zeros of the input; 0: do not look for any
         ("numbers", "i8"),  # int64: 0, 1, 2, ... as many as a product may have rows

@@ -49,8 +49,8 @@ def forward_one(net: Any, x: Any, like: Any) -> Any:
         layer = layer_of(net, l)
         W, b = pointer_at(layer.W, like), pointer_at(layer.b, like)
         y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
-        if l == 0 and net.nonzero != 0:
-            places, counts = pointer_at(net.nonzero, INT64), pointer_at(net.nonzero_counts, INT64)
+        if l == 0 and net.counts != 0:
+            places, counts = places_of(net, 0), pointer_at(net.counts, INT64)
             find_nonzero(x, layer.ins, places, counts)
             affine(x, W, b, y, layer.ins, layer.columns, layer.stride, places, counts)
         else:
@@ -79,8 +79,8 @@ def backward_one(net: Any, x: Any, lr: Any, like: Any) -> None:
             propagate(W, db, pointer_at(below.dx, like), layer.ins, layer.outs, layer.columns, layer.stride)
         if not layer.frozen:
             b = pointer_at(layer.b, like)
-            if l == 0 and net.nonzero != 0:
-                places, counts = pointer_at(net.nonzero, INT64), pointer_at(net.nonzero_counts, INT64)
+            if l == 0 and net.counts != 0:
+                places, counts = places_of(net, 0), pointer_at(net.counts, INT64)
                 descend(x_in, db, W, b, layer.ins, layer.columns, layer.stride, lr, places, counts)
             else:
                 descend(x_in, db, W, b, layer.ins, layer.columns, layer.stride, lr, None, None)
