@@ -7,7 +7,7 @@ import pytest
 from contest import Contest, Run, in_turns
 
 from fastnn import Adam, Identity, Layer, MSELoss, NetworkBank, NeuralNetwork, Tanh
-from fastnn.training.crew import thread_count
+from fastnn.engine.crew import thread_count
 
 NETWORKS, SAMPLES, BATCH_SIZE, EPOCHS = 64, 1_000, 32, 10
 

@@ -5,7 +5,7 @@ import pytest
 from contest import Contest, Run
 from workloads import Workload
 
-from fastnn.rows import feature_rows, target_rows
+from fastnn.data.rows import feature_rows, target_rows
 from fastnn.training.run import Run as TrainingRun
 
 SAMPLES, BATCH_SIZE, EPOCHS, SEED = 10_000, 32, 5, 0

@@ -4,7 +4,10 @@ See `NeuralNetwork` for the network, `Layer` for its parts, and `fastnn.referenc
 in plain NumPy.
 """
 
-from .activations import (
+from .bank import NetworkBank
+from .engine.gradients import Gradients
+from .engine.threads import get_num_threads, set_num_threads
+from .formulas.activations import (
     ELU,
     GELU,
     SELU,
@@ -20,12 +23,8 @@ from .activations import (
     Swish,
     Tanh,
 )
-from .bank import NetworkBank
-from .gradients import Gradients
-from .initializers import INITIALIZERS, create_bias_vector, create_weight_matrix
-from .kernels.formula import FormulaError
-from .layers import Layer
-from .losses import (
+from .formulas.initializers import INITIALIZERS, create_bias_vector, create_weight_matrix
+from .formulas.losses import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     ElementwiseLoss,
@@ -36,9 +35,8 @@ from .losses import (
     PoissonNLLLoss,
     SoftCrossEntropyLoss,
 )
-from .metrics import METRICS
-from .network import NeuralNetwork, load
-from .optimizers import (
+from .formulas.metrics import METRICS
+from .formulas.optimizers import (
     SGD,
     Adadelta,
     Adagrad,
@@ -52,7 +50,7 @@ from .optimizers import (
     RMSprop,
     RProp,
 )
-from .schedules import (
+from .formulas.schedules import (
     Constant,
     CosineDecay,
     ExponentialDecay,
@@ -62,8 +60,11 @@ from .schedules import (
     StepDecay,
     WarmUp,
 )
-from .stages import BatchNorm, Dropout, GaussianNoise, LayerNorm, Standardize
-from .threads import get_num_threads, set_num_threads
+from .kernels.formula import FormulaError
+from .layers.dense import Layer
+from .layers.noise import Dropout, GaussianNoise
+from .layers.normalisation import BatchNorm, LayerNorm, Standardize
+from .network import NeuralNetwork, load
 from .training.callbacks import (
     Callback,
     CSVLogger,

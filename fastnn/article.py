@@ -8,33 +8,29 @@ from typing import Any
 
 import numpy as np
 
-from . import edition
-from .architecture import check_dtypes, check_layers, check_optimizer
+from . import changes as edition
+from .changes import Watched
 from .checks import (
     learning_rate as checked_learning_rate,
     positive_integer,
     positive_number,
     seed as checked_seed,
 )
-from .columns import (
-    are_class_indices,
-    class_indices,
-    not_finite,
-    rows_from_columns,
-)
-from .edition import Watched
-from .gradients import GradientPlan, Gradients
+from .data.columns import are_class_indices, class_indices, not_finite, rows_from_columns
+from .data.rows import many_zeros
+from .engine.gradients import GradientPlan, Gradients
+from .engine.optimizer_state import OptimizerState
+from .engine.plan import Plan
+from .engine.threads import run_team, team_size
+from .formulas.losses import LossFunction
+from .formulas.optimizers import SGD, Optimizer
+from .formulas.schedules import Schedule
 from .kernels.epoch import train_one
 from .kernels.evaluate import forward_rows, forward_sample, loss_rows
-from .layers import BaseLayer, Layer, float_dtype
-from .losses import LossFunction
-from .optimizer_state import OptimizerState
-from .optimizers import SGD, Optimizer
-from .plan import Plan
-from .rows import many_zeros
-from .schedules import Schedule
-from .stages import Standardize
-from .threads import run_team, team_size
+from .layers.base import BaseLayer, float_dtype
+from .layers.dense import Layer
+from .layers.fitting import check_dtypes, check_layers, check_optimizer
+from .layers.normalisation import Standardize
 from .training.run import Run
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -9,15 +9,15 @@ from typing import Any, overload
 
 import numpy as np
 
-from .losses import LossFunction
-from .metrics import named_metrics
+from .data.rows import feature_rows
+from .engine.crew import share_out, thread_count
+from .formulas.losses import LossFunction
+from .formulas.metrics import named_metrics
 from .network import NeuralNetwork
-from .rows import feature_rows
-from .training.bank import Callbacks, Outcome, bootstrap_rows, fit_bank
 from .training.callbacks import high_is_good
-from .training.crew import share_out, thread_count
-from .training.fit import Samples
+from .training.epochs import Samples
 from .training.history import History
+from .training.many import Callbacks, Outcome, bootstrap_rows, fit_bank
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from . import saving
-from .metrics import named_metrics
-from .rows import feature_rows
+from .data.rows import feature_rows
+from .formulas.metrics import named_metrics
 from .searching import SearchingNetwork
 from .training.callbacks import Callback
-from .training.fit import Samples, fit
+from .training.epochs import Samples, fit
 from .training.history import History
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from .activations import ActivationFunction
-from .initializers import Initializer, article, initializer, zeros
-from .losses import LossFunction
-from .optimizers import SGD, Optimizer
-from .stages import Stage, noise_key
+from .formulas.activations import ActivationFunction
+from .formulas.initializers import Initializer, article, initializer, zeros
+from .formulas.losses import LossFunction
+from .formulas.optimizers import SGD, Optimizer
+from .layers.noise import noise_key
+from .layers.stage import Stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from . import activations, losses, optimizers, schedules, stages
+from .engine.optimizer_state import OptimizerState
 from .extras import needs
-from .layers import BaseLayer, Layer
-from .optimizer_state import OptimizerState
-from .stages import Stage
+from .formulas import activations, losses, optimizers, schedules
+from .layers import noise, normalisation
+from .layers.base import BaseLayer
+from .layers.dense import Layer
+from .layers.stage import Stage
 
 if TYPE_CHECKING:
     from .article import ArticleNetwork
@@ -37,7 +39,8 @@ VOCABULARY: dict[Any, type] = {
     losses: losses.LossFunction,
     optimizers: optimizers.Optimizer,
     schedules: schedules.Schedule,
-    stages: stages.Stage,
+    noise: Stage,
+    normalisation: Stage,
 }
 """Where the classes are that a file may name, and what they must be."""
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from .article import ArticleNetwork
-from .columns import real_array
-from .gradients import trained, unpacked, vector_size, without_padding
-from .rows import feature_rows, target_rows
+from .data.columns import real_array
+from .data.rows import feature_rows, target_rows
+from .engine.gradients import trained, unpacked, vector_size, without_padding
 from .training.history import History
 from .training.lbfgs import fit_lbfgs
 from .training.lr_finder import LRCurve, find_lr

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from . import activations, losses, optimizers, stages
-from .activations import ActivationFunction
+from .formulas import activations, losses, optimizers
+from .formulas.activations import ActivationFunction
+from .formulas.losses import LossFunction
+from .formulas.optimizers import Optimizer
 from .kernels.order import shuffle
 from .kernels.products import multiply_address
-from .layers import BaseLayer, Layer
-from .losses import LossFunction
+from .layers import noise, normalisation
+from .layers.base import BaseLayer
+from .layers.dense import Layer
+from .layers.stage import Stage
 from .network import NeuralNetwork
-from .optimizers import Optimizer
-from .stages import Stage
 
 
 def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
@@ -44,8 +46,8 @@ def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
     for optimizer in _built_in(optimizers, Optimizer):
         network([dense], optimizer=optimizer()).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
         yield optimizer.__name__
-    for stage in _built_in(stages, Stage):
-        layer = stage(0.1) if stage in (stages.Dropout, stages.GaussianNoise) else stage()
+    for stage in [*_built_in(noise, Stage), *_built_in(normalisation, Stage)]:
+        layer = stage(0.1) if stage in (noise.Dropout, noise.GaussianNoise) else stage()
         network([layer, dense]).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
         yield stage.__name__
 

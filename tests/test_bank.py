@@ -37,7 +37,7 @@ from fastnn import (
     StopTraining,
     Tanh,
 )
-from fastnn.training.crew import share_out, thread_count
+from fastnn.engine.crew import share_out, thread_count
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(70, 3))

@@ -21,14 +21,14 @@ from fastnn import (
     ReLU,
     article,
     get_num_threads,
-    layers,
-    plan,
     reference,
     set_num_threads,
 )
+from fastnn.engine import plan
 from fastnn.kernels.cpu import padded, whole_vectors
 from fastnn.kernels.descent import band_rows
-from fastnn.layers import aligned_zeros
+from fastnn.layers import dense as layers
+from fastnn.layers.base import aligned_zeros
 
 GUARD = 32  # numbers on each side: more than two vectors
 

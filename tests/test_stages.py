@@ -29,7 +29,7 @@ from fastnn import (
     Tanh,
     reference,
 )
-from fastnn.stages import Stage
+from fastnn.layers.stage import Stage
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent / "data" / "torch_golden.json").read_text())["stages"]
 STAGES = {"Dropout": lambda: Dropout(0.3), "GaussianNoise": lambda: GaussianNoise(0.1)}

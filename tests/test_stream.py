@@ -18,7 +18,8 @@ from test_fit import bits, classifier
 
 import fastnn
 from fastnn import Adam, Checkpoint, Dropout, LambdaCallback, MSELoss, NeuralNetwork, Standardize, StepDecay
-from fastnn.training import sources, stream
+from fastnn.data import sources
+from fastnn.training import stream
 
 BATCH = 16
 ROWS = 2 * BATCH  # of a chunk, in these tests
@@ -573,9 +574,9 @@ def network():
 def samples(rows):
     return np.memmap(sys.argv[1], "f2", "r", shape=(rows, 1024)), np.arange(rows) % 2
 
-fastnn.training.sources.CHUNK_BYTES = 2**20
+fastnn.data.sources.CHUNK_BYTES = 2**20
 network().fit(*samples(2048), batch_size=64)  # compile
-fastnn.training.sources.CHUNK_BYTES = 64 * 2**20
+fastnn.data.sources.CHUNK_BYTES = 64 * 2**20
 
 status = pathlib.Path("/proc/self/status").read_text()
 used = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData"))

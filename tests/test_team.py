@@ -25,8 +25,8 @@ from fastnn import (
     NeuralNetwork,
     ReLU,
     Tanh,
-    threads,
 )
+from fastnn.engine import threads
 
 
 @pytest.fixture(autouse=True)

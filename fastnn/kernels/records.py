@@ -1,6 +1,6 @@
 """The tables by which Python tells a kernel where everything is.
 
-All addresses are of C-contiguous memory that the Python side keeps alive (``fastnn.plan``).
+All addresses are of C-contiguous memory that the Python side keeps alive (``fastnn.engine.plan``).
 `columns` is the number of outputs rounded up to whole vectors, and `stride` the row length of W, y, x
 and dx, which may be longer (``cpu.padded``). The padding of W, b and db is zero while all numbers
 are finite.

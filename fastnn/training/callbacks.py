@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..extras import needs
+from ..formulas.schedules import Schedule
 from ..kernels.evaluate import all_finite
-from ..layers import BaseLayer
-from ..schedules import Schedule
+from ..layers.base import BaseLayer
 
 if TYPE_CHECKING:
     from ..network import NeuralNetwork

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import saving, schedules
+from .. import saving
+from ..formulas import schedules
 from .callbacks import Callback, Logs
 
 if TYPE_CHECKING:

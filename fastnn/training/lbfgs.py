@@ -11,14 +11,15 @@ import numpy as np
 
 from ..article import ArticleNetwork
 from ..checks import positive_integer, positive_number
+from ..data.rows import feature_rows, sample_weights, target_rows
+from ..engine.gradients import without_padding
 from ..extras import needs
-from ..gradients import without_padding
-from ..layers import BaseLayer
-from ..losses import LossFunction
-from ..optimizers import Number, Optimizer
-from ..rows import feature_rows, sample_weights, target_rows
-from ..schedules import Schedule
-from ..stages import BatchNorm, Dropout, GaussianNoise
+from ..formulas.losses import LossFunction
+from ..formulas.optimizers import Number, Optimizer
+from ..formulas.schedules import Schedule
+from ..layers.base import BaseLayer
+from ..layers.noise import Dropout, GaussianNoise
+from ..layers.normalisation import BatchNorm
 from .callbacks import DivergedError, StopTraining
 from .history import History
 from .run import Run

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import positive_integer, positive_number, seed as checked_seed
+from ..data.rows import feature_rows, target_rows
 from ..extras import needs
-from ..rows import feature_rows, target_rows
 from .callbacks import DivergedError
 from .run import Run
 

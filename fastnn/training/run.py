@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.rows import many_zeros
+from ..engine.threads import run_team, team_size
+from ..formulas.schedules import Schedule
 from ..kernels.epoch import train_steps
 from ..kernels.records import RUN
-from ..rows import many_zeros
-from ..schedules import Schedule
-from ..threads import run_team, team_size
 
 if TYPE_CHECKING:
     from ..article import ArticleNetwork
-    from ..plan import Plan
+    from ..engine.plan import Plan
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .fit import Samples, split
+from .epochs import Samples, split
 
 if TYPE_CHECKING:
     from ..network import NeuralNetwork

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..metrics import Metric, is_mean
-from ..rows import balanced_weights, feature_rows, sample_weights, target_rows
-from ..schedules import Schedule
-from ..stages import Standardize
+from ..data.rows import balanced_weights, feature_rows, sample_weights, target_rows
+from ..data.sources import Chunk, Given, Slices, seed_of
+from ..formulas.metrics import Metric, is_mean
+from ..formulas.schedules import Schedule
+from ..layers.normalisation import Standardize
 from .run import Run, agreed_seed
-from .sources import Chunk, Given, Slices, seed_of
 
 if TYPE_CHECKING:
     from ..network import NeuralNetwork

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import positive_integer
+from ..checks import positive_integer
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

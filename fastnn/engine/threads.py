@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .checks import positive_integer
+from ..checks import positive_integer
 
 if TYPE_CHECKING:
     from .plan import Plan

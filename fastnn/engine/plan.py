@@ -13,22 +13,22 @@ from typing import Any
 
 import numpy as np
 
-from . import edition
-from .kernels import tiny
-from .kernels.blocks import activation_blocks, loss_block, update_block
-from .kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
-from .kernels.descent import band_rows, descend_address
-from .kernels.epoch import steps_address
-from .kernels.formula import parameter_values
-from .kernels.products import DEPTH, multiply_address
-from .kernels.records import LAYER, NETWORK
-from .kernels.single import WIDE
-from .kernels.stages import stage_addresses
-from .kernels.team import give_way_address
-from .layers import BaseLayer, aligned_zeros, shared_elsewhere
-from .losses import LossFunction
+from .. import changes as edition
+from ..formulas.losses import LossFunction
+from ..kernels import tiny
+from ..kernels.blocks import activation_blocks, loss_block, update_block
+from ..kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
+from ..kernels.descent import band_rows, descend_address
+from ..kernels.epoch import steps_address
+from ..kernels.formula import parameter_values
+from ..kernels.products import DEPTH, multiply_address
+from ..kernels.records import LAYER, NETWORK
+from ..kernels.single import WIDE
+from ..kernels.stages import stage_addresses
+from ..kernels.team import give_way_address
+from ..layers.base import BaseLayer, aligned_zeros, shared_elsewhere
+from ..layers.stage import Stage
 from .optimizer_state import OptimizerState
-from .stages import Stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..formulas.losses import LossFunction
 from .columns import class_indices, finite_rows, real_array
-from .losses import LossFunction
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

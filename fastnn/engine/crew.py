@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 
 from ..checks import positive_integer
-from ..threads import get_num_threads
+from .threads import get_num_threads
 
 
 def thread_count(threads: int | None) -> int:
@@ -41,7 +41,7 @@ def share_out(
 
     Examples
     --------
-    >>> from fastnn.training.crew import share_out
+    >>> from fastnn.engine.crew import share_out
     >>> squares = [0] * 5
     >>> def work(i):
     ...     squares[i] = i * i

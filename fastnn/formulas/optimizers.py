@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from .checks import fraction, not_negative
-from .edition import Watched
+from ..changes import Watched
+from ..checks import fraction, not_negative
 
 Number = Any  # a NumPy array, or inside a kernel one number
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .extras import needs
+from ..extras import needs
 from .losses import LossFunction
 
 Array = np.ndarray[Any, np.dtype[Any]]

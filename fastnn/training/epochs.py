@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import positive_integer, seed as checked_seed
-from ..columns import real_array
-from ..metrics import Metric, named_metrics
-from ..rows import feature_rows, sample_weights, target_rows
+from ..data.columns import real_array
+from ..data.rows import feature_rows, sample_weights, target_rows
+from ..data.sources import opened, rows_to_keep
+from ..formulas.metrics import Metric, named_metrics
 from .callbacks import Callback, NaNGuard, StopTraining
 from .checkpoint import Checkpoint
 from .history import History
 from .progress import progress
 from .run import Run
-from .sources import opened, rows_to_keep
 from .sprint import sprint
 from .stream import StreamRun
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.evaluate import all_finite
+from ..kernels.evaluate import all_finite
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

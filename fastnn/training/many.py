@@ -10,19 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..checks import positive_integer, seed as checked_seed
-from ..metrics import Metric, named_metrics
-from ..schedules import Schedule
-from .callbacks import (
-    Callback,
-    CSVLogger,
-    DivergedError,
-    ModelCheckpoint,
-    ReduceLROnPlateau,
-    TensorBoard,
-)
+from ..engine.crew import share_out, thread_count
+from ..formulas.metrics import Metric, named_metrics
+from ..formulas.schedules import Schedule
+from .callbacks import Callback, CSVLogger, DivergedError, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
 from .checkpoint import Checkpoint
-from .crew import share_out, thread_count
-from .fit import Samples, check_callbacks, check_verbose, take_epochs
+from .epochs import Samples, check_callbacks, check_verbose, take_epochs
 from .history import History
 from .progress import progress
 from .shares import shares_of

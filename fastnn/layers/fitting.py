@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from .activations import ActivationFunction
-from .layers import BaseLayer, Layer, shared_elsewhere
-from .losses import LossFunction
-from .optimizers import Optimizer
-from .stages import Stage, Standardize
+from ..formulas.activations import ActivationFunction
+from ..formulas.losses import LossFunction
+from ..formulas.optimizers import Optimizer
+from .base import BaseLayer, shared_elsewhere
+from .dense import Layer
+from .normalisation import Standardize
+from .stage import Stage
 
 
 def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:

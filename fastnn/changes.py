@@ -1,6 +1,6 @@
 """A counter of changes to layers, activations and losses.
 
-A network keeps a plan of addresses and parameters between calls (``fastnn.plan``). Instead of
+A network keeps a plan of addresses and parameters between calls (``fastnn.engine.plan``). Instead of
 comparing everything on every call, it compares one number: any attribute that is set on a
 watched object moves the number on.
 """

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .edition import Watched
+from ..changes import Watched
 
 Array = Any  # a NumPy array of any float dtype, or inside a kernel one number
 

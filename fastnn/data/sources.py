@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..columns import real_array
 from ..kernels.order import shuffle
-from ..rows import check_count, check_rows, sample_weights
+from .columns import real_array
+from .rows import check_count, check_rows, sample_weights
 
 if TYPE_CHECKING:
-    from ..plan import Plan
+    from ..engine.plan import Plan
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

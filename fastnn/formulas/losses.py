@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .checks import fraction
-from .edition import Watched
+from ..changes import Watched
+from ..checks import fraction
 
 Array = Any
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.cpu import padded
-from .layers import BaseLayer, aligned_zeros
-from .optimizers import Optimizer
-from .stages import Stage
+from ..formulas.optimizers import Optimizer
+from ..kernels.cpu import padded
+from ..layers.base import BaseLayer, aligned_zeros
+from ..layers.stage import Stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

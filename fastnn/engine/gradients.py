@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .kernels.evaluate import gradient_rows
-from .layers import BaseLayer
-from .losses import LossFunction
+from ..formulas.losses import LossFunction
+from ..kernels.evaluate import gradient_rows
+from ..layers.base import BaseLayer
 from .plan import Plan
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -1,0 +1,1 @@
+"""NumPy text only: what activations, losses, optimisers, schedules, initialisers and metrics compute."""

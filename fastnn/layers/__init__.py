@@ -1,0 +1,1 @@
+"""The layers of a network, and the memory of each."""

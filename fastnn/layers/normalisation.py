@@ -1,0 +1,157 @@
+"""Normalisation: of the inputs, over a batch, over each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..checks import fraction, positive_number
+from ..kernels import stages as kernels
+from .stage import Stage
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Standardize(Stage):
+    """Inputs of mean 0 and variance 1: the first layer of a network, fitted on its first training.
+
+    The first `fit` or `train` measures mean and standard deviation of every input on its samples;
+    they are saved with the network and stay as they are. `adapt` measures them again. An input
+    that never varies is only shifted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork, Standardize
+    >>> net = NeuralNetwork([Standardize(), Layer(2, 1, Identity())], MSELoss(), 0.1)
+    >>> X = np.random.default_rng(0).normal(100.0, 20.0, size=(500, 2))
+    >>> history = net.fit(X, X[:, 0] - X[:, 1], epochs=50, seed=0)
+    >>> net.layers[0].row("mean").ravel().round(-1)
+    array([100., 100.])
+    """
+
+    rows = ("mean", "scale")
+    start = (0.0, 1.0)
+    kernels = (kernels.standardize_forward, kernels.standardize_backward)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fitted = False
+
+    def adapt(self, rows: Array) -> None:
+        """Measure mean and standard deviation on samples, one a row."""
+        self.adapt_to([rows])
+
+    def adapt_to(self, parts: Iterable[Array]) -> None:
+        """The same on samples that come in parts (the variances add up as in Chan, Golub and LeVeque 1979)."""
+        count, mean, variance = 0, np.zeros(self.ins), np.zeros(self.ins)
+        for rows in parts:
+            count += rows.shape[0]
+            new = rows.shape[0] / count
+            shift = rows.mean(axis=0, dtype=np.float64) - mean
+            mean += new * shift
+            variance = (1 - new) * variance + new * rows.var(axis=0, dtype=np.float64) + new * (1 - new) * shift**2
+        if count == 0:
+            return
+        std = np.sqrt(variance)
+        self.row("mean")[:, 0] = mean
+        self.row("scale")[:, 0] = 1 / np.where(std > 0, std, 1.0)
+        self.fitted = True
+
+    def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
+        return (x - self.row("mean")) * self.row("scale"), None
+
+    def backward(self, dx: Array, kept: Any) -> tuple[Array, list[Array]]:
+        return dx * self.row("scale"), []
+
+
+class BatchNorm(Stage):
+    """Normalise each number over the batch, then scale and shift it by trained gamma and beta.
+
+    Parameters
+    ----------
+    momentum : float, default 0.1
+        Weight of a batch in the running mean and variance, which inference uses.
+    eps : float, default 1e-5
+        Added to the variance.
+
+    Notes
+    -----
+    Conventions are PyTorch's: the running variance is the unbiased one. In batches of one sample
+    everything is normalised to zero; take at least two.
+
+    References
+    ----------
+    Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
+    internal covariate shift" (2015).
+    """
+
+    rows = ("gamma", "beta", "running_mean", "running_var")
+    trained = 2
+    start = (1.0, 0.0, 0.0, 1.0)
+    kernels = (kernels.batch_norm_forward, kernels.batch_norm_backward)
+
+    def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum, self.eps = fraction(momentum, "momentum"), positive_number(eps, "eps")
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        return (self.momentum, self.eps)
+
+    def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
+        mean, variance = self.row("running_mean"), self.row("running_var")
+        if training:
+            n, m = x.shape[1], self.momentum
+            mean, variance = x.mean(axis=1, keepdims=True), x.var(axis=1, keepdims=True)
+            self.row("running_mean")[...] = (1 - m) * self.row("running_mean") + m * mean
+            self.row("running_var")[...] = (1 - m) * self.row("running_var") + m * variance * n / max(n - 1, 1)
+        scale = 1 / np.sqrt(variance + self.eps)
+        y = (x - mean) * scale
+        return self.row("gamma") * y + self.row("beta"), (y, scale, training)
+
+    def backward(self, dx: Array, kept: Any) -> tuple[Array, list[Array]]:
+        y, scale, training = kept
+        dgamma, dbeta = np.sum(dx * y, axis=1, keepdims=True), np.sum(dx, axis=1, keepdims=True)
+        through_statistics = (dbeta + y * dgamma) / dx.shape[1] if training else 0.0
+        return self.row("gamma") * scale * (dx - through_statistics), [dgamma, dbeta]
+
+
+class LayerNorm(Stage):
+    """Normalise the numbers of each sample, then scale and shift them by trained gamma and beta.
+
+    Parameters
+    ----------
+    eps : float, default 1e-5
+        Added to the variance.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, "Layer normalization" (2016).
+    """
+
+    rows = ("gamma", "beta")
+    trained = 2
+    start = (1.0, 0.0)
+    kernels = (kernels.layer_norm_forward, kernels.layer_norm_backward)
+
+    def __init__(self, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = positive_number(eps, "eps")
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        return (self.eps,)
+
+    def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
+        scale = 1 / np.sqrt(x.var(axis=0, keepdims=True) + self.eps)
+        y = (x - x.mean(axis=0, keepdims=True)) * scale
+        return self.row("gamma") * y + self.row("beta"), (y, scale)
+
+    def backward(self, dx: Array, kept: Any) -> tuple[Array, list[Array]]:
+        y, scale = kept
+        g = self.row("gamma") * dx
+        dx_in = scale * (g - g.mean(axis=0, keepdims=True) - y * (g * y).mean(axis=0, keepdims=True))
+        return dx_in, [np.sum(dx * y, axis=1, keepdims=True), np.sum(dx, axis=1, keepdims=True)]
