@@ -9,17 +9,16 @@ from typing import Any, overload
 
 import numpy as np
 
-from .data.rows import feature_rows
+from .checks import Array
+from .data.samples import Samples
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
 from .formulas.metrics import named_metrics
 from .network import NeuralNetwork
 from .training.callbacks import high_is_good
-from .training.epochs import Samples
 from .training.history import History
-from .training.many import Callbacks, Outcome, bootstrap_rows, fit_bank
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .training.many import Callbacks, Outcome, bootstrap_rows, fit_many
+from .training.settings import Settings
 
 WORTH_THREADS = 10**7  # multiplications; below, threads cost more than they bring
 
@@ -180,10 +179,20 @@ class NetworkBank(Sequence[NeuralNetwork]):
         networks in the same way, and is raised.
         """
         self._check()
-        self._outcomes = fit_bank(
-            self._networks, X, y, epochs, batch_size, validation_data, validation_split, shuffle, sample_weight,
-            class_weight, bootstrap, metrics, callbacks, verbose, seed, threads,
-        )  # fmt: skip
+        settings = Settings(
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            metrics=metrics,
+            verbose=verbose,
+        )
+        self._outcomes = fit_many(
+            self._networks, X, y, settings, callbacks=callbacks, bootstrap=bootstrap, seed=seed, threads=threads
+        )
         diverged = [k for k, outcome in enumerate(self._outcomes) if outcome.diverged]
         if diverged:
             warnings.warn(
@@ -205,14 +214,14 @@ class NetworkBank(Sequence[NeuralNetwork]):
         """The outputs of every network (K, n_samples, n_outputs) for rows X."""
         threads = thread_count(threads)
         self._check()
-        plan = self._networks[0]._current_plan()
-        rows = feature_rows(X, "X", plan.layers[0].ins, plan.dtype)
-        out = np.empty((len(self), rows.shape[0], plan.layers[-1].outs), plan.dtype)
+        form = self._networks[0].engine.form
+        rows = form.rows(X)
+        out = np.empty((len(self), rows.shape[0], form.outs), form.dtype)
 
         def work(k: int) -> None:
-            self._networks[k]._outputs(rows, out[k])
+            self._networks[k].engine.outputs(rows, out[k])
 
-        weights = sum(layer._memory.size for layer in plan.layers)
+        weights = sum(layer.memory.size for layer in self._networks[0].layers)
         if len(self) * rows.shape[0] * weights < WORTH_THREADS:
             threads = 0
         share_out(work, len(self), threads)
@@ -262,11 +271,11 @@ class NetworkBank(Sequence[NeuralNetwork]):
         """The mean loss and the metrics of every network on rows X: by name, arrays (K,)."""
         threads = thread_count(threads)
         self._check()
-        measures, samples = named_metrics(metrics), Samples.of(self._networks[0], X, y)
+        measures, samples = named_metrics(metrics), Samples.of_rows(self._networks[0].engine.form, X, y)
         scores: list[dict[str, float]] = [{} for _ in self]
 
         def work(k: int) -> None:
-            scores[k] = samples.scores(self._networks[k], measures)
+            scores[k] = self._networks[k].engine.scores(samples, measures)
 
         share_out(work, len(self), threads)
         return {name: np.array([some[name] for some in scores]) for name in scores[0]}
@@ -348,9 +357,9 @@ class NetworkBank(Sequence[NeuralNetwork]):
         """Network number `index`; a slice is a bank of some of the networks, with their histories."""
         if not isinstance(index, slice):
             return self._networks[index]
-        some = NetworkBank(self._networks[index], self.settings[index])
-        some._outcomes = self._outcomes[index]
-        return some
+        other = NetworkBank(self._networks[index], self.settings[index])
+        other._outcomes = self._outcomes[index]
+        return other
 
     def __iter__(self) -> Iterator[NeuralNetwork]:
         return iter(self._networks)
@@ -373,7 +382,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
                         f"networks[{k}] and networks[{other}] share a layer: layers[{index}] of the one is "
                         f"layers[{place}] of the other. Make new layers for each, or take copy.deepcopy(network)"
                     )
-            net._current_plan()  # which sees that its layers fit each other
+            net.engine.current()  # which sees that its layers fit each other
             have, want = _description(net), _description(self._networks[0])
             for name, value in have.items():
                 if value != want[name]:

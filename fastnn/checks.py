@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
 
 def learning_rate(value: Any) -> float:
     """A learning rate as a float, or an error."""

@@ -1,26 +1,50 @@
-"""The network: the article's methods, and those that scikit-learn and Keras users know."""
+"""The network: the article's methods, and those that scikit-learn and Keras users know.
+
+It checks what comes in and asks its engine (``fastnn.engine``).
+"""
 
 from __future__ import annotations
 
+import copy
 import html
+import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import saving
-from .data.rows import feature_rows
+from .checks import (
+    Array,
+    learning_rate as checked_learning_rate,
+    positive_integer,
+    positive_number,
+    seed as checked_seed,
+)
+from .data.columns import COPY, READY, not_finite, real_array, sample_kind, write_sample
+from .data.samples import Samples
+from .engine.engine import Engine
+from .engine.gradients import Gradients
+from .engine.plan import Plan
+from .formulas.losses import LossFunction
 from .formulas.metrics import named_metrics
-from .searching import SearchingNetwork
+from .formulas.optimizers import SGD, Optimizer
+from .formulas.schedules import Constant, Schedule
+from .kernels.epoch import train_one
+from .layers.base import BaseLayer
+from .layers.vector import packed, unpack
 from .training.callbacks import Callback
-from .training.epochs import Samples, fit
+from .training.epochs import fit
 from .training.history import History
+from .training.lbfgs import fit_lbfgs
+from .training.lr_finder import LRCurve, find_lr
+from .training.run import Run
+from .training.settings import Settings
 
-Array = np.ndarray[Any, np.dtype[Any]]
 
-
-class NeuralNetwork(SearchingNetwork):
+class NeuralNetwork:
     """A series of connected layers, trained by gradient descent in compiled loops.
 
     Parameters
@@ -39,6 +63,11 @@ class NeuralNetwork(SearchingNetwork):
     dtype : "float32" or "float64", optional
         Type of the parameters and of all arithmetic; the layers are converted. By default that
         of the layers, which is float64. float32 takes half the memory and half the time.
+
+    Attributes
+    ----------
+    engine : Engine
+        What runs the network. Fastnn's own parts ask it; you need not.
 
     Raises
     ------
@@ -67,6 +96,248 @@ class NeuralNetwork(SearchingNetwork):
     >>> net.train(x, x[:1] + x[1:], epochs=10) < first
     True
     """
+
+    def __init__(
+        self,
+        layers: Iterable[BaseLayer],
+        loss_function: LossFunction,
+        learning_rate: float | Schedule,
+        optimizer: Optimizer | None = None,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        dtype: np.typing.DTypeLike | None = None,
+    ) -> None:
+        try:
+            layers = layers if isinstance(layers, list) else list(layers)
+        except TypeError:
+            raise TypeError(f"layers is {layers!r}; expected a list of Layer") from None
+        self.engine = Engine(
+            layers,
+            loss_function,
+            _schedule(learning_rate),
+            SGD() if optimizer is None else optimizer,
+            clip_norm=_limit(clip_norm, "clip_norm"),
+            clip_value=_limit(clip_value, "clip_value"),
+            dtype=dtype,
+        )
+
+    @classmethod
+    def around(cls, engine: Engine) -> NeuralNetwork:
+        """The network that `engine` runs."""
+        net = cls.__new__(cls)
+        net.engine = engine
+        return net
+
+    # --- what it is made of ------------------------------------------------------------------
+
+    @property
+    def layers(self) -> list[BaseLayer]:
+        """The layers, from input to output."""
+        return self.engine.layers
+
+    @property
+    def loss_function(self) -> LossFunction:
+        """The loss."""
+        return self.engine.loss
+
+    @property
+    def lr(self) -> Any:
+        """The learning rate, a float, or the `Schedule` in its place. Assign either at any time."""
+        rate = self.engine.rate
+        return rate.lr if type(rate) is Constant else rate
+
+    @lr.setter
+    def lr(self, value: Any) -> None:
+        self.engine.rate = _schedule(value)
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser. A new one starts afresh, without memory of the steps before."""
+        return self.engine.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: Optimizer) -> None:
+        self.engine.optimizer = value
+
+    @property
+    def clip_norm(self) -> float | None:
+        """The limit of the gradients' norm."""
+        return self.engine.clip_norm
+
+    @clip_norm.setter
+    def clip_norm(self, value: float | None) -> None:
+        self.engine.clip_norm = _limit(value, "clip_norm")
+
+    @property
+    def clip_value(self) -> float | None:
+        """The limit of the size of each number of the gradients."""
+        return self.engine.clip_value
+
+    @clip_value.setter
+    def clip_value(self, value: float | None) -> None:
+        self.engine.clip_value = _limit(value, "clip_value")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float64."""
+        return self.engine.dtype
+
+    # The article's names
+    @property
+    def _layers(self) -> list[BaseLayer]:
+        return self.engine.layers
+
+    @_layers.setter
+    def _layers(self, layers: list[BaseLayer]) -> None:
+        self.engine.layers = layers
+
+    @property
+    def _loss_function(self) -> LossFunction:
+        return self.engine.loss
+
+    @_loss_function.setter
+    def _loss_function(self, loss: LossFunction) -> None:
+        self.engine.loss = loss
+
+    # --- the article's methods: a sample is a column -----------------------------------------
+
+    def forward_pass(self, x: Any) -> Array:
+        """The network's outputs for the columns of x.
+
+        Parameters
+        ----------
+        x : array_like (ins, N)
+            One sample a column, of any real dtype. A sample gives the same bits alone and among
+            others.
+
+        Returns
+        -------
+        ndarray (outs, N)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the shape does not fit, or x holds anything but finite real numbers.
+        """
+        engine = self.engine
+        plan = engine.current()
+        kind = sample_kind(x, plan.column, plan.dtype)
+        if kind:
+            return engine.output(x, "x", plan, kind, plan.output_column)
+        return np.ascontiguousarray(engine.outputs(engine.form.columns(x)).T)
+
+    def loss(self, values: Any, expected: Any) -> float:
+        """The mean loss of outputs `values` (outs, N) with targets `expected`, as in `train`."""
+        form = self.engine.form
+        rows = form.outputs(values, "values")
+        return self.engine.mean_loss(rows, *form.column_targets(expected, rows.shape[0], "expected", "values"))
+
+    def train(
+        self,
+        x: Any,
+        t: Any,
+        epochs: int = 1,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        seed: int | None = None,
+    ) -> float:
+        """Train on the columns of x and t by gradient descent.
+
+        With ``batch_size=1`` this does what a loop over the columns does, one step each.
+
+        Parameters
+        ----------
+        x : array_like (ins, N)
+            One sample a column.
+        t : array_like (outs, N), or class indices: int or ints (N,)
+            The targets, whichever the loss takes.
+        epochs : int, default 1
+            How many times to go through all columns.
+        batch_size : int, default 1
+            Columns to a step. The gradient is the mean over them; a last short batch is used.
+        shuffle : bool, default False
+            Whether each epoch takes the columns in a new random order.
+        seed : int, optional
+            Makes the order reproducible; by default it differs from call to call. A call counts
+            its epochs from 0, so calls with the same seed take the same order.
+
+        Returns
+        -------
+        float
+            The mean loss over the columns during the last epoch, each taken before its step; not
+            finite if training diverged.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit or holds anything but finite real numbers. The network
+            is unchanged then.
+
+        Notes
+        -----
+        Ctrl-C is heard within about a tenth of a second; the steps taken so far stay.
+        """
+        engine = self.engine
+        if (
+            type(x) is np.ndarray
+            and x.ndim == 2
+            and x.shape[1] == 1
+            and type(epochs) is type(batch_size) is int
+            and epochs == batch_size == 1
+            and seed is None
+        ):
+            plan = engine.current()
+            if plan.article is None:
+                with engine.training(1):
+                    pass
+            if plan.article and type(engine.rate) is Constant:
+                return self._train_column(x, t, plan)
+        settings = Settings(epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, verbose=0)
+        engine.base_rate()
+        run = Run(engine, Samples.of_columns(engine.form, x, t), settings)
+        run.adapt()
+        loss = run.advance(settings.epochs * run.steps_per_epoch)
+        if not math.isfinite(loss):
+            self._say_diverged(0, 0.0)
+        return loss
+
+    def gradients(self, x: Any, t: Any, training: bool = False, seed: int = 0) -> Gradients:
+        """The gradients of the mean loss over the columns, without an update.
+
+        Parameters
+        ----------
+        x, t
+            As in `train`.
+        training : bool, default False
+            Whether dropout, noise and batch normalisation act as in training (running averages
+            stay as they are all the same).
+        seed : int, default 0
+            Of their random numbers.
+
+        Returns
+        -------
+        Gradients
+            The article's lists ``dxs, dWs, dbs``, and the mean loss. The arrays are yours.
+
+        Notes
+        -----
+        Room for the gradients of as many samples is kept for the next call, unless it takes more than
+        64 MB. An optimiser of your own needs less: see `NeuralNetwork.loss_and_gradient`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork
+        >>> net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+        >>> dxs, dWs, dbs, loss = net.gradients([[1.0], [2.0]], [[3.0]])
+        >>> dWs[0], dbs[0], loss
+        (array([[ -6., -12.]]), array([[-6.]]), 9.0)
+        """
+        engine = self.engine
+        return engine.gradients(Samples.of_columns(engine.form, x, t), training, checked_seed(seed))
+
+    # --- rows: fit and predict ----------------------------------------------------------------
 
     def fit(
         self,
@@ -177,10 +448,20 @@ class NeuralNetwork(SearchingNetwork):
         >>> net.fit(chunks, epochs=3, metrics=["accuracy"])["accuracy"][-1] > 0.9
         True
         """
-        return fit(
-            self, X, y, epochs, batch_size, validation_data, validation_split, shuffle, sample_weight,
-            class_weight, metrics, callbacks, verbose, seed,
-        )  # fmt: skip
+        settings = Settings(
+            epochs=epochs,
+            batch_size=batch_size,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            shuffle=shuffle,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            metrics=metrics,
+            callbacks=callbacks,
+            verbose=verbose,
+            seed=seed,
+        )
+        return fit(self, X, y, settings)
 
     def partial_fit(self, X: Any, y: Any, batch_size: int = 32, sample_weight: Any = None) -> float:
         """One epoch on these rows, in their order; returns the mean loss. The optimiser goes on where it was."""
@@ -191,9 +472,11 @@ class NeuralNetwork(SearchingNetwork):
 
     def predict(self, X: Any) -> Array:
         """The network's outputs (n_samples, n_outputs) for rows X."""
-        plan = self._current_plan()
-        if self._is_sample(X, plan, plan.row):
-            return self._output(X, "X", plan, plan.output_row)
+        engine = self.engine
+        plan = engine.current()
+        kind = sample_kind(X, plan.row, plan.dtype)
+        if kind:
+            return engine.output(X, "X", plan, kind, plan.output_row)
         if (
             type(X) is np.ndarray
             and X.dtype is plan.dtype
@@ -201,8 +484,8 @@ class NeuralNetwork(SearchingNetwork):
             and X.shape[1:] == plan.row[1:]
             and len(X)
         ):
-            return self._outputs(X, unchecked=True)
-        return self._outputs(feature_rows(X, "X", plan.row[1], plan.dtype))
+            return engine.outputs(X, unchecked=True)
+        return engine.outputs(engine.form.rows(X))
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n_samples, n_classes), for losses that imply one.
@@ -220,11 +503,190 @@ class NeuralNetwork(SearchingNetwork):
 
     def evaluate(self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = ()) -> dict[str, float]:
         """The mean loss and the metrics on rows X, by name."""
-        return Samples.of(self, X, y).scores(self, named_metrics(metrics))
+        return self.engine.scores(Samples.of_rows(self.engine.form, X, y), named_metrics(metrics))
+
+    # --- everything in one vector, and searches -----------------------------------------------
+
+    @property
+    def parameters(self) -> Array:
+        """All that training changes, in one vector (n,): a copy. Assign a vector to set it.
+
+        Layer by layer it holds the rows of the transposed weights, (ins, outs), and then the
+        biases; of a normalising layer gamma and beta. A layer that stands in several places is in it once.
+        """
+        return packed(self.layers)
+
+    @parameters.setter
+    def parameters(self, vector: Any) -> None:
+        unpack(real_array(vector, "parameters"), self.layers, "parameters")
+
+    def loss_and_gradient(self, X: Any, y: Any) -> tuple[float, Array]:
+        """The mean loss over rows X, and its gradient with respect to `parameters`, without an update.
+
+        It is what an optimiser of your own needs, and costs less than `gradients`, which also gives
+        the gradients of the inputs. Layers act as in inference; penalties are not in it. Layers
+        that are not trainable have gradient 0.
+
+        Parameters
+        ----------
+        X, y : array_like
+            As in `NeuralNetwork.fit`. Contiguous rows of the network's dtype are taken as they are.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray (n,)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X or y does not fit.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork
+        >>> net = NeuralNetwork([Layer(2, 1, Identity(), seed=0)], MSELoss(), 0.1)
+        >>> X = np.random.default_rng(0).normal(size=(50, 2))
+        >>> y = X @ [3.0, -2.0] + 1
+        >>> for step in range(100):
+        ...     loss, gradient = net.loss_and_gradient(X, y)
+        ...     net.parameters -= 0.1 * gradient
+        >>> net.parameters.round(2).tolist()
+        [3.0, -2.0, 1.0]
+        """
+        engine = self.engine
+        return engine.gradient(Samples.of_rows(engine.form, X, y))
+
+    def find_lr(
+        self,
+        X: Any,
+        y: Any,
+        lowest: float = 1e-7,
+        highest: float = 10.0,
+        steps: int = 100,
+        batch_size: int = 32,
+        seed: int | None = None,
+    ) -> LRCurve:
+        """Look for a good learning rate: a short run on a copy, at a rate that grows from step to step.
+
+        The network stays as it is, and so does its optimiser. The run ends early where the loss is
+        no longer finite, or its moving average is above 4 times its best.
+
+        Parameters
+        ----------
+        X, y
+            As in `NeuralNetwork.fit`; if there are fewer than ``steps * batch_size`` samples, they come again.
+        lowest, highest : float, default 1e-7 and 10
+            The first and the last rate; each step multiplies the rate by the same factor.
+        steps, batch_size : int, default 100 and 32
+            How many rates to try, and samples to each; small batches need more steps.
+        seed : int, optional
+            Makes the order of the samples reproducible.
+
+        Returns
+        -------
+        LRCurve
+            With ``suggestion``, and ``plot()`` to judge for yourself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        DivergedError
+            If the loss is not finite before any step.
+
+        Notes
+        -----
+        The learning rate range test of Smith, "Cyclical learning rates for training neural networks" (2017).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn import Layer, MSELoss, NeuralNetwork, Tanh
+        >>> X = np.random.default_rng(0).normal(size=(500, 3))
+        >>> net = NeuralNetwork([Layer(3, 16, Tanh(), seed=0), Layer(16, 1, Tanh(), seed=1)], MSELoss(), 0.1)
+        >>> curve = net.find_lr(X, np.tanh(X[:, 0] - X[:, 1]), seed=0)
+        >>> 1e-3 < curve.suggestion < 1
+        True
+        >>> net.lr = curve.suggestion
+        """
+        settings = Settings(batch_size=batch_size, seed=seed, verbose=0)
+        samples = Samples.of_rows(self.engine.form, X, y)
+        return find_lr(self.engine, samples, lowest, highest, steps, settings)
+
+    def fit_lbfgs(
+        self,
+        X: Any,
+        y: Any,
+        max_iter: int = 200,
+        *,
+        tol: float = 1e-8,
+        memory: int = 10,
+        sample_weight: Any = None,
+        class_weight: Mapping[Any, float] | str | None = None,
+        callback: Callable[[int, float], object] | None = None,
+    ) -> History:
+        """Train on all rows at once by L-BFGS, for data of some thousand samples at most (needs scipy).
+
+        Each iteration takes the gradient over all samples, in float64 whatever the network's dtype,
+        and needs no learning rate. Layers that are not trainable stay. The network's learning rate,
+        optimiser, clipping and optimiser state play no part and do not change.
+
+        Parameters
+        ----------
+        X, y, sample_weight, class_weight
+            As in `NeuralNetwork.fit`.
+        max_iter : int, default 200
+            At most so many iterations, each of one evaluation or a few.
+        tol : float, default 1e-8
+            Enough when no element of the gradient is larger.
+        memory : int, default 10
+            How many past steps shape the next one.
+        callback : function, optional
+            Called as ``callback(iteration, loss)`` after each iteration; the network then has its
+            weights. It may raise `StopTraining`.
+
+        Returns
+        -------
+        History
+            A row for each iteration: ``loss``, with penalties, after it, and ``evaluations`` so far.
+            ``stopped`` says why it ended before `max_iter`, such as "converged".
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit, or a layer has an l1 penalty (which has no gradient at 0) or a
+            max_norm, or is `Dropout`, `GaussianNoise` or `BatchNorm`, with which the loss is no function
+            of the parameters alone; the network is unchanged then.
+        DivergedError
+            If the loss is not finite before any step.
+
+        Notes
+        -----
+        Liu and Nocedal, "On the limited memory BFGS method for large scale optimization" (1989), as
+        in ``scipy.optimize.minimize(method="L-BFGS-B")``. Ctrl-C leaves the best weights so far.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork, Tanh
+        >>> X = np.linspace(-2, 2, 50).reshape(-1, 1)
+        >>> net = NeuralNetwork([Layer(1, 8, Tanh(), seed=0), Layer(8, 1, Identity(), seed=1)], MSELoss(), 0.1)
+        >>> history = net.fit_lbfgs(X, np.sin(2 * X))
+        >>> history["loss"][-1] < 1e-3
+        True
+        """
+        settings = Settings(
+            epochs=positive_integer(max_iter, "max_iter"), sample_weight=sample_weight, class_weight=class_weight
+        )
+        return fit_lbfgs(self.engine, X, y, settings, tol=tol, memory=memory, callback=callback)
+
+    # --- weights, files, looks ------------------------------------------------------------------
 
     def get_weights(self) -> list[tuple[Array, ...]]:
         """Copies of the arrays of every layer: of a `Layer` the weights (outs, ins) and biases (outs, 1)."""
-        return [tuple(array.copy() for array in layer.arrays().values()) for layer in self.layers]
+        return self.engine.weights
 
     def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
         """Set the arrays of every layer, as `get_weights` returns them.
@@ -234,21 +696,7 @@ class NeuralNetwork(SearchingNetwork):
         ValueError, TypeError
             If the number of layers or arrays, a shape or a dtype does not fit; nothing is set then.
         """
-        weights = [tuple(arrays) for arrays in weights]
-        places = [layer.arrays() for layer in self.layers]
-        if [len(arrays) for arrays in weights] != [len(names) for names in places]:
-            have, want = ([len(arrays) for arrays in some] for some in (weights, places))
-            raise ValueError(f"weights holds {have} arrays, layer by layer; expected {want}")
-        before = self.get_weights()
-        try:
-            for layer, names, arrays in zip(self.layers, places, weights):
-                for (name, place), array in zip(names.items(), arrays):
-                    layer._assign(name, place, array)
-        except (ValueError, TypeError):
-            for names, arrays in zip(places, before):
-                for place, array in zip(names.values(), arrays):
-                    place[...] = array
-            raise
+        self.engine.weights = weights
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to one safetensors file (needs safetensors); `fastnn.load` reads it.
@@ -267,7 +715,7 @@ class NeuralNetwork(SearchingNetwork):
             If an activation, a loss or an optimiser of your own has an attribute that is no number,
             string or None.
         """
-        saving.save(self, path)
+        saving.save(self.engine, path)
 
     def allclose(self, other: NeuralNetwork, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
         """Whether another network has layers of the same sizes, and weights that are as good as equal."""
@@ -293,6 +741,62 @@ class NeuralNetwork(SearchingNetwork):
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(table(self))}</pre>"
+
+    def __copy__(self) -> NeuralNetwork:
+        """Another network with the same layers, and settings of its own."""
+        twin = type(self).around(copy.copy(self.engine))
+        vars(twin).update({name: value for name, value in vars(self).items() if name != "engine"})
+        return twin
+
+    def __repr__(self) -> str:
+        layers = "".join(f"    {layer!r},\n" for layer in self.layers)
+        return f"{type(self).__name__}([\n{layers}], {self.loss_function!r}, {self.lr}, dtype={self.dtype.name!r})"
+
+    def _train_column(self, x: Array, t: Any, plan: Plan) -> float:
+        """One step on one column: `train` for the article's loop, with as little Python as can be."""
+        engine = self.engine
+        lr = engine.rate.lr
+        if type(lr) is not float or not 0.0 <= lr < math.inf:
+            lr = engine.base_rate()
+        kind = sample_kind(x, plan.column, plan.dtype)
+        column = x if kind else engine.form.columns(x)
+        target_of = engine.loss.target
+        with plan.lock:
+            if kind == COPY:
+                column = write_sample(x, plan.sample)
+            target, classes = t, False
+            if target_of != "values" and isinstance(t, (int, np.integer)) and 0 <= t < plan.target.size:
+                plan.class_index[0, 0] = t
+                target, classes = plan.class_index_row, True
+            else:
+                kind = sample_kind(t, plan.target.shape, plan.dtype) if target_of != "class" else 0
+                if kind == COPY:
+                    target = write_sample(t, plan.target)
+                elif kind != READY:  # train_one checks that the others are finite
+                    target, classes = engine.form.column_targets(t, 1)
+            plan.expect(classes)
+            x_finite, t_finite, loss = train_one(plan.address, column, target, lr)
+        if not (x_finite and t_finite):
+            raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
+        if loss - loss != 0.0:
+            self._say_diverged(0, 0.0)
+        return float(loss)
+
+    def _say_diverged(self, step: int, last_loss: float) -> None:
+        """Say once that training left the finite numbers, as NumPy does in the article's loop."""
+        if not self.engine.warned:
+            self.engine.warned = True
+            warnings.warn("TODO", RuntimeWarning, stacklevel=4)
+
+
+def _schedule(lr: Any) -> Schedule:
+    """A learning rate as a schedule."""
+    return lr if isinstance(lr, Schedule) else Constant(checked_learning_rate(lr))
+
+
+def _limit(value: float | None, name: str) -> float | None:
+    """A limit of the gradients, or None."""
+    return None if value is None else positive_number(value, name)
 
 
 def table(net: NeuralNetwork) -> str:
@@ -341,4 +845,4 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> NeuralNet
     >>> twin.allclose(net)
     True
     """
-    return saving.load(path, custom, NeuralNetwork)
+    return NeuralNetwork.around(saving.load(path, custom))

@@ -16,14 +16,13 @@ from typing import Any
 
 import numpy as np
 
+from .checks import Array
 from .formulas.activations import ActivationFunction
 from .formulas.initializers import Initializer, article, initializer, zeros
 from .formulas.losses import LossFunction
 from .formulas.optimizers import SGD, Optimizer
 from .layers.noise import noise_key
 from .layers.stage import Stage
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Layer:
@@ -34,6 +33,7 @@ class Layer:
         ins: int,
         outs: int,
         act_function: ActivationFunction,
+        *,
         init: str | Initializer | None = None,
         seed: int | np.random.Generator | None = None,
         l1: float = 0.0,
@@ -231,12 +231,12 @@ def shuffled(n: int, seed: int, epoch: int) -> Array:
 def copy_of(net: Any) -> NeuralNetwork:
     """A reference network with the parameters of a compiled one."""
     layers: list[Layer | Stage] = []
-    for layer in net._layers:
+    for layer in net.layers:
         if isinstance(layer, Stage):
             layers.append(deepcopy(layer))
             continue
         copy = Layer(layer.ins, layer.outs, layer.act_function)
         copy.l1, copy.l2, copy.max_norm, copy.trainable = layer.l1, layer.l2, layer.max_norm, layer.trainable
-        copy._W, copy._b = np.array(layer._W), np.array(layer._b)
+        copy._W, copy._b = np.array(layer.weights), np.array(layer.biases)
         layers.append(copy)
-    return NeuralNetwork(layers, net._loss_function, net.lr, net.optimizer, net.clip_norm, net.clip_value)
+    return NeuralNetwork(layers, net.loss_function, net.lr, net.optimizer, net.clip_norm, net.clip_value)

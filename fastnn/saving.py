@@ -14,54 +14,42 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from .checks import Array
+from .engine.engine import Engine
 from .engine.optimizer_state import OptimizerState
 from .extras import needs
-from .formulas import activations, losses, optimizers, schedules
-from .layers import noise, normalisation
-from .layers.base import BaseLayer
+from .formulas.component import Component, built_in
+from .formulas.schedules import Constant, Schedule
+from .layers.base import BaseLayer, assign
 from .layers.dense import Layer
 from .layers.stage import Stage
 
-if TYPE_CHECKING:
-    from .article import ArticleNetwork
-Array = np.ndarray[Any, np.dtype[Any]]
 Path = str | os.PathLike[str]
-N = TypeVar("N", bound="ArticleNetwork")
 
 FORMAT = 1
 
-VOCABULARY: dict[Any, type] = {
-    activations: activations.ActivationFunction,
-    losses: losses.LossFunction,
-    optimizers: optimizers.Optimizer,
-    schedules: schedules.Schedule,
-    noise: Stage,
-    normalisation: Stage,
-}
-"""Where the classes are that a file may name, and what they must be."""
-
 
 def save(
-    net: ArticleNetwork, path: Path, more: Mapping[str, Any] | None = None, arrays: Mapping[str, Array] | None = None
+    engine: Engine, path: Path, more: Mapping[str, Any] | None = None, arrays: Mapping[str, Array] | None = None
 ) -> None:
-    """Write `net`, with its optimiser's state, to `path`; `more` and `arrays` go along."""
-    state = net._optimizer_state()
-    tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(net.layers) for name, a in layer.arrays().items()}
-    for i, (layer, numbers) in enumerate(zip(net.layers, state.numbers)):
+    """Write a network, with its optimiser's state, to `path`; `more` and `arrays` go along."""
+    state, layers = engine.state, engine.layers
+    tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(layers) for name, a in layer.arrays().items()}
+    for i, (layer, numbers) in enumerate(zip(layers, state.numbers)):
         tensors[f"optimizer.{i}"] = numbers[:, :, : layer.outs]
     description = {
         "format": FORMAT,
-        "dtype": net.dtype.name,
-        "layers": [_describe_layer(layer) for layer in net.layers],
-        "loss": describe(net.loss_function),
-        "lr": describe(net.lr) if isinstance(net.lr, schedules.Schedule) else float(net.lr),
-        "optimizer": describe(net.optimizer),
-        "clip_norm": net.clip_norm,
-        "clip_value": net.clip_value,
+        "dtype": engine.dtype.name,
+        "layers": [_describe_layer(layer) for layer in layers],
+        "loss": describe(engine.loss),
+        "lr": engine.base_rate() if isinstance(engine.rate, Constant) else describe(engine.rate),
+        "optimizer": describe(engine.optimizer),
+        "clip_norm": engine.clip_norm,
+        "clip_value": engine.clip_value,
         "steps": int(state.steps[0]),
         **(more or {}),
     }
@@ -70,26 +58,26 @@ def save(
     write_atomically(path, write(tensors, metadata={"fastnn": json.dumps(description)}))
 
 
-def load(path: Path, custom: Iterable[type], network: type[N]) -> N:
-    """Read a network of the class `network`; see `fastnn.load`."""
+def load(path: Path, custom: Iterable[type]) -> Engine:
+    """Read a network; see `fastnn.load`."""
     description, tensors = read(path)
     found = {cls.__name__: cls for cls in custom}
     with _clear_errors(path):
         layers = [_restore_layer(about, description["dtype"], found) for about in description["layers"]]
         lr = description["lr"]
-        net = network(
+        engine = Engine(
             layers,
             restore(description["loss"], found),
-            restore(lr, found) if isinstance(lr, dict) else lr,
+            restore(lr, found) if isinstance(lr, dict) else Constant(lr),
             restore(description["optimizer"], found),
             clip_norm=description["clip_norm"],
             clip_value=description["clip_value"],
         )
-        for layer, arrays in zip(net.layers, layer_arrays(net, tensors)):
+        for layer, arrays in zip(engine.layers, layer_arrays(engine, tensors)):
             for (name, place), array in zip(layer.arrays().items(), arrays):
-                layer._assign(name, place, array)
-        restore_optimizer(net._optimizer_state(), description, tensors)
-    return net
+                assign(name, place, array)
+        restore_optimizer(engine.state, description, tensors)
+    return engine
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -118,7 +106,7 @@ def describe(thing: object) -> dict[str, Any]:
     """The class of an activation, loss, optimiser or schedule, and its settings."""
     settings: dict[str, Any] = {}
     for name, value in vars(thing).items():
-        if isinstance(value, schedules.Schedule):
+        if isinstance(value, Schedule):
             settings[name] = describe(value)
         elif value is None or isinstance(value, (bool, int, float, str)):
             settings[name] = value
@@ -135,11 +123,7 @@ def describe(thing: object) -> dict[str, Any]:
 def restore(about: Mapping[str, Any], custom: Mapping[str, type]) -> Any:
     """The object that `describe` described; its attributes are set as they were, without a call."""
     name = about["class"]
-    cls: Any = custom.get(name)
-    for module, base in VOCABULARY.items():
-        own = getattr(module, name, None)
-        if cls is None and isinstance(own, type) and issubclass(own, base):
-            cls = own
+    cls: Any = custom.get(name, built_in(Component).get(name))
     if cls is None:
         raise ValueError(f"it uses the class {name}, which is not fastnn's: give it with custom=[{name}]")
     thing = cls.__new__(cls)
@@ -170,13 +154,12 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.close(folder)
 
 
-def _describe_layer(layer: BaseLayer) -> dict[str, Any]:
+def _describe_layer(layer: Any) -> dict[str, Any]:
     sizes = {"class": type(layer).__name__, "ins": layer.ins, "outs": layer.outs}
     if isinstance(layer, Layer):
         settings = {name: getattr(layer, name) for name in ("l1", "l2", "max_norm", "trainable")}
         return {**sizes, "act_function": describe(layer.act_function), "settings": settings}
-    public = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
-    return {**sizes, "settings": public}
+    return {**sizes, "settings": {**layer.attributes, "trainable": layer.trainable}}
 
 
 def _restore_layer(about: Mapping[str, Any], dtype: str, custom: Mapping[str, type]) -> BaseLayer:
@@ -190,9 +173,9 @@ def _restore_layer(about: Mapping[str, Any], dtype: str, custom: Mapping[str, ty
     return layer  # type: ignore[no-any-return]
 
 
-def layer_arrays(net: ArticleNetwork, tensors: Mapping[str, Array]) -> list[tuple[Array, ...]]:
-    """The arrays of a file, layer by layer, for the layers of `net`."""
-    return [tuple(tensors[f"layers.{i}.{name}"] for name in layer.arrays()) for i, layer in enumerate(net.layers)]
+def layer_arrays(engine: Engine, tensors: Mapping[str, Array]) -> list[tuple[Array, ...]]:
+    """The arrays of a file, layer by layer, for the layers of `engine`."""
+    return [tuple(tensors[f"layers.{i}.{name}"] for name in layer.arrays()) for i, layer in enumerate(engine.layers)]
 
 
 @contextlib.contextmanager

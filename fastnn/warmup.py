@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from .formulas import activations, losses, optimizers
-from .formulas.activations import ActivationFunction
-from .formulas.losses import LossFunction
+from .formulas.activations import ActivationFunction, Identity
+from .formulas.component import built_in
+from .formulas.losses import LossFunction, MSELoss
 from .formulas.optimizers import Optimizer
 from .kernels.order import shuffle
 from .kernels.products import multiply_address
-from .layers import noise, normalisation
 from .layers.base import BaseLayer
 from .layers.dense import Layer
 from .layers.stage import Stage
@@ -32,31 +30,24 @@ def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
     >>> {"MSELoss", "Tanh", "Adam", "Dropout"} <= set(warmup("float64"))
     True
     """
-    dense, mse = Layer(1, 1, activations.Identity()), losses.MSELoss()
+    dense, mse = Layer(1, 1, Identity()), MSELoss()
 
     def network(layers: list[BaseLayer], loss: LossFunction = mse, optimizer: Any = None) -> NeuralNetwork:
         return NeuralNetwork(layers, loss, 0.1, optimizer, dtype=dtype)
 
-    for activation in _built_in(activations, ActivationFunction):
-        _exercise(network([Layer(1, 1, activation())]), np.zeros((1, 2)))
-        yield activation.__name__
-    for loss in _built_in(losses, LossFunction):
-        _exercise(network([dense], loss()), np.zeros(2, int) if loss.target == "class" else np.zeros((1, 2)))
-        yield loss.__name__
-    for optimizer in _built_in(optimizers, Optimizer):
-        network([dense], optimizer=optimizer()).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
-        yield optimizer.__name__
-    for stage in [*_built_in(noise, Stage), *_built_in(normalisation, Stage)]:
-        layer = stage(0.1) if stage in (noise.Dropout, noise.GaussianNoise) else stage()
-        network([layer, dense]).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
-        yield stage.__name__
-
-
-def _built_in(module: object, base: type) -> list[Any]:
-    classes = dict(inspect.getmembers(module, inspect.isclass)).values()
-    return sorted(
-        {cls for cls in classes if issubclass(cls, base) and not inspect.isabstract(cls)}, key=lambda cls: cls.__name__
-    )
+    for name, activation in built_in(ActivationFunction).items():
+        _exercise(network([Layer(1, 1, activation.example())]), np.zeros((1, 2)))
+        yield name
+    for name, kind in built_in(LossFunction).items():
+        loss = kind.example()
+        _exercise(network([dense], loss), np.zeros(2, int) if loss.target == "class" else np.zeros((1, 2)))
+        yield name
+    for name, optimizer in built_in(Optimizer).items():
+        network([dense], optimizer=optimizer.example()).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
+        yield name
+    for name, stage in built_in(Stage).items():
+        network([stage.example(), dense]).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
+        yield name
 
 
 def _exercise(net: NeuralNetwork, targets: Any) -> None:

@@ -31,6 +31,7 @@ from fastnn import (
     create_weight_matrix,
     reference,
 )
+from fastnn.data.columns import READY, sample_kind
 
 INS, OUTS, N = 3, 2, 7
 TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
@@ -394,7 +395,7 @@ def test_copies_are_equal_and_independent(loss, make, trained, dtype):
 def test_copies_are_as_fast(make, dtype):
     """The short way in for a single column compares dtypes by identity, which copying does not keep."""
     net = make(network(dtype))
-    assert net._is_sample(np.zeros((INS, 1), dtype), net._ready(), (INS, 1))
+    assert sample_kind(np.zeros((INS, 1), dtype), (INS, 1), net.dtype) == READY
 
 
 def test_copies_of_a_layer():

@@ -64,7 +64,7 @@ def bits(net):
 
 def state(net):
     """All that training changes: weights, and what the optimiser keeps."""
-    kept = net._optimizer_state()
+    kept = net.engine.state
     return bits(net), [numbers.tobytes() for numbers in kept.numbers], int(kept.steps[0])
 
 
@@ -190,7 +190,7 @@ def test_shared_data_are_not_copied_for_each_network():
     nets = [NeuralNetwork([Layer(30, 4, Tanh(), seed=s), Layer(4, 1, Tanh())], MSELoss(), 0.1) for s in range(12)]
     bank = NetworkBank(nets)
     bank.fit(rows[:40], targets[:40], 1)
-    plans = sum(net._plan.nbytes for net in bank)
+    plans = sum(net.engine.plan().nbytes for net in bank)
     bank.fit(rows, targets, 1, shuffle=False, threads=2)
     gc.collect()
     tracemalloc.start()
@@ -204,7 +204,7 @@ def test_shared_data_are_not_copied_for_each_network():
         assert tracemalloc.get_traced_memory()[0] < rows.nbytes / 4
     finally:
         tracemalloc.stop()
-    assert sum(net._plan.nbytes for net in bank) == plans
+    assert sum(net.engine.plan().nbytes for net in bank) == plans
 
 
 # --- grids and results -----------------------------------------------------------------------
@@ -489,7 +489,7 @@ def test_ctrl_c_stops_all_threads(threads, callbacks):
     assert steps[threads:] == [0] * (5 - threads)
     for net, twin, taken, history in zip(bank, twins, steps, histories):
         assert len(history.epoch) in (taken // 3, taken // 3 - 1)
-        assert int(net._optimizer_state().steps[0]) == taken
+        assert int(net.engine.state.steps[0]) == taken
         if taken and not callbacks:
             assert len(history.epoch) == taken // 3
             again = twin.fit(X, VALUES, taken // 3, seed=bank.index(net))

@@ -116,12 +116,12 @@ def test_parameters_may_change_without_compiling_again():
     net, _, x, rng = networks(act, loss)
     t = values(rng)
     net.train(x, t)
-    blocks = int(net._plan._table[0]["f"])
+    blocks = int(net.engine.plan()._table[0]["f"])
     act.width, act.shifted, loss.weight = 0.7, False, 0.1
     slow = reference.copy_of(net)
     net.train(x, t)
     slow.train(x, t)
-    assert int(net._plan._table[0]["f"]) == blocks
+    assert int(net.engine.plan()._table[0]["f"]) == blocks
     np.testing.assert_allclose(net.layers[0].weights, slow._layers[0]._W, rtol=1e-10)
 
 

@@ -73,14 +73,14 @@ def test_gradients_after_changes():
 def test_a_large_gradient_plan_is_not_kept(monkeypatch):
     net, (X, y) = small(), samples(50)
     net.gradients(X.T, y.T)
-    assert net._gradients is not None
-    monkeypatch.setattr("fastnn.article._KEPT_BYTES", net._gradients.nbytes)
-    kept = net._gradients
+    assert net.engine._gradients is not None
+    monkeypatch.setattr("fastnn.engine.engine._KEPT_BYTES", net.engine._gradients.nbytes)
+    kept = net.engine._gradients
     net.gradients(X[:20].T, y[:20].T)
-    assert net._gradients is kept
+    assert net.engine._gradients is kept
     more = samples(51)
     net.gradients(more[0].T, more[1].T)
-    assert net._gradients is None
+    assert net.engine._gradients is None
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

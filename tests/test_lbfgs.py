@@ -76,6 +76,10 @@ def problem(kind):
 KINDS = ["plain", "penalties", "sample weights", "frozen", "classes", "a layer twice", "normalisation"]
 
 
+def state_of(net):
+    return pickle.dumps((net.lr, net.optimizer, net.engine.state.steps, net.engine.state.numbers))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("block", [4, 21, 256])
 def test_the_gradient_against_finite_differences(kind, block, monkeypatch):
@@ -155,10 +159,10 @@ def test_what_it_leaves_alone():
     net = network((10, 8, 1), optimizer=Adam())
     net.fit(X, y, epochs=2, seed=0)
     net.layers[0].trainable = False
-    before, state = net.get_weights(), pickle.dumps((net.lr, net.optimizer, net._state.steps, net._state.numbers))
+    before, state = net.get_weights(), state_of(net)
     net.fit_lbfgs(X, y, max_iter=10)
     after = net.get_weights()
-    assert pickle.dumps((net.lr, net.optimizer, net._state.steps, net._state.numbers)) == state
+    assert state_of(net) == state
     for i in range(2):
         np.testing.assert_array_equal(before[0][i], after[0][i])
         assert np.all(before[1][i] != after[1][i])

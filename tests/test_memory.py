@@ -19,11 +19,11 @@ from fastnn import (
     MSELoss,
     NeuralNetwork,
     ReLU,
-    article,
     get_num_threads,
     reference,
     set_num_threads,
 )
+from fastnn.data import form
 from fastnn.engine import plan
 from fastnn.kernels.cpu import padded, whole_vectors
 from fastnn.kernels.descent import band_rows
@@ -66,7 +66,7 @@ def test_nothing_is_read_or_written_beyond_an_array(dtype, data, batch_size, shu
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "aligned_zeros", fences.aligned_zeros)
         patch.setattr(layers, "aligned_zeros", fences.aligned_zeros)
-        patch.setattr(article, "rows_from_columns", fences.fenced_rows(article.rows_from_columns))
+        patch.setattr(form, "rows_from_columns", fences.fenced_rows(form.rows_from_columns))
         net, x, t = data.draw(problems())
         net = NeuralNetwork(net.layers, net.loss_function, net.lr, dtype=dtype)
         slow = reference.copy_of(net)
@@ -85,11 +85,11 @@ def test_a_plan_keeps_its_size_in_training():
     net = NeuralNetwork([layers.Layer(30, 20, ReLU()), layers.Layer(20, 3, ReLU())], MSELoss(), 0.01)
     x, t = rng.normal(size=(30, 100)), rng.normal(size=(3, 100))
     net.train(x, t, batch_size=32)
-    before = net._plan
+    before = net.engine.plan()
     for _ in range(3):
         net.train(x, t, batch_size=32, epochs=2, shuffle=True)
         net.train(x[:, :1], t[:, :1])
-    assert net._plan is before
+    assert net.engine.plan() is before
     hidden, out = padded(20, "float64"), padded(3, "float64")
     samples = 32 * (4 * (hidden + out) + 30 + 3 + 1)  # y, x, dx, db; the batch and its losses
     others = whole_vectors(3, "float64") * hidden + 2 * (31 + 21) + 33 + 30  # Wt, two sums a row, two lists
@@ -120,10 +120,10 @@ def test_a_fit_takes_what_the_plan_says_whatever_the_epochs(optimizer, dtype, on
         net.fit(X, y, epochs=epochs, batch_size=100, seed=0, verbose=0)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    weights = hidden._memory.nbytes + out._memory.nbytes
+    weights = hidden.memory.nbytes + out.memory.nbytes
     numbers = 2 * weights if optimizer else 0
     small = 2**17  # Python's own objects, tables, and the plan for one sample that came first
-    least = net._plan.nbytes + numbers + weights + X.shape[0] * 8
+    least = net.engine.plan().nbytes + numbers + weights + X.shape[0] * 8
     for peak in peaks[1:]:  # epochs that are taken many at a time keep a copy of the optimiser's numbers too
         assert least - small < peak < least + numbers + small
     assert abs(peaks[3] - peaks[2]) < small + numbers

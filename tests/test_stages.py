@@ -63,7 +63,7 @@ def test_every_stage_is_tested_here():
 @given(networks(), st.integers(2, 30), st.booleans())
 def test_training_equals_the_reference(problem, batch_size, shuffle):
     net, x, t = problem
-    net._adapt(np.ascontiguousarray(x.T))
+    net.engine.adapt(np.ascontiguousarray(x.T))
     slow = reference.copy_of(net)
     arguments = {"epochs": 3, "batch_size": batch_size, "shuffle": shuffle, "seed": 5}
     if x.shape[1] % min(batch_size, x.shape[1]) == 1:

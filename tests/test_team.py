@@ -41,13 +41,13 @@ def small_work_is_worth_it(monkeypatch):
 
 def teams_of(net):
     """The sizes of the teams that train `net` from here on."""
-    sizes, muster = set(), net._ready(1).muster
+    sizes, muster = set(), net.engine.plan(1).muster
 
     def watched(size):
         sizes.add(size)
         muster(size)
 
-    net._plan.muster = watched
+    net.engine.plan().muster = watched
     return sizes
 
 
@@ -73,7 +73,7 @@ def data(count=203, ins=70, zeros=0.0):
 def trained_with(count, make, X, y, capacity=64, **options):
     fastnn.set_num_threads(count)
     net = make()
-    net._ready(capacity)
+    net.engine.plan(capacity)
     sizes = teams_of(net)
     history = net.fit(X, y, epochs=3, batch_size=32, verbose=0, seed=3, **options)
     assert count in sizes, "the team was not used, so nothing was tested"
@@ -197,7 +197,7 @@ def test_ctrl_c_ends_a_fit_of_many_threads(after):
     X, y = data(2000)
     net = build(Adam())
     net.fit(X, y, verbose=0)  # everything is compiled
-    before = int(net._optimizer_state().steps[0])
+    before = int(net.engine.state.steps[0])
 
     def interrupt(*_):
         raise KeyboardInterrupt
@@ -212,7 +212,7 @@ def test_ctrl_c_ends_a_fit_of_many_threads(after):
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
-    assert int(net._optimizer_state().steps[0]) >= before
+    assert int(net.engine.state.steps[0]) >= before
     assert np.isfinite(net.fit(X, y, verbose=0)["loss"][0])
 
 

@@ -118,7 +118,7 @@ def test_all_calls_at_once(loss, dtype):
     before = bits(net)
     expected = {name: result(call()) for name, call in calls(copy.deepcopy(net), loss is CrossEntropyLoss).items()}
     ours = calls(net, loss is CrossEntropyLoss)
-    net._plan = None  # the first calls come all at once
+    net.engine._plan = None  # the first calls come all at once
 
     def work(seed):
         order = np.random.default_rng(seed).permutation(list(ours) * 15)
@@ -329,7 +329,7 @@ def test_interrupt(kind, loss):
     assert heard - sent[0] < 5
     assert bits(net) != before  # the steps taken so far stay
     assert all(np.isfinite(array).all() for layer in net._layers for array in (layer._W, layer._b))
-    assert not net._plan.lock.locked()
+    assert not net.engine.plan().lock.locked()
     twin = copy.deepcopy(net)
     assert net.train(x, t, **LONG[kind], seed=1) == twin.train(x, t, **LONG[kind], seed=1)
     assert bits(net) == bits(twin)

@@ -66,7 +66,7 @@ def columns(net, n=50, seed=1):
 
 def own_kernel(net):
     """Address of the network's own kernel, if its last steps were taken by that; else 0."""
-    plan = net._plan
+    plan = net.engine.plan()
     return plan._tiny if plan._record[0]["take_steps"] == plan._tiny else 0
 
 

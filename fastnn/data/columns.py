@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import Array
 from ..kernels.evaluate import all_finite
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def real_array(values: Any, name: str) -> Array:
@@ -23,6 +22,33 @@ def real_array(values: Any, name: str) -> Array:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers (float, int or bool)")
     return array
+
+
+READY, COPY = 1, 2
+
+
+def sample_kind(x: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
+    """How a kernel can take x as one sample of `shape`: `READY` as it is, `COPY` from a copy, 0 not without checks.
+
+    The kernel checks that its numbers are finite.
+    """
+    if type(x) is not np.ndarray or x.shape != shape:
+        return 0
+    if x.dtype is dtype and x.flags.carray:
+        return READY
+    return COPY if x.dtype.kind in "fiub" else 0
+
+
+def write_sample(x: Array, place: Array) -> Array:
+    """Copy x, a view or of another dtype, to `place`; returns that."""
+    if x.dtype.itemsize > place.dtype.itemsize:
+        with np.errstate(over="ignore"):  # the kernel finds what became infinite
+            place.reshape(x.shape)[...] = x
+    elif x.shape == place.shape:
+        place[...] = x
+    else:
+        place.reshape(x.shape)[...] = x
+    return place
 
 
 def rows_from_columns(values: Any, name: str, size: int, what: str, dtype: np.dtype[Any]) -> Array:

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import Array
 from ..formulas.losses import LossFunction
 from .columns import class_indices, finite_rows, real_array
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Array:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import Array
 from ..kernels.order import shuffle
 from .columns import real_array
+from .form import Form
 from .rows import check_count, check_rows, sample_weights
-
-if TYPE_CHECKING:
-    from ..engine.plan import Plan
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 CHUNK_BYTES = 64 * 2**20  # of rows in the network's dtype; two such chunks are in memory at a time
 
@@ -141,7 +138,7 @@ def seed_of(seed: int, number: int) -> int:
 
 
 def opened(
-    X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, plan: Plan
+    X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, form: Form
 ) -> tuple[Slices | Given | None, Any, Any]:
     """The source that X and y are, and X and y; without a source, they are in memory now.
 
@@ -156,11 +153,10 @@ def opened(
         raise ValueError(f"y is given but X is a {kind}, whose chunks (X, y) bring their targets; leave y out")
     if not outside_memory(X):
         return None, X, y
-    ins, outs = plan.layers[0].ins, plan.layers[-1].outs
-    check_rows(tuple(X.shape), "X", ins)
+    check_rows(tuple(X.shape), "X", form.ins)
     y = y if outside_memory(y) else real_array(y, "y")
     check_count(tuple(y.shape), "y", X.shape[0])
-    row_bytes = (ins + outs) * plan.dtype.itemsize
+    row_bytes = (form.ins + form.outs) * form.dtype.itemsize
     rows_each = batch_size * max(1, CHUNK_BYTES // (row_bytes * batch_size))
     if X.shape[0] <= rows_each:
         return None, X[:], y[:]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..changes import Watched
+from ..checks import Array
 from ..formulas.losses import LossFunction
 from ..kernels.evaluate import gradient_rows
 from ..layers.base import BaseLayer
+from ..layers.vector import trained, unpacked, vector_size
 from .plan import Plan
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Gradients(NamedTuple):
@@ -44,9 +46,10 @@ class GradientPlan(Plan):
         loss: LossFunction,
         dtype: np.dtype[Any],
         capacity: int,
+        owners: Sequence[Watched],
         lock: threading.Lock,
     ) -> None:
-        super().__init__(layers, loss, dtype, capacity, gradients=True, lock=lock)
+        super().__init__(layers, loss, dtype, capacity, owners, gradients=True, lock=lock)
         self._vector = np.empty(vector_size(layers), self.dtype)
         self._pieces: list[tuple[Array, Array]] = []
         self._more: list[tuple[Array, Array]] = []  # of layers that stand in several places: their gradients add up
@@ -57,9 +60,9 @@ class GradientPlan(Plan):
         self._count = 0  # of the samples that the article's arrays are for
         self._inputs = True  # whether the gradient of the network's input is computed
 
-    def refresh(self) -> None:
-        """Read anew what may change between calls; what a layer that is frozen now had as a gradient is gone."""
-        super().refresh()
+    def refresh(self, owners: Sequence[Watched]) -> None:
+        """Read anew what has changed; what a layer that is frozen now had as a gradient is gone."""
+        super().refresh(owners)
         for dW in self.dWs:
             dW[...] = 0.0
 
@@ -98,31 +101,3 @@ class GradientPlan(Plan):
             self._inputs = inputs
         count: int = rows.shape[0]
         return gradient_rows(self.address, rows, targets, count, training, seed) / count
-
-
-# --- everything that training changes, in one vector -------------------------------------------
-
-
-def trained(layers: list[BaseLayer]) -> list[BaseLayer]:
-    """The layers, each once."""
-    return list({id(layer): layer for layer in layers}.values())
-
-
-def vector_size(layers: list[BaseLayer]) -> int:
-    """How many numbers training changes."""
-    return sum(layer.parameter_count for layer in trained(layers))
-
-
-def unpacked(vector: Array, layers: list[BaseLayer]) -> list[Array]:
-    """Views of the parts of `vector`, one for each layer: its rows (n, outs), of a `Layer` W' and then b."""
-    parts, first = [], 0
-    for layer in trained(layers):
-        parts.append(vector[first : first + layer.parameter_count].reshape(layer.shape[0], layer.outs))
-        first += layer.parameter_count
-    return parts
-
-
-def without_padding(memory: Array, layer: BaseLayer) -> Array:
-    """What training changes, in memory that is laid out as the layer's: a view, (n, outs)."""
-    rows, stride = layer.shape
-    return memory.ravel()[: rows * stride].reshape(rows, stride)[:, : layer.outs]

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import Array
 from ..formulas.optimizers import Optimizer
 from ..kernels.cpu import padded
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.stage import Stage
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class OptimizerState:

@@ -9,11 +9,14 @@ Kernels get the address of the network's record and allocate nothing.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import changes as edition
+from .. import changes
+from ..changes import Watched
+from ..checks import Array
 from ..formulas.losses import LossFunction
 from ..kernels import tiny
 from ..kernels.blocks import activation_blocks, loss_block, update_block
@@ -26,11 +29,10 @@ from ..kernels.records import LAYER, NETWORK
 from ..kernels.single import WIDE
 from ..kernels.stages import stage_addresses
 from ..kernels.team import give_way_address
-from ..layers.base import BaseLayer, aligned_zeros, shared_elsewhere
+from ..layers.base import BaseLayer, aligned_zeros
+from ..layers.fitting import shared_elsewhere
 from ..layers.stage import Stage
 from .optimizer_state import OptimizerState
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def _address(array: Array) -> int:
@@ -42,7 +44,21 @@ _CALLED_OFF = 2 * CACHE_LINE // 8
 
 
 class Plan:
-    """See the module. `gradients` makes room for every dW, and dx for the network's input."""
+    """See the module.
+
+    Parameters
+    ----------
+    layers, loss, dtype
+        Of the network.
+    capacity : int
+        For how many samples there is room.
+    owners : sequence of Watched
+        Whose changes may change what a step of training is: the engine and its optimiser.
+    gradients : bool, default False
+        Whether to make room for every dW, and for dx of the network's input.
+    lock : Lock, optional
+        Of the network: one kernel at a time, in this or a later plan.
+    """
 
     def __init__(
         self,
@@ -50,10 +66,12 @@ class Plan:
         loss: LossFunction,
         dtype: np.dtype[Any],
         capacity: int,
+        owners: Sequence[Watched] = (),
+        *,
         gradients: bool = False,
         lock: threading.Lock | None = None,
     ) -> None:
-        self.lock = lock or threading.Lock()  # of the network: one kernel at a time, in this or a later plan
+        self.lock = lock or threading.Lock()
         # np.dtype(type) is the one object that every array made here has: a copied one is not
         self.layers, self.loss, self.dtype, self.capacity = list(layers), loss, np.dtype(dtype.type), capacity
         self._kept: list[Array] = []
@@ -63,10 +81,22 @@ class Plan:
         self._loss_blocks: dict[bool, int] = {}
         self._class_target: bool | None = None
         self._passes_over = False
-        self.class_index = np.zeros((1, 1), np.int64)  # the target of a single sample
-        self.class_index_row = self.class_index.view(dtype)
+        self._tiny = 0  # the address of its own kernel
+        self._descent: tuple[OptimizerState, bool] | None = None
+        self.plain: bool | None = None  # whether a step is W -= lr dW and nothing else; None: not known yet
+        self.article: bool | None = None  # whether the article's loop is all there is to a step
+        self.seen = 0  # `changes.current` at the last look
+        self._watched: list[Watched] = []
+        self._stamps: list[int] = []
+        self._memories: list[Array] = [np.empty(0)] * len(layers)
+        self._layer_values: list[Array] = [np.empty(0)] * len(layers)
         self._lay_out(gradients)
-        self.refresh()
+        self.refresh(owners)
+
+    @property
+    def products(self) -> int:
+        """Multiplications of one sample in the forward pass."""
+        return sum(layer.ins * layer.outs for layer in self.layers)
 
     @property
     def nbytes(self) -> int:
@@ -108,6 +138,10 @@ class Plan:
         self.column, self.row = (ins, 1), (1, ins)
         self.output_row: Array = x[:1, :outs]
         self.output_column: Array = self.output_row.T
+        # ... and where one that is a view, or of another dtype, is copied to
+        self.sample, self.target = self._new(ins, 1), self._new(outs, 1)
+        self.class_index = np.zeros((1, 1), np.int64)
+        self.class_index_row = self.class_index.view(self.dtype)
         if gradients:
             self.dxs = [self._new(capacity, stride_in[0]), *dxs]
             self._table[0]["dx_in"] = _address(self.dxs[0])
@@ -155,38 +189,66 @@ class Plan:
         """Let threads go that wait for others to begin."""
         self._meetings[_CALLED_OFF] = 1
 
-    def refresh(self) -> None:
-        """Read anew what may change between calls: parameters, activations and the loss.
+    def is_current(self) -> bool:
+        """Whether nothing that the plan was made of has changed since."""
+        now = changes.current
+        if self.seen == now:
+            return True
+        if [thing.stamp for thing in self._watched] != self._stamps:
+            return False
+        self.seen = now  # it was somebody else
+        return True
+
+    def refresh(self, owners: Sequence[Watched]) -> None:
+        """Read anew what has changed: parameters, activations, the loss, or what a step is.
 
         All or nothing: where a formula cannot be compiled, the plan stays as it was, and out of date.
         """
-        now = edition.current
+        now = changes.current
+        acts = [getattr(layer, "act_function", layer) for layer in self.layers]
+        watched = [*owners, self.loss, *self.layers, *acts]
+        stamps = [thing.stamp for thing in watched]  # before what they stamp: a change meanwhile is seen next time
+        before = set(self._stamps)  # no stamp is ever given twice
         # Taken once: another thread may be about to give a shared layer other memory
-        memories = [layer._memory for layer in self.layers]
-        for index, (layer, memory, stride) in enumerate(zip(self.layers, memories, self._table["stride"].tolist())):
-            if memory.dtype != self.dtype or memory.size != layer.memory_rows * stride:
-                raise shared_elsewhere(index, memory.dtype, self.dtype)
-        entries = [self._formulas_of(layer) for layer in self.layers]
-        parameters = [values for _, values in entries] + [parameter_values(self.loss)]
-        for row, layer, memory, (formulas, values) in zip(self._table, self.layers, memories, entries):
-            row["W"] = _address(memory)
-            row["b"] = row["W"] + layer.ins * row["stride"] * self.dtype.itemsize
-            row["act"] = _address(values)
-            row["l1"], row["l2"], row["max_norm"] = layer.l1, layer.l2, layer.max_norm or 0.0
-            row["frozen"] = not layer.trainable
-            for name, value in formulas.items():
-                row[name] = value
+        memories = [layer.memory for layer in self.layers]
+        self._check(memories)
+        moved = [
+            index for index, (layer, act) in enumerate(zip(self.layers, acts)) if not {layer.stamp, act.stamp} <= before
+        ]
+        entries = {index: self._formulas_of(self.layers[index]) for index in moved}
+        new_loss = parameter_values(self.loss) if self.loss.stamp not in before else None
+        for index, (formulas, values) in entries.items():
+            self._write_layer(index, memories[index], formulas, values)
+        if new_loss is not None:
+            # A kernel may be at work with these until the next refresh, whatever becomes of the loss
+            self._loss_values = new_loss
+            self._record[0]["loss_self"] = _address(new_loss)
+            self._loss_blocks.clear()
+            self._class_target = None
         self._record[0]["has_stages"] = any(isinstance(layer, Stage) for layer in self.layers)
         self._record[0]["limits"] = any(layer.max_norm for layer in self.layers)
-        self._record[0]["loss_self"] = _address(parameters[-1])
-        # A kernel may be at work with these until the next refresh, whatever becomes of the layers
-        self._parameters, self._memories = parameters, memories
-        self._loss_blocks.clear()
-        self._class_target = None
-        self._tiny = 0  # the address of its own kernel
-        self._descent: tuple[OptimizerState, bool] | None = None
-        self.plain: bool | None = None  # whether a step is W -= lr dW and nothing else; None: not known yet
-        self.edition = now
+        self._tiny = 0
+        self._descent = self.plain = self.article = None
+        self._watched, self._stamps, self.seen = watched, stamps, now
+
+    def _check(self, memories: list[Array]) -> None:
+        """See that the layers' memories are of the size and the dtype that the table says."""
+        strides = self._table["stride"].tolist()
+        for index, (layer, memory, stride) in enumerate(zip(self.layers, memories, strides)):
+            if memory.dtype != self.dtype or memory.size != layer.memory_rows * stride:
+                raise shared_elsewhere(index, memory.dtype, self.dtype)
+
+    def _write_layer(self, index: int, memory: Array, formulas: dict[str, int], values: Array) -> None:
+        """Write what the kernels must know of a layer into the table, and keep alive what it points to."""
+        row, layer = self._table[index], self.layers[index]
+        self._memories[index], self._layer_values[index] = memory, values
+        row["W"] = _address(memory)
+        row["b"] = row["W"] + layer.ins * row["stride"] * self.dtype.itemsize
+        row["act"] = _address(values)
+        row["l1"], row["l2"], row["max_norm"] = layer.l1, layer.l2, layer.max_norm or 0.0
+        row["frozen"] = not layer.trainable
+        for name, value in formulas.items():
+            row[name] = value
 
     def _formulas_of(self, layer: BaseLayer) -> tuple[dict[str, int], Array]:
         """What the table says of a layer's formulas, and the parameters they use."""
@@ -222,9 +284,14 @@ class Plan:
             record["whole"] = state.needs_whole_gradients
             for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
                 row["dW"], row["state"] = _address(gradient), _address(numbers)
-            self._parameters.append(values)
+            self._update_values = values
         self._descent, self.plain = (state, batches), plain
-        self.article = plain and not record["has_stages"]  # whether the article's loop is all there is to a step
+        self.article = bool(plain and not record["has_stages"])
+
+    def count_steps(self, steps: int) -> None:
+        """Count so many steps of the optimiser, unless the kernel has done it."""
+        if self.plain and self._descent is not None:
+            self._descent[0].steps += steps
 
     def pass_over_zeros(self, wanted: bool) -> None:
         """Whether the kernels look for inputs that are zero in a whole batch."""

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..changes import Watched
+from .component import Component
 
 Array = Any  # a NumPy array of any float dtype, or inside a kernel one number
 
 
-class ActivationFunction(Watched, ABC):
+class ActivationFunction(Component, ABC):
     """An activation: subclass it, write `f` and `df`.
 
     Write both with arithmetic, comparisons and NumPy functions that work element by element.
@@ -57,10 +57,6 @@ class ActivationFunction(Watched, ABC):
     @abstractmethod
     def df(self, x: Array) -> Array:
         """Its derivative at the pre-activation x, element by element."""
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
 
 class Identity(ActivationFunction):

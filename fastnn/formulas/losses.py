@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..changes import Watched
 from ..checks import fraction
+from .component import Component
 
 Array = Any
 
 
-class LossFunction(Watched, ABC):
+class LossFunction(Component, ABC):
     """A loss: subclass it, write `loss` and `dloss` for one sample.
 
     ``values`` is the network's output, a column (outs, 1). ``expected`` is the target, a column
@@ -60,10 +60,6 @@ class LossFunction(Watched, ABC):
     def probabilities(self, outputs: Array) -> Array:
         """The probability of each class for each row of outputs, where this loss implies one."""
         raise TypeError(f"{type(self).__name__} gives no probabilities; CrossEntropyLoss and BCEWithLogitsLoss do")
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
 
 def softmax(outputs: Array) -> Array:

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import Array
 from ..extras import needs
 from .losses import LossFunction
 
-Array = np.ndarray[Any, np.dtype[Any]]
 Metric = Callable[[Array, Array, LossFunction], float]
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from ..changes import Watched
 from ..checks import fraction, not_negative
+from .component import Component
 
 Number = Any  # a NumPy array, or inside a kernel one number
 
 
-class Optimizer(Watched, ABC):
+class Optimizer(Component, ABC):
     """An optimiser: subclass it, write `update`, and name its `state`.
 
     Attributes
@@ -60,10 +60,6 @@ class Optimizer(Watched, ABC):
     def is_plain_descent(self) -> bool:
         """Whether `update` is ``w - lr * g``: kernels then fuse it with the gradient product."""
         return False
-
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
 
 
 class SGD(Optimizer):

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from ..checks import positive_integer
+from .component import Component
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-class Schedule(ABC):
+class Schedule(Component, ABC):
     """A learning rate that depends on the step: subclass it and write `factor`.
 
     Parameters
@@ -30,6 +31,8 @@ class Schedule(ABC):
     per : {"step", "epoch"}, default "step"
         What is counted.
     """
+
+    required = {"lr": 0.1}
 
     def __init__(self, lr: float, per: str = "step") -> None:
         if not 0 <= lr < float("inf"):
@@ -49,10 +52,6 @@ class Schedule(ABC):
             t = t // steps_per_epoch
         return np.ascontiguousarray(np.broadcast_to(self.lr * self.factor(t.astype(float)), t.shape), dtype=float)
 
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
-        return f"{type(self).__name__}({settings})"
-
 
 class Constant(Schedule):
     """The same rate at every step."""
@@ -63,6 +62,8 @@ class Constant(Schedule):
 
 class StepDecay(Schedule):
     """Times `gamma` every `every` steps or epochs."""
+
+    required = {"lr": 0.1, "every": 10}
 
     def __init__(self, lr: float, every: int, gamma: float = 0.1, per: str = "epoch") -> None:
         super().__init__(lr, per)
@@ -75,6 +76,8 @@ class StepDecay(Schedule):
 class ExponentialDecay(Schedule):
     """Times `gamma` each step or epoch."""
 
+    required = {"lr": 0.1, "gamma": 0.9}
+
     def __init__(self, lr: float, gamma: float, per: str = "epoch") -> None:
         super().__init__(lr, per)
         self.gamma = float(gamma)
@@ -85,6 +88,8 @@ class ExponentialDecay(Schedule):
 
 class InverseTimeDecay(Schedule):
     """lr / (1 + decay * t)**power (Robbins and Monro 1951; scikit-learn's "invscaling")."""
+
+    required = {"lr": 0.1, "decay": 0.1}
 
     def __init__(self, lr: float, decay: float, power: float = 1.0, per: str = "step") -> None:
         super().__init__(lr, per)
@@ -114,6 +119,8 @@ class CosineDecay(Schedule):
     ----------
     Loshchilov and Hutter, "SGDR: stochastic gradient descent with warm restarts" (2017).
     """
+
+    required = {"lr": 0.1, "steps": 100}
 
     def __init__(
         self, lr: float, steps: int, final: float = 0.0, restarts: bool = False, growth: float = 1.0, per: str = "step"
@@ -147,6 +154,8 @@ class WarmUp(Schedule):
         Length of the line, in the unit of `after`.
     """
 
+    required = {"after": Constant(0.1), "steps": 10}
+
     def __init__(self, after: Schedule, steps: int) -> None:
         super().__init__(after.lr, after.per)
         self.after, self.steps = after, positive_integer(steps, "steps")
@@ -176,6 +185,8 @@ class OneCycle(Schedule):
     Smith and Topin, "Super-convergence: very fast training of neural networks using large
     learning rates" (2018).
     """
+
+    required = {"lr": 0.1, "steps": 100}
 
     def __init__(
         self, lr: float, steps: int, rise: float = 0.3, start: float = 0.04, final: float = 4e-6, per: str = "step"

@@ -51,7 +51,7 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
         scheduled = int(rates.size != 1)
         rate = pointer_plus(pointer_to(rates), scheduled * (step - begin))
         call(net.take_steps, address, run_address, first, last, rate, scheduled, before, who)
-        if who == 0 and run.losses != 0 and last == steps:
+        if who == 0 and epoch < run.epochs and last == steps:
             pointer_at(run.losses, FLOAT64)[epoch] = loss_sum[0] / run.rows
         epoch += 1
         step = epoch * steps

@@ -99,6 +99,8 @@ RUN = np.dtype(
         ("reached", "i8"),  # the step that training has come to
         ("outputs", "i8"),  # (rows, outs): where each sample's output is kept; 0: nowhere
         ("losses", "i8"),  # float64[epochs]: where each epoch's mean loss is kept; 0: nowhere
+        ("epochs", "i8"),
+        ("diverged", "i8"),
     ],
     align=True,
 )

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..changes import Watched, changed
+from ..changes import Watched
+from ..checks import Array
 from ..data.columns import real_array
-from ..kernels.cpu import VECTOR_BYTES
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from ..kernels.cpu import VECTOR_BYTES, padded
 
 
 def aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:
@@ -20,6 +19,11 @@ def aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:
     raw = np.zeros(count * dtype.itemsize + step, np.uint8)
     skip = -raw.ctypes.data % step
     return raw[skip : skip + count * dtype.itemsize].view(dtype)
+
+
+def row_length(memory: Array, rows: int, outs: int) -> int:
+    """How long the rows of a layer's memory are: what its size says, so that the two never disagree."""
+    return memory.size // rows if rows else padded(outs, memory.dtype)
 
 
 def float_dtype(dtype: np.typing.DTypeLike) -> np.dtype[Any]:
@@ -31,13 +35,6 @@ def float_dtype(dtype: np.typing.DTypeLike) -> np.dtype[Any]:
     if found not in (np.float32, np.float64):
         raise ValueError(f"dtype is {found.name!r}; expected 'float32' or 'float64'")
     return np.dtype(found.type)
-
-
-def shared_elsewhere(index: int, found: np.dtype[Any], dtype: np.dtype[Any]) -> ValueError:
-    """The error for a layer whose dtype another network has changed."""
-    return ValueError(
-        f"layers[{index}] is {found} but the network is {dtype}: another network with dtype={found.name!r} shares it"
-    )
 
 
 class BaseLayer(Watched, ABC):
@@ -52,7 +49,6 @@ class BaseLayer(Watched, ABC):
     trainable: bool
     _ins: int
     _outs: int
-    _stride: int  # row length of the memory: outs padded to whole vectors
     _memory: Array
     l1: float = 0.0
     l2: float = 0.0
@@ -73,18 +69,59 @@ class BaseLayer(Watched, ABC):
         """float32 or float64."""
         return self._memory.dtype
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take the state of a copy or a pickle, and see that its memory is of the size that kernels expect."""
-        self.__dict__.update(state)
-        memory = state.get("_memory")
-        if not isinstance(memory, np.ndarray) or memory.shape != (self.memory_rows * self._stride,):
-            raise ValueError(f"this {type(self).__name__} cannot be unpickled: its memory is damaged")
-        changed()
+    @property
+    def memory(self) -> Array:
+        """All numbers of the layer, (memory_rows * stride,), as the kernels take them: aligned, and its own."""
+        return self._memory
 
     @property
+    def stride(self) -> int:
+        """Row length of the memory: `outs` padded to whole vectors, with zeros."""
+        return row_length(self._memory, self.memory_rows, self._outs)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy or a pickle.
+
+        Its memory may be read-only, or a file's, or padded for another processor: the numbers go into new memory.
+        """
+        super().__setstate__(state)
+        memory, count = state.get("_memory"), self.memory_rows
+        if (
+            not isinstance(memory, np.ndarray)
+            or memory.ndim != 1
+            or memory.size % max(count, 1)
+            or memory.size < count * self._outs
+        ):
+            raise ValueError(f"this {type(self).__name__} cannot be unpickled: its memory is damaged")
+        rows = memory.reshape(count, -1)[:, : self._outs] if count else memory.reshape(0, self._outs)
+        self._memory = self._laid_out(rows, float_dtype(memory.dtype))
+
+    def convert(self, dtype: np.dtype[Any]) -> None:
+        """Change the dtype of the memory, keeping its values."""
+        memory = self._memory
+        if dtype != memory.dtype:
+            count = self.memory_rows
+            rows = memory.reshape(count, row_length(memory, count, self._outs))[:, : self._outs]
+            with np.errstate(over="ignore"):
+                converted = self._laid_out(rows, dtype)
+            if np.isinf(converted).sum() > np.isinf(rows).sum():
+                raise ValueError(f"this {type(self).__name__} holds numbers too large for {dtype}")
+            self._memory = converted
+
+    def _laid_out(self, rows: Array, dtype: np.dtype[Any]) -> Array:
+        """Memory of its own for `rows` (memory_rows, outs), padded.
+
+        It is complete before the layer has it: another thread may look at any moment.
+        """
+        stride = padded(self._outs, dtype)
+        memory = aligned_zeros(rows.shape[0] * stride, dtype)
+        memory.reshape(rows.shape[0], stride)[:, : self._outs] = rows
+        return memory
+
+    @property
+    @abstractmethod
     def memory_rows(self) -> int:
         """Rows of its memory, trained or not."""
-        return self.shape[0]
 
     @abstractmethod
     def arrays(self) -> dict[str, Array]:
@@ -105,25 +142,24 @@ class BaseLayer(Watched, ABC):
         """How many numbers training changes."""
         return self.shape[0] * self.outs
 
+    def trained_numbers(self, memory: Array | None = None) -> Array:
+        """What training changes, without padding: a view (rows, outs) of its memory, or of one laid out like it."""
+        memory = self._memory if memory is None else memory
+        rows, stride = self.shape
+        return memory.ravel()[: rows * stride].reshape(rows, stride)[:, : self.outs]
+
     @abstractmethod
     def forward_pass(self, x: Any) -> Array:
         """The outputs for columns x (ins, N) in inference."""
 
-    @abstractmethod
-    def _allocate(self, dtype: np.dtype[Any]) -> None:
-        """Make the memory, for `dtype`."""
 
-    @abstractmethod
-    def _convert(self, dtype: np.dtype[Any]) -> None:
-        """Change the dtype of the memory, keeping its values."""
-
-    @staticmethod
-    def _assign(name: str, place: Array, values: Any) -> None:
-        array = real_array(values, name)
-        if array.shape != place.shape:
-            raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
-        with np.errstate(over="ignore"):
-            converted = array.astype(place.dtype)
-        if not np.array_equal(np.isinf(converted), np.isinf(array)):
-            raise ValueError(f"{name} holds numbers too large for {place.dtype}")
-        place[...] = converted
+def assign(name: str, place: Array, values: Any) -> None:
+    """Write `values` into `place`, an array of a layer, or raise an error that calls them `name`."""
+    array = real_array(values, name)
+    if array.shape != place.shape:
+        raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
+    with np.errstate(over="ignore"):
+        converted = array.astype(place.dtype)
+    if not np.array_equal(np.isinf(converted), np.isinf(array)):
+        raise ValueError(f"{name} holds numbers too large for {place.dtype}")
+    place[...] = converted

@@ -6,13 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import not_negative
+from ..checks import Array, not_negative
 from ..formulas.activations import ActivationFunction
 from ..formulas.initializers import Initializer, article, initializer, zeros
-from ..kernels.cpu import padded
-from .base import BaseLayer, aligned_zeros, float_dtype
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .base import BaseLayer, assign, float_dtype
 
 
 class Layer(BaseLayer):
@@ -63,6 +60,8 @@ class Layer(BaseLayer):
     ((3, 2), (3, 1))
     """
 
+    _unwatched = frozenset({"_W", "_b", "weights", "biases"})  # the numbers are the kernels' own to look at
+
     def __init__(
         self,
         ins: int,
@@ -91,7 +90,7 @@ class Layer(BaseLayer):
         self.l1, self.l2 = not_negative(l1, "l1"), not_negative(l2, "l2")
         self.max_norm = None if max_norm is None else not_negative(max_norm, "max_norm")
         self.trainable = bool(trainable)
-        self._allocate(float_dtype(dtype))
+        self._memory = self._laid_out(np.zeros((self.ins + 1, self.outs)), float_dtype(dtype))
         draw_W = initializer(act_function.init if init is None else init)
         draw_b = initializer(
             bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"
@@ -100,13 +99,13 @@ class Layer(BaseLayer):
             rng = np.random.default_rng(seed)
         except (TypeError, ValueError) as error:
             raise type(error)(f"seed is {seed!r}; expected an integer of at least 0, a Generator or None") from error
-        self._assign("what init returned", self._W, draw_W(self.outs, self.ins, rng))
-        self._assign("what bias_init returned", self._b, draw_b(self.outs, 1, rng))
+        assign("what init returned", self._W, draw_W(self.outs, self.ins, rng))
+        assign("what bias_init returned", self._b, draw_b(self.outs, 1, rng))
 
-    def _allocate(self, dtype: np.dtype[Any]) -> None:
-        # W is stored transposed, (ins, stride), with each row padded to whole vectors of zeros
-        self._stride = padded(self.outs, dtype)
-        self._memory = aligned_zeros((self.ins + 1) * self._stride, dtype)
+    @property
+    def memory_rows(self) -> int:
+        """The rows of W, transposed, (ins, outs), and one for b."""
+        return self.ins + 1
 
     @property
     def is_plain(self) -> bool:
@@ -116,7 +115,7 @@ class Layer(BaseLayer):
     @property
     def shape(self) -> tuple[int, int]:
         """The rows of W', and one for b."""
-        return self.ins + 1, self._stride
+        return self.ins + 1, self.stride
 
     def arrays(self) -> dict[str, Array]:
         """W (outs, ins) and b (outs, 1)."""
@@ -124,29 +123,21 @@ class Layer(BaseLayer):
 
     @property
     def _W(self) -> Array:
-        rows = self._memory[: self.ins * self._stride].reshape(self.ins, self._stride)
-        return rows[:, : self.outs].T
+        return self._memory.reshape(self.ins + 1, -1)[:-1, : self.outs].T
 
     @_W.setter
     def _W(self, values: Any) -> None:
-        self._assign("W", self._W, values)
+        assign("W", self._W, values)
 
     @property
     def _b(self) -> Array:
-        return self._memory[self.ins * self._stride :][: self.outs].reshape(self.outs, 1)
+        return self._memory.reshape(self.ins + 1, -1)[-1, : self.outs].reshape(self.outs, 1)
 
     @_b.setter
     def _b(self, values: Any) -> None:
-        self._assign("b", self._b, values)
+        assign("b", self._b, values)
 
     weights, biases = _W, _b
-
-    def _convert(self, dtype: np.dtype[Any]) -> None:
-        """Change the dtype of the parameters, keeping their values."""
-        if dtype != self.dtype:
-            W, b = self._W, self._b
-            self._allocate(dtype)
-            self._W, self._b = W, b
 
     def forward_pass(self, x: Any) -> Array:
         """``f(W x + b)`` for columns x (ins, N), as the article writes it, in NumPy.

@@ -9,7 +9,7 @@ import numpy as np
 from ..formulas.activations import ActivationFunction
 from ..formulas.losses import LossFunction
 from ..formulas.optimizers import Optimizer
-from .base import BaseLayer, shared_elsewhere
+from .base import BaseLayer
 from .dense import Layer
 from .normalisation import Standardize
 from .stage import Stage
@@ -64,3 +64,10 @@ def check_dtypes(layers: list[BaseLayer], dtype: np.dtype[Any]) -> None:
     for index, layer in enumerate(layers):
         if layer.dtype != dtype:
             raise shared_elsewhere(index, layer.dtype, dtype)
+
+
+def shared_elsewhere(index: int, found: np.dtype[Any], dtype: np.dtype[Any]) -> ValueError:
+    """The error for a layer whose dtype another network has changed."""
+    return ValueError(
+        f"layers[{index}] is {found} but the network is {dtype}: another network with dtype={found.name!r} shares it"
+    )

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import fraction, not_negative
+from ..checks import Array, fraction, not_negative
 from ..kernels import stages as kernels
 from .stage import Stage
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Dropout(Stage):
@@ -37,6 +35,7 @@ class Dropout(Stage):
     >>> net = NeuralNetwork([Layer(8, 32, ReLU()), Dropout(0.2), Layer(32, 1, Identity())], MSELoss(), 0.01)
     """
 
+    required = {"rate": 0.1}
     kernels = (kernels.dropout_forward, kernels.dropout_backward)
 
     def __init__(self, rate: float) -> None:
@@ -71,6 +70,7 @@ class GaussianNoise(Stage):
     Bishop, "Training with noise is equivalent to Tikhonov regularization" (1995).
     """
 
+    required = {"std": 0.1}
     kernels = (kernels.noise_forward, kernels.copy_backward)
 
     def __init__(self, std: float) -> None:

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import fraction, positive_number
+from ..checks import Array, fraction, positive_number
 from ..kernels import stages as kernels
 from .stage import Stage
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Standardize(Stage):

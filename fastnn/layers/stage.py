@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.cpu import padded
-from .base import BaseLayer, aligned_zeros
+from ..checks import Array
+from ..formulas.component import Component
+from .base import BaseLayer
 
-Array = np.ndarray[Any, np.dtype[Any]]
 
-
-class Stage(BaseLayer, ABC):
+class Stage(BaseLayer, Component, ABC):
     """A layer that has as many outputs as inputs, and no matrix."""
 
     rows: tuple[str, ...] = ()  # names of the rows of its memory: the trained ones, then the others
@@ -28,28 +27,16 @@ class Stage(BaseLayer, ABC):
 
     def __init__(self) -> None:
         self.trainable = True
-        self._ins = self._outs = self._stride = 0
-        self._memory = aligned_zeros(0, np.dtype(np.float64))
+        self._ins = self._outs = 0
+        self._memory = np.empty(0)
 
     def build(self, width: int, dtype: np.dtype[Any]) -> None:
         """Take so many inputs, which the network says; nothing happens where it is so already."""
         if self._outs == 0:
             self._ins = self._outs = width
-            self._allocate(dtype)
-            for name, value in zip(self.rows, self.start):
-                self.row(name)[...] = value
-        self._convert(dtype)
-
-    def _allocate(self, dtype: np.dtype[Any]) -> None:
-        self._stride = padded(self._outs, dtype)
-        self._memory = aligned_zeros(len(self.rows) * self._stride, dtype)
-
-    def _convert(self, dtype: np.dtype[Any]) -> None:
-        if dtype != self.dtype:
-            before = [array.copy() for array in self.arrays().values()]
-            self._allocate(dtype)
-            for name, values in zip(self.rows, before):
-                self._assign(name, self.row(name), values)
+            start = np.array(self.start, dtype).reshape(-1, 1)
+            self._memory = self._laid_out(np.broadcast_to(start, (len(self.rows), width)), dtype)
+        self.convert(dtype)
 
     @property
     def memory_rows(self) -> int:
@@ -57,8 +44,8 @@ class Stage(BaseLayer, ABC):
 
     def row(self, name: str) -> Array:
         """A view of the row of that name, as a column (outs, 1)."""
-        first = self.rows.index(name) * self._stride
-        return self._memory[first : first + self._outs].reshape(self._outs, 1)
+        row: Array = self._memory.reshape(len(self.rows), -1)[self.rows.index(name)]
+        return row[: self._outs].reshape(self._outs, 1)
 
     def arrays(self) -> dict[str, Array]:
         return {name: self.row(name) for name in self.rows}
@@ -74,7 +61,7 @@ class Stage(BaseLayer, ABC):
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.trained, self._stride
+        return self.trained, self.stride
 
     @abstractmethod
     def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
@@ -88,6 +75,7 @@ class Stage(BaseLayer, ABC):
         """The outputs for columns x (ins, N) in inference, in NumPy."""
         return self.forward(np.asarray(x), False, 0)[0]
 
-    def __repr__(self) -> str:
-        public = {name: value for name, value in vars(self).items() if not name.startswith("_") and name != "trainable"}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in public.items())})"
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The public attributes by name, but for `trainable`, which all layers have."""
+        return {name: value for name, value in super().attributes.items() if name != "trainable"}

@@ -7,18 +7,43 @@ import math
 import os
 import pathlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
+from ..checks import Array
+from ..engine.engine import Engine
 from ..extras import needs
 from ..formulas.schedules import Schedule
 from ..kernels.evaluate import all_finite
 from ..layers.base import BaseLayer
 
-if TYPE_CHECKING:
-    from ..network import NeuralNetwork
-
 Logs = Mapping[str, float]
+
+
+class Trainee(Protocol):
+    """The network in training, as callbacks and the loops of this folder see it: a `fastnn.NeuralNetwork`."""
+
+    engine: Engine
+
+    @property
+    def layers(self) -> list[BaseLayer]:
+        """The layers, from input to output."""
+
+    @property
+    def lr(self) -> Any:
+        """The learning rate or the schedule; it may be set."""
+
+    @lr.setter
+    def lr(self, value: Any) -> None: ...
+
+    def get_weights(self) -> list[tuple[Array, ...]]:
+        """Copies of the arrays of every layer."""
+
+    def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
+        """Set them."""
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file."""
 
 
 class StopTraining(Exception):
@@ -32,6 +57,9 @@ class Callback:
     ----------
     net : NeuralNetwork
         The network in training, from `on_train_begin` on.
+    monitored : str
+        What the fit is judged by unless a callback is told: ``"val_loss"`` where there is validation, else
+        ``"loss"``; the same in all its epochs.
 
     Examples
     --------
@@ -41,7 +69,8 @@ class Callback:
     ...         print(f"{epoch}: {logs['loss']:.3f}")
     """
 
-    net: NeuralNetwork
+    net: Trainee
+    monitored: str = "loss"
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""
@@ -61,6 +90,16 @@ class Callback:
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Take back what `get_state` gave; called after `on_train_begin`."""
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
+    """The callbacks, or an error unless all are."""
+    callbacks = tuple(callbacks)
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            hint = " (write EarlyStopping(), not EarlyStopping)" if isinstance(callback, type) else ""
+            raise TypeError(f"callbacks holds {callback!r}; expected Callback objects{hint}")
+    return callbacks
 
 
 class LambdaCallback(Callback):
@@ -90,6 +129,11 @@ class _Monitor(Callback):
             raise ValueError(f"mode is {mode!r}; expected 'auto', 'min' or 'max'")
         self.monitor, self.mode, self.min_delta = monitor, mode, float(min_delta)
 
+    @property
+    def watched(self) -> str:
+        """The quantity: `monitor`, or what the fit is judged by."""
+        return self.monitor or self.monitored
+
     def on_train_begin(self) -> None:
         self.best = math.nan
         self.best_epoch = 0
@@ -104,7 +148,7 @@ class _Monitor(Callback):
 
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Whether this epoch is better than the best before by more than `min_delta`."""
-        name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+        name = self.watched
         if name not in logs:
             raise ValueError(f"monitor is {name!r}; expected one of {', '.join(logs)}")
         low_is_good = self.mode == "min" or (self.mode == "auto" and not high_is_good(name))
@@ -157,8 +201,7 @@ class EarlyStopping(_Monitor):
             if self.restore_best:
                 self._weights = self.net.get_weights()
         elif epoch - self.best_epoch >= self.patience:
-            name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
-            raise StopTraining(f"{name} has not improved since epoch {self.best_epoch}")
+            raise StopTraining(f"{self.watched} has not improved since epoch {self.best_epoch}")
 
     def get_state(self) -> dict[str, Any]:
         """Also the weights of the best epoch."""
@@ -319,7 +362,7 @@ class DivergedError(ArithmeticError):
 
 def finite_layers(layers: Iterable[BaseLayer]) -> bool:
     """Whether no number that the layers hold is NaN or infinite."""
-    return all(all_finite(layer._memory.reshape(1, -1)) for layer in layers)
+    return all(all_finite(layer.memory.reshape(1, -1)) for layer in layers)
 
 
 class NaNGuard(Callback):

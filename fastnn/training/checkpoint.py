@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .. import saving
-from ..formulas import schedules
 from .callbacks import Callback, Logs
-
-if TYPE_CHECKING:
-    from .history import History
-    from .run import Run
-    from .stream import StreamRun
+from .history import History
+from .run import Run
+from .stream import StreamRun
 
 
 class Checkpoint(Callback):
@@ -82,7 +79,7 @@ class Checkpoint(Callback):
             arrays.update({f"callback.{i}.{n}": value for n, value in state.items() if isinstance(value, np.ndarray)})
         history = {"epoch": self._history.epoch, "columns": dict(self._history)}
         more = {"run": {"epoch": epoch, **self._identity()}, "history": history, "callbacks": numbers}
-        saving.save(self.net, self.path, more, arrays)
+        saving.save(self._run.engine, self.path, more, arrays)
         self._written = epoch
 
     def _identity(self) -> dict[str, Any]:
@@ -93,18 +90,15 @@ class Checkpoint(Callback):
         description, tensors = saving.read(self.path)
         if "run" not in description:
             raise ValueError(f"{str(self.path)!r} holds a network but no fit to go on with")
-        net, run, then = self.net, self._run, description["run"]
-        sizes = [(layer.ins, layer.outs) for layer in net.layers]
+        engine, run, then = self._run.engine, self._run, description["run"]
+        sizes = [(layer.ins, layer.outs) for layer in engine.layers]
         if sizes != [(about["ins"], about["outs"]) for about in description["layers"]]:
             raise ValueError(f"{str(self.path)!r} holds another network; delete it, or take another path")
         run.go_on(then, then["epoch"], str(self.path))
-        net.set_weights(saving.layer_arrays(net, tensors))
-        saving.restore_optimizer(net._optimizer_state(), description, tensors)
+        engine.weights = saving.layer_arrays(engine, tensors)
+        saving.restore_optimizer(engine.state, description, tensors)
         lr = description["lr"]
-        if isinstance(net.lr, schedules.Schedule):
-            net.lr.lr = lr["settings"]["lr"]
-        else:
-            net.lr = lr
+        engine.rate.lr = lr["settings"]["lr"] if isinstance(lr, dict) else lr
         for epoch, *values in zip(description["history"]["epoch"], *description["history"]["columns"].values()):
             self._history.add(epoch, dict(zip(description["history"]["columns"], values)))
         for i, (callback, state) in enumerate(zip(self._others, description["callbacks"])):

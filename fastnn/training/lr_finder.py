@@ -6,18 +6,18 @@ import contextlib
 import copy
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..checks import positive_integer, positive_number, seed as checked_seed
-from ..data.rows import feature_rows, target_rows
+from ..checks import positive_integer, positive_number
+from ..data.samples import Samples
+from ..engine.engine import Engine
 from ..extras import needs
+from ..formulas.schedules import Constant
 from .callbacks import DivergedError
 from .run import Run
-
-if TYPE_CHECKING:
-    from ..article import ArticleNetwork
+from .settings import Settings
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -117,28 +117,21 @@ class Average:
         return self._sum / self._weight
 
 
-def find_lr(
-    net: ArticleNetwork, X: Any, y: Any, lowest: float, highest: float, steps: int, batch_size: int, seed: int | None
-) -> LRCurve:
+def find_lr(engine: Engine, samples: Samples, lowest: float, highest: float, steps: int, settings: Settings) -> LRCurve:
     """See `NeuralNetwork.find_lr`."""
     lowest, highest = positive_number(lowest, "lowest"), positive_number(highest, "highest")
     if lowest >= highest:
         raise ValueError(f"lowest is {lowest} and highest {highest}; expected a highest above the lowest")
-    steps, batch_size = positive_integer(steps, "steps"), positive_integer(batch_size, "batch_size")
-    if steps < 2 * SHORTEST:
+    if positive_integer(steps, "steps") < 2 * SHORTEST:
         raise ValueError(f"steps is {steps}; expected at least {2 * SHORTEST}, and better 50 or more")
-    seed = None if seed is None else checked_seed(seed)
-    plan = net._ready()
-    rows = feature_rows(X, "X", plan.layers[0].ins, plan.dtype)
-    targets, classes = target_rows(y, "y", rows.shape[0], plan.layers[-1].outs, net.loss_function, plan.dtype)
     rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
     smoothed: list[float] = []
     window = max(SHORTEST, math.ceil(WINDOW * steps))
     average, best = Average(window), math.inf
-    probe = copy.deepcopy(net)
-    probe._adapt(rows)
-    for loss in _batch_losses(Run(probe, rows, targets, classes, batch_size, True, seed), rates):
+    probe = copy.deepcopy(engine)
+    probe.adapt(samples.rows)
+    for loss in _batch_losses(Run(probe, samples, settings), rates):
         if not math.isfinite(loss):
             break
         losses.append(loss)
@@ -160,8 +153,8 @@ def _batch_losses(run: Run, rates: Array) -> Iterator[float]:
     mean = 0.0  # of the current epoch
     for rate in rates:
         seen = run.step % run.steps_per_epoch * run.batch_size
-        batch = min(run.batch_size, run.rows.shape[0] - seen)
-        run.net.lr = float(rate)
+        batch = min(run.batch_size, run.samples.size - seen)
+        run.engine.rate = Constant(float(rate))
         before, mean = mean * seen, run.advance(1)
         yield (mean * (seen + batch) - before) / batch
 

@@ -1,29 +1,37 @@
-"""The fit of a bank: the runs of many networks, in threads, on data that pass the door once."""
+"""The fit of many networks: their runs in threads, on data that pass the door once."""
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import positive_integer, seed as checked_seed
+from ..checks import Array, seed as checked_seed
+from ..data.form import Form
+from ..data.samples import Samples
 from ..engine.crew import share_out, thread_count
-from ..formulas.metrics import Metric, named_metrics
-from ..formulas.schedules import Schedule
-from .callbacks import Callback, CSVLogger, DivergedError, ModelCheckpoint, ReduceLROnPlateau, TensorBoard
+from ..engine.engine import Engine
+from .callbacks import (
+    Callback,
+    CSVLogger,
+    DivergedError,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TensorBoard,
+    Trainee,
+    check_callbacks,
+)
 from .checkpoint import Checkpoint
-from .epochs import Samples, check_callbacks, check_verbose, take_epochs
+from .epochs import split, take_epochs
 from .history import History
 from .progress import progress
-from .shares import shares_of
+from .run import Run
+from .settings import Settings
 
-if TYPE_CHECKING:
-    from ..network import NeuralNetwork
-
-Array = np.ndarray[Any, np.dtype[Any]]
 Callbacks = Sequence[Callback] | Callable[[int], Sequence[Callback]]
 
 
@@ -36,34 +44,24 @@ class Outcome:
         self.diverged = False
 
 
-def fit_bank(
-    networks: Sequence[NeuralNetwork],
+def fit_many(
+    networks: Sequence[Trainee],
     X: Any,
     y: Any,
-    epochs: int,
-    batch_size: int,
-    validation_data: tuple[Any, Any] | None,
-    validation_split: float,
-    shuffle: bool,
-    sample_weight: Any,
-    class_weight: Mapping[Any, float] | str | None,
-    bootstrap: bool,
-    metrics: Iterable[str | Callable[..., float]],
+    settings: Settings,
+    *,
     callbacks: Callbacks,
-    verbose: int,
+    bootstrap: bool,
     seed: int | Sequence[int] | None,
     threads: int | None,
 ) -> list[Outcome]:
-    """See `NetworkBank.fit`."""
-    epochs, batch_size = positive_integer(epochs, "epochs"), positive_integer(batch_size, "batch_size")
+    """See `NetworkBank.fit`; each network has its own callbacks and seed in the place of those in `settings`."""
     threads, count = thread_count(threads), len(networks)
-    check_verbose(verbose)
-    seeds = seeds_of(seed, count)
-    measures = named_metrics(metrics)
-    called = callbacks_of(callbacks, networks)
+    seeds, called = seeds_of(seed, count), callbacks_of(callbacks, networks)
+    own = [replace(settings, seed=seeds[k], callbacks=called[k], verbose=0) for k in range(count)]
     for net in networks:
-        net._learning_rate()
-    shares = shares_of(networks, X, y, sample_weight, class_weight, validation_data, validation_split)
+        net.engine.base_rate()  # one that is none is an error before any network changes
+    shares = shares_of(networks[0].engine.form, count, X, y, settings)
     outcomes = [Outcome() for _ in networks]
     interrupt = threading.Event()
     chunks: dict[tuple[int, ...], int] = {}  # how many steps a call may take, by the sizes of a network's layers
@@ -74,22 +72,23 @@ def fit_bank(
         if bootstrap:
             drawn = bootstrap_rows(train.rows.shape[0], seeds[k])
             train = train.take(drawn)
-            weights = train.weights(None if sample_weight is None else sample_weight[drawn], class_weight)
-        net._adapt(train.rows)
-        run = train.run(net, batch_size, shuffle, seeds[k], weights, bool(measures), epochs)
+            some = None if sample_weight is None else sample_weight[drawn]
+            weights = train.weights(some, settings.class_weight)
+        run = Run(net.engine, train, own[k], weights)
+        run.adapt()
         run.interrupt = interrupt
         sizes = tuple(layer.outs for layer in net.layers)
         run.chunk = chunks.get(sizes, 1)
         try:
-            take_epochs(net, run, train.y, epochs, measures, held_out, called[k], 0, outcome.history)
+            take_epochs(net, run, own[k], train.y, held_out, outcome.history)
         except DivergedError:
             outcome.diverged = True
             outcome.history.stopped = f"diverged in epoch {outcome.history.epoch[-1]}"
         else:
-            outcome.scores = _scores(net, outcome.history, held_out, measures, bool(called[k]))
+            outcome.scores = _scores(net.engine, outcome.history, held_out, own[k])
         chunks[sizes] = run.chunk
 
-    shown = progress(verbose, count, "network")
+    shown = progress(settings.verbose, count, "network")
     done = iter(range(1, count + 1))
 
     def finished(k: int) -> None:
@@ -110,13 +109,12 @@ def fit_bank(
     return outcomes
 
 
-def _scores(
-    net: NeuralNetwork, history: History, held_out: Samples | None, measures: Mapping[str, Metric], restored: bool
-) -> dict[str, float]:
+def _scores(engine: Engine, history: History, held_out: Samples | None, settings: Settings) -> dict[str, float]:
     """The last numbers of the history; those of validation are measured again if callbacks may have set weights."""
     scores = {name: column[-1] for name, column in history.items()}
-    if held_out is not None and restored:
-        scores.update({f"val_{name}": value for name, value in held_out.scores(net, measures).items()})
+    if held_out is not None and settings.callbacks:
+        again = engine.scores(held_out, settings.measures)
+        scores.update({f"val_{name}": value for name, value in again.items()})
     return scores
 
 
@@ -137,7 +135,7 @@ def seeds_of(seed: int | Sequence[int] | None, count: int) -> list[int | None]:
     return [checked_seed(first + k) for k in range(count)]
 
 
-def callbacks_of(callbacks: Callbacks, networks: Sequence[NeuralNetwork]) -> list[list[Callback]]:
+def callbacks_of(callbacks: Callbacks, networks: Sequence[Trainee]) -> list[list[Callback]]:
     """The callbacks of each network: copies of those given, or what the function given returns."""
     made: list[list[Callback]] = []
     for k in range(len(networks)):
@@ -155,9 +153,93 @@ def callbacks_of(callbacks: Callbacks, networks: Sequence[NeuralNetwork]) -> lis
     if any(isinstance(callback, ReduceLROnPlateau) for some in made for callback in some):
         owners: dict[int, int] = {}
         for k, net in enumerate(networks):
-            if isinstance(net.lr, Schedule) and owners.setdefault(id(net.lr), k) != k:
+            rate = net.engine.rate
+            if owners.setdefault(id(rate), k) != k:
                 raise ValueError(
-                    f"networks[{owners[id(net.lr)]}] and networks[{k}] share their {type(net.lr).__name__}, which "
+                    f"networks[{owners[id(rate)]}] and networks[{k}] share their {type(rate).__name__}, which "
                     "ReduceLROnPlateau changes; expected a schedule of its own for each"
                 )
     return made
+
+
+# --- what each network learns from: the same samples, or some of its own ------------------------
+
+
+class Share(NamedTuple):
+    """The samples of one network, which others may have too."""
+
+    train: Samples
+    sample_weight: Array | None  # as given
+    weights: Array | None  # with those of the classes
+    held_out: Samples | None
+
+
+def shares_of(
+    form: Form,
+    count: int,
+    X: Any,
+    y: Any,
+    settings: Settings,
+) -> list[Share]:
+    """The share of each of `count` networks; an array is checked and converted once, however many learn from it."""
+    if y is None or callable(X) or isinstance(X, Iterator):
+        raise TypeError(
+            f"X is a {type(X).__name__} and y {'is None' if y is None else 'a ' + type(y).__name__}; a bank learns "
+            "from arrays in memory: expected rows X with targets y, or a list of one array for each network"
+        )
+
+    validation_data, validation_split = settings.validation_data, settings.validation_split
+
+    def validation(X: Any, y: Any, where: str) -> Samples:
+        return Samples.of_rows(form, X, y, f"{where} of validation_data")
+
+    def training(X: Any, y: Any, weight: Any, where: str) -> Share:
+        held_out = None
+        if validation_data is None and validation_split:
+            X, y, weight, end = split(X, y, weight, validation_split, where)
+            held_out = validation(*end, where)
+        train = Samples.of_rows(form, X, y, where)
+        weights = train.weights(weight, settings.class_weight, where)
+        return Share(train, None if weight is None else np.asarray(weight), weights, held_out)
+
+    shares = _each(training, (X, y, settings.sample_weight), ("X", "y", "sample_weight"), count)
+    if validation_data is None:
+        return shares
+    names = ("X of validation_data", "y of validation_data")
+    held_out = _each(validation, tuple(validation_data), names, count)
+    return [Share(share.train, share.sample_weight, share.weights, end) for share, end in zip(shares, held_out)]
+
+
+def _each(make: Callable[..., Any], data: tuple[Any, ...], names: tuple[str, ...], count: int) -> list[Any]:
+    """What `make` makes of `data` for each network; of their k-th parts, if the first of them holds many data sets.
+
+    Of the same objects it is made once.
+    """
+    if not many(data[0]):
+        return [make(*data, "")] * count
+    parts = [_parts(values, name, count) for values, name in zip(data, names)]
+    made: dict[tuple[int, ...], Any] = {}
+    results = []
+    for k, own in enumerate(zip(*parts)):
+        same = tuple(map(id, own))
+        if same not in made:
+            made[same] = make(*own, f"[{k}]")
+        results.append(made[same])
+    return results
+
+
+def many(X: Any) -> bool:
+    """Whether X holds many data sets: it is a list of arrays of two dimensions, or one array of three."""
+    if isinstance(X, (list, tuple)):
+        return len(X) > 0 and all(getattr(rows, "ndim", 0) == 2 for rows in X)
+    return getattr(X, "ndim", 2) == 3
+
+
+def _parts(values: Any, name: str, count: int) -> list[Any]:
+    """One part of `values` for each network."""
+    if values is None:
+        return [None] * count
+    if not hasattr(values, "__len__") or len(values) != count:
+        have = f"holds {len(values)}" if hasattr(values, "__len__") else f"is {values!r}"
+        raise ValueError(f"{name} {have}; expected a list of {count} arrays, one for each network, as X is many arrays")
+    return list(values)

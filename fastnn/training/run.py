@@ -6,84 +6,70 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..checks import Array
 from ..data.rows import many_zeros
+from ..data.samples import Samples
+from ..engine.engine import Engine
+from ..engine.plan import Plan
 from ..engine.threads import run_team, team_size
-from ..formulas.schedules import Schedule
 from ..kernels.epoch import train_steps
 from ..kernels.records import RUN
-
-if TYPE_CHECKING:
-    from ..article import ArticleNetwork
-    from ..engine.plan import Plan
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .settings import Settings
 
 CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
 
 
 class Run:
-    """Training of `net` on `rows` and `targets`, which the door has checked.
+    """Training of a network on samples in memory.
 
     Parameters
     ----------
-    net : ArticleNetwork
-    rows : ndarray (n, ins)
-    targets : ndarray
-        Rows of values or class indices, as the kernels take them.
-    classes : bool
-        Which of the two.
-    batch_size : int
-    shuffle : bool
-    seed : int or None
-        Of the order; None draws one.
+    engine : Engine
+    samples : Samples
+    settings : Settings
+        Of them counts how many epochs, the size of a batch, the order and its seed (None draws one), and
+        whether there are metrics: then each sample's output of the current epoch is kept in ``outputs``.
     weights : ndarray (n,) of float64, optional
         Weights of the samples' losses.
-    keep_outputs : bool
-        Whether to keep each sample's output of the current epoch in ``outputs``, (n, outs).
-    epochs : int, default 0
-        Of how many epochs to keep the mean loss in ``losses``, (epochs,).
+
+    Attributes
+    ----------
+    losses : ndarray (epochs,)
+        The mean loss of each epoch that is complete.
+    outputs : ndarray (n, outs) or None
+    step : int
+        How many steps were taken.
     """
 
     interrupt: threading.Event | None = None  # set by another thread, it does what Ctrl-C does in the main one
 
-    def __init__(
-        self,
-        net: ArticleNetwork,
-        rows: Array,
-        targets: Array,
-        classes: bool,
-        batch_size: int,
-        shuffle: bool,
-        seed: int | None,
-        weights: Array | None = None,
-        keep_outputs: bool = False,
-        epochs: int = 0,
-    ) -> None:
-        count = rows.shape[0]
-        self.net, self.rows, self.classes = net, rows, classes
-        self.batch_size = min(batch_size, count)
+    def __init__(self, engine: Engine, samples: Samples, settings: Settings, weights: Array | None = None) -> None:
+        count = samples.size
+        self.engine, self.samples = engine, samples
+        self.batch_size = min(settings.batch_size, count)
         self.steps_per_epoch: int = -(-count // self.batch_size)
         self.step = 0
         self.chunk = 1  # how many steps the next call of the kernel may take
-        self._loss_sum = 0.0  # of the current epoch
-        self.outputs = np.empty((count, net.layers[-1].outs), net.dtype) if keep_outputs else None
-        self.losses = np.empty(epochs)
-        self._order = np.empty(count, np.int64) if shuffle else None
-        self._kept = (rows, targets, weights)
-        self._bare = weights is None and not keep_outputs
+        self.loss_sum = 0.0  # of the current epoch
+        self.outputs = np.empty((count, engine.outs), engine.dtype) if settings.measures else None
+        self.losses = np.empty(settings.epochs)
+        self._order = np.empty(count, np.int64) if settings.shuffle else None
+        self._weights = weights
+        self._bare = weights is None and self.outputs is None
+        self._sparse = many_zeros(samples.rows)
+        self._seeded = settings.seed is not None
         self._record = np.zeros(1, RUN)
         record = self._record[0]
-        record["rows"], record["batch_size"] = count, self.batch_size
-        record["x"], record["t"] = rows.ctypes.data, targets.ctypes.data
-        self._sparse = many_zeros(rows)
-        self._seeded = seed is not None
-        record["seed"] = secrets.randbits(62) if seed is None else seed
-        losses = self.losses if epochs else None
-        places = {"order": self._order, "weights": weights, "outputs": self.outputs, "losses": losses}
+        record["rows"], record["batch_size"], record["epochs"] = count, self.batch_size, settings.epochs
+        record["seed"] = secrets.randbits(62) if settings.seed is None else settings.seed
+        record["diverged"] = -1
+        places = {
+            "x": samples.rows, "t": samples.targets, "order": self._order, "weights": weights,
+            "outputs": self.outputs, "losses": self.losses,
+        }  # fmt: skip
         for name, array in places.items():
             record[name] = 0 if array is None else array.ctypes.data
         self._address = int(self._record.ctypes.data)
@@ -93,33 +79,27 @@ class Run:
 
         Each loss is taken before its step.
         """
-        net, end = self.net, self.step + steps
-        state = net._optimizer_state()
+        engine, end = self.engine, self.step + steps
         while self.step < end:
             if self.interrupt is not None and self.interrupt.is_set():
                 raise KeyboardInterrupt
             count = min(self.chunk, end - self.step)
-            rates = self._rates(self.step + count)
+            rates = self._rates(count)
             started = time.perf_counter()
-            plan = net._ready(self.batch_size)
-            with plan.lock:
-                plan.expect(self.classes)
-                plan.pass_over_zeros(self._sparse)
-                plan.descend(state, batches=self.batch_size > 1)
+            with engine.training(self.batch_size, self.samples.classes, self._sparse) as plan:
                 plan.choose_steps(self.batch_size, count, end - self.step if self._bare else 0)
-                plan.loss_sum[0] = self._loss_sum  # another call may have used it meanwhile
+                plan.loss_sum[0] = self.loss_sum  # another call may have used it meanwhile
                 try:
                     run_team(plan, self._team(plan, count), self._kernel(plan, count, rates))
                 finally:  # Ctrl-C is heard when the kernel returns: its steps count
                     reached = int(self._record[0]["reached"])
-                    if plan.plain:
-                        state.steps += reached - self.step
+                    plan.count_steps(reached - self.step)
                     self.step = reached
-                    self._loss_sum = float(plan.loss_sum[0])
+                    self.loss_sum = float(plan.loss_sum[0])
             a_step = max(time.perf_counter() - started, 1e-6) / count
             self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS / a_step)))
         within = (self.step - 1) % self.steps_per_epoch + 1
-        return self._loss_sum / int(min(self.rows.shape[0], within * self.batch_size))
+        return self.loss_sum / int(min(self.samples.size, within * self.batch_size))
 
     def _kernel(self, plan: Plan, count: int, rates: Array) -> Callable[[int], bool]:
         """The next `count` steps, as what each thread of a team calls with its number."""
@@ -131,8 +111,15 @@ class Run:
         """How many threads suit the next `count` steps."""
         if self.interrupt is not None:  # then each thread trains a network of its own
             return 1
-        products = 3 * self.batch_size * sum(layer.ins * layer.outs for layer in plan.layers)
-        return team_size(products, count, self.batch_size // 4)
+        return team_size(3 * self.batch_size * plan.products, count, self.batch_size // 4)
+
+    def _rates(self, steps: int) -> Array:
+        """The learning rates of the next so many steps: one for all, unless scheduled."""
+        return self.engine.rates(steps, self.steps_per_epoch)
+
+    def adapt(self) -> None:
+        """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
+        self.engine.adapt(self.samples.rows)
 
     def epoch(self) -> dict[str, float]:
         """Take the steps of the next epoch; returns its mean loss."""
@@ -157,13 +144,6 @@ class Run:
         """Continue the run `then`, of the checkpoint `path`, after so many epochs."""
         self._record[0]["seed"] = agreed_seed(self.identity(), then, self._seeded, path)
         self.step = epochs * self.steps_per_epoch
-
-    def _rates(self, stop: int) -> Array:
-        """The learning rates of the steps from here to `stop`: one for all, unless scheduled."""
-        if isinstance(self.net.lr, Schedule):
-            taken = int(self.net._optimizer_state().steps[0])
-            return self.net.lr.rates(taken, taken + stop - self.step, self.steps_per_epoch)
-        return np.array([self.net._learning_rate()])
 
 
 def agreed_seed(mine: Mapping[str, int], then: Mapping[str, int], seeded: bool, path: str) -> int:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from .callbacks import NaNGuard, finite_layers
+from .callbacks import NaNGuard, Trainee, finite_layers
 from .history import History
 from .run import Run
 
-if TYPE_CHECKING:
-    from ..network import NeuralNetwork
 
-
-def sprint(net: NeuralNetwork, run: Run, history: History, epochs: int) -> None:
+def sprint(net: Trainee, run: Run, history: History, epochs: int) -> None:
     """Take the epochs that `history` lacks, with the results, bit for bit, of a `NaNGuard` after each.
 
     Where an epoch is short, one call of the kernel takes many. If not everything is finite after
@@ -34,41 +29,25 @@ def sprint(net: NeuralNetwork, run: Run, history: History, epochs: int) -> None:
             guard.on_epoch_end(done + 1, logs)
         else:
             guard = None  # one copy of the weights at a time
-            one_by_one = not _at_once(net, run, history, count)
+            one_by_one = not _at_once(run, history, count)
 
 
-def _at_once(net: NeuralNetwork, run: Run, history: History, count: int) -> bool:
+def _at_once(run: Run, history: History, count: int) -> bool:
     """Take `count` epochs; False, and everything is as it was, if one of them diverges."""
-    first = len(history.epoch)
-    before = _Before(net, run)
+    first, step = len(history.epoch), run.step
+    places = run.engine.training_arrays(run.batch_size)
+    before = [place.copy() for place in places]
     finite = False
     try:
         run.advance(count * run.steps_per_epoch)
     finally:  # Ctrl-C is heard after the kernel's call: its epochs count
         losses = run.losses[first : run.step // run.steps_per_epoch]
-        finite = bool(np.isfinite(losses).all()) and finite_layers(net.layers)
+        finite = bool(np.isfinite(losses).all()) and finite_layers(run.engine.layers)
         if finite:
             for epoch, loss in enumerate(losses.tolist(), first + 1):
                 history.add(epoch, {"loss": loss})
         else:
-            before.restore()
+            run.step = step
+            for place, kept in zip(places, before):
+                place[...] = kept
     return finite
-
-
-class _Before:
-    """All that training changes, as it is now."""
-
-    def __init__(self, net: NeuralNetwork, run: Run) -> None:
-        self._run, self._step = run, run.step
-        state = net._optimizer_state()
-        plan = net._ready(run.batch_size)
-        with plan.lock:
-            plan.descend(state, batches=run.batch_size > 1)  # makes room for the optimiser's numbers
-        self._places = [*(layer._memory for layer in net.layers), *state.numbers, state.steps]
-        self._kept = [place.copy() for place in self._places]
-
-    def restore(self) -> None:
-        """Make it so again."""
-        self._run.step = self._step
-        for place, kept in zip(self._places, self._kept):
-            place[...] = kept

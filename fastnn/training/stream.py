@@ -8,21 +8,20 @@ import queue
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.rows import balanced_weights, feature_rows, sample_weights, target_rows
+from ..checks import Array
+from ..data.rows import balanced_weights, sample_weights
+from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
-from ..formulas.metrics import Metric, is_mean
-from ..formulas.schedules import Schedule
+from ..engine.engine import Engine
+from ..formulas.metrics import is_mean
 from ..layers.normalisation import Standardize
 from .run import Run, agreed_seed
-
-if TYPE_CHECKING:
-    from ..network import NeuralNetwork
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from .settings import Settings
 
 PATIENCE = 0.8  # seconds that an interrupted fit waits for a read that is under way
 
@@ -31,11 +30,8 @@ class Prepared(NamedTuple):
     """A chunk that has passed the door."""
 
     number: int
-    rows: Array
-    targets: Array
-    classes: bool
+    samples: Samples
     weights: Array | None
-    y: Array | None  # the targets as given, for metrics
 
 
 class StreamRun:
@@ -43,67 +39,49 @@ class StreamRun:
 
     Parameters
     ----------
-    net : NeuralNetwork
+    engine : Engine
     source : Slices or Given
-    batch_size : int
-    shuffle : bool
-        Whether the samples of a chunk come in a new order each epoch, and the chunks of `Slices` too.
-    seed : int or None
-        Of these orders; None draws one.
-    class_weight : dict or "balanced", optional
-    measures : dict of metrics
-        Those that are means over samples are measured; others need `validated`.
-    validated : bool
-        Whether there are validation data.
+    settings : Settings
+        As for `Run`; shuffled are the samples of a chunk, and the chunks of `Slices`. Metrics that are means
+        over samples are measured; others need validation data.
     """
 
     outputs = None  # those of all samples may be larger than memory
 
-    def __init__(
-        self,
-        net: NeuralNetwork,
-        source: Slices | Given,
-        batch_size: int,
-        shuffle: bool,
-        seed: int | None,
-        class_weight: Mapping[Any, float] | str | None,
-        measures: Mapping[str, Metric],
-        validated: bool,
-    ) -> None:
-        other = [name for name, measure in measures.items() if not is_mean(measure)]
-        if other and not validated:
+    def __init__(self, engine: Engine, source: Slices | Given, settings: Settings) -> None:
+        other = [name for name, measure in settings.measures.items() if not is_mean(measure)]
+        if other and not settings.validates:
             raise ValueError(
                 f"metrics holds {other[0]!r}, which is no mean over samples: while X is read chunk by chunk it is "
                 "measured on validation data only; give validation_data"
             )
-        plan = net._ready()
-        self.net, self.source, self.batch_size = net, source, batch_size
+        self.engine, self.source, self.settings = engine, source, settings
+        self.form = engine.form
+        self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step = 0
-        self._epoch = 0
-        self._shuffle, self._seeded = bool(shuffle), seed is not None
-        self._seed = secrets.randbits(62) if seed is None else seed
-        self._ins, self._outs, self._dtype = plan.layers[0].ins, plan.layers[-1].outs, plan.dtype
-        self._measures = {name: measure for name, measure in measures.items() if is_mean(measure)}
-        self._class_weight = self._balanced() if class_weight == "balanced" else class_weight
+        self.epochs_done = 0
+        self.measures = {name: measure for name, measure in settings.measures.items() if is_mean(measure)}
+        balanced = settings.class_weight == "balanced"
+        self._class_weight = self._balanced() if balanced else settings.class_weight
 
     def adapt(self) -> None:
         """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
-        first = self.net.layers[0]
+        first = self.engine.layers[0]
         if isinstance(first, Standardize) and not first.fitted:
-            rows = (self._prepare(chunk).rows for chunk in self.source.sample())
+            rows = (self._prepare(chunk).samples.rows for chunk in self.source.sample())
             first.adapt_to(some[i : i + 4096] for some in rows for i in range(0, some.shape[0], 4096))
 
     def epoch(self) -> dict[str, float]:
         """Train once on every chunk; returns the mean loss and the metrics of the epoch."""
-        sums = dict.fromkeys(["loss", *self._measures], 0.0)
+        sums = dict.fromkeys(["loss", *self.measures], 0.0)
         count = 0
-        chunks = self.source.chunks(self._epoch, self._seed if self._shuffle else None)
+        chunks = self.source.chunks(self.epochs_done, self.seed if self.settings.shuffle else None)
         reader = Reader(map(self._prepare, chunks))
         del chunks  # the reader's thread is to be its last owner, and thereby closes a generator
         try:
             reader.start()
             while (chunk := reader.take()) is not None:
-                count += chunk.rows.shape[0]
+                count += chunk.samples.size
                 for name, value in self._train(chunk).items():
                     sums[name] += value
                 del chunk
@@ -113,42 +91,39 @@ class StreamRun:
         if count == 0:
             name = "X()" if callable(self.source.X) else "X"
             hint = "; it must return a new iterable every time" if callable(self.source.X) else ""
-            raise ValueError(f"{name} gave no chunks in epoch {self._epoch + 1}; expected at least one{hint}")
-        self._epoch += 1
+            raise ValueError(f"{name} gave no chunks in epoch {self.epochs_done + 1}; expected at least one{hint}")
+        self.epochs_done += 1
         return {name: total / count for name, total in sums.items()}
 
     def identity(self) -> dict[str, int]:
         """What makes two runs the same; 0 stands for what an iterable does not tell."""
         return {
             "rows": self.source.count,
-            "batch_size": self.batch_size,
-            "shuffled": int(self._shuffle),
-            "seed": self._seed,
+            "batch_size": self.settings.batch_size,
+            "shuffled": int(self.settings.shuffle),
+            "seed": self.seed,
             "chunk_rows": self.source.rows_each,
         }
 
     def go_on(self, then: Mapping[str, int], epochs: int, path: str) -> None:
         """Continue the run `then`, of the checkpoint `path`, after so many epochs."""
-        self._seed = agreed_seed(self.identity(), then, self._seeded, path)
-        self._epoch, self.step = epochs, epochs * self.source.steps
+        self.seed = agreed_seed(self.identity(), then, self.settings.seed is not None, path)
+        self.epochs_done, self.step = epochs, epochs * self.source.steps
 
     def _prepare(self, chunk: Chunk) -> Prepared:
         """The chunk through the door; this is what the reading thread does."""
         where = chunk.where
-        rows = feature_rows(chunk.X, f"X{where}", self._ins, self._dtype)
-        targets, classes = self._targets(chunk.y, where, rows.shape[0])
+        rows = self.form.rows(chunk.X, f"X{where}")
+        targets, classes = self.form.row_targets(chunk.y, rows.shape[0], f"y{where}")
         weights = sample_weights(
             chunk.sample_weight, self._class_weight, targets.view(np.int64) if classes else None, rows.shape[0],
             f"sample_weight{where}",
         )  # fmt: skip
-        y = np.asarray(chunk.y) if self._measures else None
+        y = np.asarray(chunk.y) if self.measures else None
         if not self.source.lasting:
             rows, targets = _own(rows, chunk.X), _own(targets, chunk.y)
             y = None if y is None else _own(y, chunk.y)
-        return Prepared(chunk.number, rows, targets, classes, weights, y)
-
-    def _targets(self, y: Any, where: str, count: int) -> tuple[Array, bool]:
-        return target_rows(y, f"y{where}", count, self._outs, self.net.loss_function, self._dtype)
+        return Prepared(chunk.number, Samples(rows, targets, classes, y), weights)
 
     def _train(self, chunk: Prepared) -> dict[str, float]:
         """The steps of one chunk; returns the sums of the losses and of the metrics."""
@@ -158,10 +133,10 @@ class StreamRun:
             run.epoch()
         finally:
             self.step += run.step - first
-        sums = {"loss": run._loss_sum}
-        if chunk.y is not None and run.outputs is not None:
-            for name, measure in self._measures.items():
-                sums[name] = measure(chunk.y, run.outputs, self.net.loss_function) * chunk.rows.shape[0]
+        sums = {"loss": run.loss_sum}
+        if chunk.samples.y is not None and run.outputs is not None:
+            for name, measure in self.measures.items():
+                sums[name] = measure(chunk.samples.y, run.outputs, self.engine.loss) * chunk.samples.size
         return sums
 
     def _balanced(self) -> dict[Any, float]:
@@ -171,12 +146,12 @@ class StreamRun:
                 "class_weight is 'balanced', which needs all targets before the first step, but X is made of chunks; "
                 "give a dict from class to weight"
             )
-        counts = np.zeros(self._outs, np.int64)
+        counts = np.zeros(self.form.outs, np.int64)
         for where, y in self.source.targets():
-            targets, classes = self._targets(y, where, y.shape[0])
+            targets, classes = self.form.row_targets(y, y.shape[0], f"y{where}")
             if not classes:
                 raise ValueError("class_weight is given but the targets are no class indices; use sample_weight")
-            counts += np.bincount(targets.view(np.int64).ravel(), minlength=self._outs)
+            counts += np.bincount(targets.view(np.int64).ravel(), minlength=self.form.outs)
         return balanced_weights(counts)
 
 
@@ -184,23 +159,20 @@ class ChunkRun(Run):
     """The steps of `whole` on one chunk in the current epoch."""
 
     def __init__(self, whole: StreamRun, chunk: Prepared) -> None:
-        super().__init__(
-            whole.net, chunk.rows, chunk.targets, chunk.classes, whole.batch_size, whole._shuffle,
-            seed_of(whole._seed, chunk.number), chunk.weights, keep_outputs=bool(whole._measures),
-        )  # fmt: skip
-        if self.batch_size == 1 < whole.batch_size:  # a last batch of one sample is a batch, as in memory
+        settings = replace(whole.settings, seed=seed_of(whole.seed, chunk.number), metrics=tuple(whole.measures))
+        super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
+        if self.batch_size == 1 < settings.batch_size:  # a last batch of one sample is a batch, as in memory
             self.batch_size = self._record[0]["batch_size"] = 2
-        self._whole, self._epoch = whole.source, whole._epoch
-        self.step = whole._epoch * self.steps_per_epoch  # the order of the samples is that of this epoch
+        self._whole, self._epoch = whole.source, whole.epochs_done
+        self.step = whole.epochs_done * self.steps_per_epoch  # the order of the samples is that of this epoch
 
-    def _rates(self, stop: int) -> Array:
-        lr, steps = self.net.lr, self._whole.steps
-        if not isinstance(lr, Schedule) or lr.per == "step":
-            return super()._rates(stop)
-        if not steps:
-            return lr.rates(self._epoch, self._epoch + 1, 1)
-        taken = int(self.net._optimizer_state().steps[0])
-        return lr.rates(taken, taken + stop - self.step, steps)
+    def _rates(self, steps: int) -> Array:
+        rate, of_all = self.engine.rate, self._whole.steps
+        if rate.per == "step":
+            return super()._rates(steps)
+        if not of_all:
+            return rate.rates(self._epoch, self._epoch + 1, 1)
+        return self.engine.rates(steps, of_all)
 
 
 class Reader:

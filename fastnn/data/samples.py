@@ -1,0 +1,60 @@
+"""Samples in memory that have passed a door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..checks import Array
+from .form import Form
+from .rows import sample_weights
+
+
+class Samples(NamedTuple):
+    """Samples in memory that have passed a door, ready for kernels.
+
+    Attributes
+    ----------
+    rows : ndarray (n, ins)
+    targets : ndarray
+        Rows of values (n, outs), or class indices: int64 (n, 1), seen as numbers of the network's dtype.
+    classes : bool
+        Which of the two.
+    y : ndarray or None
+        The targets as given, for metrics.
+    """
+
+    rows: Array
+    targets: Array
+    classes: bool
+    y: Array | None = None
+
+    @classmethod
+    def of_columns(cls, form: Form, x: Any, t: Any) -> Samples:
+        """Check and convert columns: the article's door."""
+        rows = form.columns(x)
+        return cls(rows, *form.column_targets(t, rows.shape[0]))
+
+    @classmethod
+    def of_rows(cls, form: Form, X: Any, y: Any, where: str = "") -> Samples:
+        """Check and convert rows: the ecosystem's door. `where` completes the names of X and y in errors."""
+        rows = form.rows(X, f"X{where}")
+        return cls(rows, *form.row_targets(y, rows.shape[0], f"y{where}"), np.asarray(y))
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return int(self.rows.shape[0])
+
+    def weights(
+        self, sample_weight: Any, class_weight: Mapping[Any, float] | str | None, where: str = ""
+    ) -> Array | None:
+        """The weight of each sample's loss, float64 (n,), or None where all are 1."""
+        indices = self.targets.view(np.int64) if self.classes else None
+        return sample_weights(sample_weight, class_weight, indices, self.size, f"sample_weight{where}")
+
+    def take(self, which: Array | slice) -> Samples:
+        """The samples of these numbers: copies, or of a slice views."""
+        return Samples(self.rows[which], self.targets[which], self.classes, None if self.y is None else self.y[which])

@@ -1,0 +1,316 @@
+"""The engine: what a network is, and what runs it.
+
+An engine owns the layers, the loss, the optimiser and its state, the learning rate, the plans
+(``plan``) and the lock. Whoever trains, saves or asks a network does it through its engine, with
+samples that have passed a door (``fastnn.data``).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .. import changes
+from ..changes import Watched
+from ..checks import Array, learning_rate
+from ..data.columns import READY, not_finite, write_sample
+from ..data.form import Form
+from ..data.rows import many_zeros
+from ..data.samples import Samples
+from ..formulas.losses import LossFunction
+from ..formulas.metrics import Metric
+from ..formulas.optimizers import Optimizer
+from ..formulas.schedules import Constant, Schedule
+from ..kernels.evaluate import forward_rows, forward_sample, loss_rows
+from ..layers.base import BaseLayer, assign, float_dtype
+from ..layers.dense import Layer
+from ..layers.fitting import check_dtypes, check_layers, check_optimizer
+from ..layers.normalisation import Standardize
+from .gradients import GradientPlan, Gradients
+from .optimizer_state import OptimizerState
+from .plan import Plan
+from .threads import run_team, team_size
+
+_CHUNK_PRODUCTS = 10**9  # an inference kernel comes back after so many multiplications, for Ctrl-C
+_WORTH_LOOKING = 10**8  # multiplications of an inference that repay a look for zeros
+_KEPT_BYTES = 2**26  # a plan for gradients that takes more memory is made anew for each call
+_FORWARD_BLOCK = 128  # samples that one inference pass takes through all layers at once
+
+
+class Engine(Watched):
+    """See the module.
+
+    Parameters
+    ----------
+    layers : list of BaseLayer
+        The list itself is kept: what is put into it later counts.
+    loss : LossFunction
+    rate : Schedule
+        The learning rate; of a fixed one a `Constant`.
+    optimizer : Optimizer
+    clip_norm, clip_value : float, optional
+        Limits of the gradients.
+    dtype : "float32" or "float64", optional
+        By default that of the first `Layer`; the layers are converted.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If these do not make a network.
+    """
+
+    _unwatched = frozenset({"rate", "warned", "_plan", "_gradients", "_state"})
+
+    def __init__(
+        self,
+        layers: list[BaseLayer],
+        loss: LossFunction,
+        rate: Schedule,
+        optimizer: Optimizer,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
+        dtype: np.typing.DTypeLike | None = None,
+    ) -> None:
+        check_optimizer(optimizer)
+        check_layers(layers, loss)
+        self.layers, self.loss, self.rate, self.optimizer = layers, loss, rate, optimizer
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        dense = next(layer for layer in layers if isinstance(layer, Layer))
+        self.dtype = dense.dtype if dtype is None else float_dtype(dtype)
+        for layer in layers:
+            layer.convert(self.dtype)
+        self.warned = False  # whether the user has heard that this network left the finite numbers
+        self._plan: Plan | None = None
+        self._gradients: GradientPlan | None = None
+        self._state: OptimizerState | None = None
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_plan": None, "_gradients": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.dtype = np.dtype(self.dtype.type)  # the one object that every array made here has: a copied one is not
+        self._lock = threading.Lock()
+
+    # --- what it is ----------------------------------------------------------------------------
+
+    @property
+    def ins(self) -> int:
+        """Number of inputs."""
+        return self.layers[0].ins
+
+    @property
+    def outs(self) -> int:
+        """Number of outputs."""
+        return self.layers[-1].outs
+
+    @property
+    def form(self) -> Form:
+        """What samples for it look like."""
+        plan = self.current()
+        return Form(plan.layers[0].ins, plan.layers[-1].outs, plan.dtype, plan.loss)
+
+    @property
+    def state(self) -> OptimizerState:
+        """The state of the optimiser, for the layers and the optimiser as they are now."""
+        state = self._state
+        if state is None or not state.belongs_to(self.optimizer, self.layers, self.clip_norm, self.clip_value):
+            check_optimizer(self.optimizer)
+            state = self._state = OptimizerState(self.optimizer, self.layers, self.clip_norm, self.clip_value)
+        return state
+
+    def base_rate(self) -> float:
+        """The learning rate as a checked number; of a schedule, the one that its factors multiply."""
+        return learning_rate(self.rate.lr)
+
+    def rates(self, steps: int, steps_per_epoch: int) -> Array:
+        """The learning rates of the next so many steps: one for all, unless scheduled."""
+        if isinstance(self.rate, Constant):
+            return np.array([self.base_rate()])
+        taken = int(self.state.steps[0])
+        return self.rate.rates(taken, taken + steps, steps_per_epoch)
+
+    @property
+    def weights(self) -> list[tuple[Array, ...]]:
+        """Copies of the arrays of every layer. Assign such a list to set them, all or none."""
+        return [tuple(array.copy() for array in layer.arrays().values()) for layer in self.layers]
+
+    @weights.setter
+    def weights(self, weights: Sequence[Sequence[Any]]) -> None:
+        weights = [tuple(arrays) for arrays in weights]
+        places = [layer.arrays() for layer in self.layers]
+        if [len(arrays) for arrays in weights] != [len(names) for names in places]:
+            have, want = ([len(arrays) for arrays in some] for some in (weights, places))
+            raise ValueError(f"weights holds {have} arrays, layer by layer; expected {want}")
+        before = self.weights
+        try:
+            for names, arrays in zip(places, weights):
+                for (name, place), array in zip(names.items(), arrays):
+                    assign(name, place, array)
+        except (ValueError, TypeError):
+            for names, arrays in zip(places, before):
+                for place, array in zip(names.values(), arrays):
+                    place[...] = array
+            raise
+
+    def training_arrays(self, batch_size: int) -> list[Array]:
+        """All that training in batches of that size changes, as it lies in memory."""
+        with self.training(batch_size):  # makes room for the optimiser's numbers
+            state = self.state
+            return [*(layer.memory for layer in self.layers), *state.numbers, state.steps]
+
+    # --- plans ---------------------------------------------------------------------------------
+
+    def current(self) -> Plan:
+        """`plan`, for the calls that must not take time."""
+        plan = self._plan
+        if plan is None or plan.seen != changes.current or plan.layers != self.layers or plan.loss is not self.loss:
+            return self.plan()
+        return plan
+
+    def plan(self, capacity: int = 1) -> Plan:
+        """The plan, with room for `capacity` samples, for the layers and the loss as they are now."""
+        plan = self._plan
+        if plan is None or not self._in_use(plan) or plan.capacity < capacity:
+            self._check()
+            capacity = max(capacity, plan.capacity if plan else 1)
+            plan = self._plan = None  # its memory goes before there is more
+            plan = self._plan = Plan(
+                self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), lock=self._lock
+            )  # fmt: skip
+        else:
+            self._refresh(plan)
+        return plan
+
+    def _gradient_plan(self, capacity: int) -> GradientPlan:
+        """The same for gradients; a large one is not kept."""
+        plan = self._gradients
+        if plan is None or not self._in_use(plan) or plan.capacity < capacity:
+            self._check()
+            plan = GradientPlan(self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), self._lock)
+            self._gradients = plan if plan.nbytes <= _KEPT_BYTES else None
+        else:
+            self._refresh(plan)
+        return plan
+
+    def _in_use(self, plan: Plan) -> bool:
+        """Whether it is of the layers and the loss that the network has now."""
+        return plan.layers == self.layers and plan.loss is self.loss
+
+    def _refresh(self, plan: Plan) -> None:
+        if not plan.is_current():
+            self._check()
+            with plan.lock:
+                plan.refresh((self, self.optimizer))
+
+    def _check(self) -> None:
+        check_layers(self.layers, self.loss)
+        check_dtypes(self.layers, self.dtype)
+        check_optimizer(self.optimizer)
+
+    @contextmanager
+    def working(self, capacity: int = 1, classes: bool | None = None, sparse: bool = False) -> Iterator[Plan]:
+        """Hold the plan, alone, made ready for what follows.
+
+        Parameters
+        ----------
+        capacity : int, default 1
+            For how many samples it must have room.
+        classes : bool, optional
+            Whether targets are class indices; None where there are none.
+        sparse : bool, default False
+            Whether to look for inputs that are zero in a whole batch.
+        """
+        plan = self.plan(capacity)
+        with plan.lock:
+            plan.pass_over_zeros(sparse)
+            if classes is not None:
+                plan.expect(classes)
+            yield plan
+
+    @contextmanager
+    def training(self, batch_size: int, classes: bool | None = None, sparse: bool = False) -> Iterator[Plan]:
+        """The same for steps of the optimiser in batches of that size."""
+        state = self.state
+        with self.working(batch_size, classes, sparse) as plan:
+            plan.descend(state, batches=batch_size > 1)
+            yield plan
+
+    # --- inference -----------------------------------------------------------------------------
+
+    def output(self, x: Array, name: str, plan: Plan, kind: int, place: Array) -> Array:
+        """The output for one sample of that `sample_kind`, a copy of `place` in the plan, with little Python."""
+        with plan.lock:
+            finite = forward_sample(plan.address, x if kind == READY else write_sample(x, plan.sample))
+            out = place.copy()
+        if not finite:
+            raise not_finite(name, x, plan.dtype)
+        return out
+
+    def outputs(self, rows: Array, out: Array | None = None, unchecked: bool = False) -> Array:
+        """The outputs (n, outs) for rows, in `out` if it is given; `unchecked` rows may not all be finite."""
+        count = rows.shape[0]
+        block = min(count, _FORWARD_BLOCK)
+        plan = self.plan(block)
+        if out is None:
+            out = np.empty((count, self.outs), self.dtype)
+        weights = sum(layer.memory.size for layer in plan.layers)
+        sparse = count * weights > _WORTH_LOOKING and many_zeros(rows)
+        chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
+        for first in range(0, count, chunk):
+            last = min(count, first + chunk)
+            with self.working(block, sparse=sparse) as plan:
+                address = plan.address
+
+                def part(who: int, first: int = first, last: int = last, address: int = address) -> bool:
+                    return forward_rows(address, rows, out, first, last, unchecked, who)
+
+                plan.not_finite[0] = 0
+                run_team(plan, team_size(weights * (last - first), 1, plan.capacity // 16), part)
+                finite = plan.not_finite[0] == 0
+            if not finite:
+                raise not_finite("X", rows, self.dtype)
+        return out
+
+    def mean_loss(self, outputs: Array, targets: Array, classes: bool) -> float:
+        """The mean loss of outputs (n, outs) with checked targets."""
+        with self.working(classes=classes) as plan:
+            total = loss_rows(plan.address, outputs, targets)
+        return float(total / outputs.shape[0])
+
+    def scores(self, samples: Samples, measures: dict[str, Metric]) -> dict[str, float]:
+        """The mean loss and the metrics on samples, by name."""
+        outputs, y = self.outputs(samples.rows), samples.y
+        scores = {"loss": self.mean_loss(outputs, samples.targets, samples.classes)}
+        if y is not None:
+            scores.update({name: measure(y, outputs, self.loss) for name, measure in measures.items()})
+        return scores
+
+    # --- training ------------------------------------------------------------------------------
+
+    def adapt(self, rows: Array) -> None:
+        """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
+        first = self.layers[0]
+        if isinstance(first, Standardize) and not first.fitted:
+            first.adapt(rows)
+
+    def gradients(self, samples: Samples, training: bool = False, seed: int = 0) -> Gradients:
+        """The article's gradients of the mean loss over samples, without an update.
+
+        `training` says whether layers act as in training, `seed` sets their random numbers.
+        """
+        plan = self._gradient_plan(samples.size)
+        with plan.lock:
+            return plan.gradients(samples.rows, samples.targets, samples.classes, training, seed)
+
+    def gradient(self, samples: Samples, weights: Array | None = None) -> tuple[float, Array]:
+        """The mean loss over samples, and its gradient in one vector (see ``layers.vector``), without an update."""
+        plan = self._gradient_plan(samples.size)
+        with plan.lock:
+            return plan.vector(samples.rows, samples.targets, samples.classes)

@@ -1,0 +1,69 @@
+"""The house: who may import whom, no circles, and nobody touches another module's private names."""
+
+import ast
+import graphlib
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent / "fastnn"
+FILES = {".".join(f.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__"): f
+         for f in sorted(ROOT.rglob("*.py"))}  # fmt: skip
+OWN = {"self", "cls", "other"}  # names that stand for an object of the same class
+
+ALLOWED = {  # what each folder or file may import of fastnn, besides itself; nothing is said of those above
+    "kernels": set(),
+    "formulas": {"checks", "changes", "extras", "kernels.formula"},
+    "data": {"checks", "formulas", "kernels"},
+    "layers": {"checks", "changes", "data", "formulas", "kernels"},
+    "engine": {"checks", "changes", "data", "formulas", "kernels", "layers"},
+    "saving": {"checks", "extras", "engine", "formulas", "layers"},
+    "training": {"checks", "extras", "saving", "data", "engine", "formulas", "kernels", "layers"},
+    "reference": {"checks", "formulas", "kernels", "layers"},
+}
+
+
+def imports(name):
+    """The modules of fastnn that a module imports, for types alone too."""
+    file = FILES[name]
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join([*package[: len(package) - node.level + 1], *(node.module or "").split(".")]).rstrip(".")
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in FILES else base
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_run_downwards(name):
+    place = name.split(".")[1] if "." in name else ""
+    if place in ALLOWED:
+        fine = tuple(f"fastnn.{part}" for part in {place, *ALLOWED[place]})
+        wrong = [found for found in imports(name) if not any(f"{found}.".startswith(f"{part}.") for part in fine)]
+        assert not wrong, f"{name} imports {wrong}"
+
+
+def test_there_is_no_circle():
+    graph = {name: set(imports(name)) - {name, "fastnn"} for name in FILES if name != "fastnn"}
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nobody_touches_private_names_of_other_objects(name):
+    found = [
+        f"line {node.lineno}: {ast.unparse(node)}"
+        for node in ast.walk(ast.parse(FILES[name].read_text()))
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id in OWN)
+        and not (isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "super")
+    ]  # fmt: skip
+    if name != "fastnn.reference" and not name.startswith("fastnn.kernels"):  # Numba's own names, the article's own
+        assert not found
+
+
+def test_no_function_outside_the_kernels_takes_many_arguments_by_place():
+    for name, file in FILES.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.FunctionDef) and ".kernels" not in name:
+                assert len(node.args.args) <= 9, f"{name}.{node.name}"
