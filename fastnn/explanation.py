@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,17 +105,17 @@ class Explanation:
     weights_after: list[tuple[Array, ...]]
     loss_after: float
     lr: float | Schedule
-    _title: str = field(default="")
-    _chapters: tuple[tuple[str, list[_Part]], ...] = field(default=())
+    _title: str = ""
+    _chapters: tuple[tuple[str, list[_Part]], ...] = ()
 
     def __repr__(self) -> str:
         lines = [self._title]
         for heading, parts in self._chapters:
-            lines += ["", heading]
+            lines.append(heading)
             for part in parts:
-                lines += [part.title] * bool(part.title)
-                lines += [f"  {line}" for line in _text_table(part)]
-                lines += [f"  {note}" for note in part.notes]
+                lines += [f"  {part.title}"] * bool(part.title)
+                lines += [f"    {line}" for line in _text_table(part)]
+                lines += [f"    {note}" for note in part.notes]
         return "\n".join(line.rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
@@ -191,8 +191,7 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
     gradients = net.gradients(x, t, training=True, seed=seed)
     before = net.get_weights()
     twin = deepcopy(net)
-    # the class's own train: a subclass may have another
-    NeuralNetwork.train(twin, x, t, seed=seed)
+    NeuralNetwork.train(twin, x, t, seed=seed)  # a subclass may have a loop of its own
     after = twin.get_weights()
     loss_after = twin.gradients(x, t, training=True, seed=seed).loss
 
@@ -215,9 +214,7 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
         ("Backward, from the last layer to the first", [whole, *_backward_parts(net, step)]),
         (f"The loss of this sample was {_number(step.loss)}, and is {_number(loss_after)} after the step.", []),
     )
-    object.__setattr__(step, "_title", title)
-    object.__setattr__(step, "_chapters", chapters)
-    return step
+    return replace(step, _title=title, _chapters=chapters)
 
 
 def _check_single(array: Array, name: str, classes: bool) -> None:
