@@ -10,17 +10,24 @@ also is a `fastnn.Layer` and takes all of its options. Two things are the articl
 
 Notes
 -----
-What the article's classes would do, and these refuse with an error that says so: ``nan`` or infinity in
-x or t, columns without their second dimension, a learning rate below 0, an activation or a loss that does
-not inherit `ActivationFunction` or `LossFunction`, lacks one of its two methods, or is written with what
-cannot be compiled, and a new value for ``layer.ins`` or ``layer.outs``.
+These refuse with an error, where the article's classes go on:
+
+- ``nan`` or infinity in x or t, a learning rate below 0, a list of no layers;
+- x or t that is no column, as of shape (3,), which NumPy would spread out into a matrix; also a single
+  number as the t of many outputs;
+- an activation or a loss that does not inherit `ActivationFunction` or `LossFunction`, lacks one of its two
+  methods, or is written with what cannot be compiled (`fastnn.FormulaError` names the line);
+- another value for ``layer.ins`` or ``layer.outs``.
 
 ``layer._W`` and ``layer._b`` are views of the layer's memory. Written into (``layer._W -= lr * dW``,
 ``layer._W[0] = 1``), they do what the article's do. An array that is assigned, ``layer._W = W``, is
-copied; later changes of W do not reach the layer, and earlier views of ``layer._W`` show the new values.
+copied: later changes of W do not reach the layer, and earlier views of ``layer._W`` show the new values.
 
-`train` and `fit` run compiled formulas and not the methods of Python objects: ``forward_pass`` of a
-subclass of `Layer` is not called by them.
+`train` and `fit` run the formulas of a layer's activation, compiled. They call neither ``forward_pass`` of a
+subclass of `Layer`, nor a function that was set as ``f`` or ``df`` of one object. `predict` and `evaluate`
+do not call ``forward_pass`` of a subclass of `NeuralNetwork`.
+
+A network that was saved comes back as a `fastnn.NeuralNetwork`, which is the same but for `loss`.
 
 The article is R. G. Serrao, "Neural networks fundamentals with Python" (mathspp.com).
 
