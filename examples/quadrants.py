@@ -13,7 +13,8 @@ import time
 
 import numpy as np
 
-from fastnn import Layer, LeakyReLU, MSELoss, NeuralNetwork, reference
+from fastnn import reference
+from fastnn.nn import Layer, LeakyReLU, MSELoss, NeuralNetwork  # the article's names and first weights
 
 TEST_POINTS = 1000
 
@@ -55,8 +56,8 @@ def make_network(options, number):
     """Network `number`: the same at each call, with random weights of its own."""
     rng = np.random.default_rng([options.seed, number])
     layers = [
-        Layer(2, options.hidden, LeakyReLU(), init="article", seed=rng),
-        Layer(options.hidden, 2, LeakyReLU(), init="article", seed=rng),
+        Layer(2, options.hidden, LeakyReLU(), seed=rng),
+        Layer(options.hidden, 2, LeakyReLU(), seed=rng),
     ]
     return NeuralNetwork(layers, MSELoss(), options.lr)
 

@@ -1,12 +1,13 @@
 """fastnn: fully connected networks on a CPU, trained in compiled loops.
 
 See `NeuralNetwork` for the network, `Layer` for its parts, and `fastnn.reference` for the same
-in plain NumPy.
+in plain NumPy. `fastnn.nn` has the article's names with its defaults.
 """
 
 from .bank import NetworkBank
 from .engine.gradients import Gradients
 from .engine.threads import get_num_threads, set_num_threads
+from .explanation import Explanation, explain
 from .formulas.activations import (
     ELU,
     GELU,
@@ -108,6 +109,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ElementwiseLoss",
+    "Explanation",
     "ExponentialDecay",
     "FormulaError",
     "GaussianNoise",
@@ -156,6 +158,7 @@ __all__ = [
     "__version__",
     "create_bias_vector",
     "create_weight_matrix",
+    "explain",
     "get_num_threads",
     "load",
     "set_num_threads",

@@ -77,15 +77,37 @@ class LeakyReLU(ActivationFunction):
     Parameters
     ----------
     leaky_param : float, default 0.1
-        Slope for negative x, at most 1.
+        Slope for negative x, at most 1. It may be changed at any time.
+
+    Attributes
+    ----------
+    alpha : float
+        `leaky_param` by the name that the article's class gives it, to read and to write.
 
     References
     ----------
     Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
+
+    Examples
+    --------
+    >>> from fastnn import LeakyReLU
+    >>> act = LeakyReLU(0.2)
+    >>> act.alpha = act.alpha / 2
+    >>> act
+    LeakyReLU(leaky_param=0.1)
     """
 
     def __init__(self, leaky_param: float = 0.1) -> None:
         self.leaky_param = leaky_param
+
+    @property
+    def alpha(self) -> float:
+        """Slope for negative x: the article's name of `leaky_param`."""
+        return self.leaky_param
+
+    @alpha.setter
+    def alpha(self, value: float) -> None:
+        self.leaky_param = value
 
     def f(self, x: Array) -> Array:
         return np.maximum(x, x * self.leaky_param)
