@@ -22,7 +22,7 @@ from ..kernels.descent import band_rows, descend_address
 from ..kernels.epoch import steps_address
 from ..kernels.formula import parameter_values
 from ..kernels.products import DEPTH, multiply_address
-from ..kernels.records import LAYER, NETWORK
+from ..kernels.records import LAYER, NETWORK, STAGE
 from ..kernels.single import WIDE
 from ..kernels.stages import stage_addresses
 from ..kernels.team import give_way_address
@@ -71,8 +71,8 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Bytes of scratch memory and tables (the parameters belong to the layers)."""
-        own = (self._table, self._record, self._bands, self._meetings, self._numbers, self._places, self.not_finite)
-        return sum(array.nbytes for array in (*self._kept, *own))
+        own = (self._table, self._record, self._bands, self._meetings, self._numbers, self._places)
+        return sum(array.nbytes for array in (*self._kept, *own, self._stages, self.not_finite))
 
     def _new(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
         array = aligned_zeros(int(np.prod(shape)), dtype or self.dtype).reshape(shape)
@@ -147,6 +147,8 @@ class Plan:
             self._places = np.zeros(team * self.layers[0].ins, np.int64)
             record["bands"], record["band_bytes"] = _address(self._bands), numbers * self.dtype.itemsize
             record["places"] = _address(self._places)
+            self._stages = np.zeros(team, STAGE)
+            record["stages"] = _address(self._stages)
             record["team"] = self._team = team
         if team > 1:
             self._meetings[:] = 0

@@ -8,7 +8,7 @@ Read it in this order:
 ``descent``, ``loss``     from gradients to new weights, for a batch; between the two passes
 ``team``                  several threads that share a batch: their parts, and where they meet
 ``evaluate``, ``order``   outputs and gradients without an update; the order of the samples
-``stages``                layers without a matrix: dropout, noise, normalisation
+``stages``                layers without a matrix: what their kernels, which stand beside their classes, get
 ``tiny``                  online training with every weight in a register, a kernel for each architecture
 ``products``, ``single``  the three matrix products of a layer, for a batch and for one sample
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin

@@ -7,10 +7,35 @@ from typing import Any
 import numpy as np
 
 from ..checks import fraction, not_negative
-from ..kernels import stages as kernels
+from ..kernels.stages import FLOAT64, pointer_at, stage_at, uniform
 from .stage import Stage
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def dropout_forward(address: int, W: Any) -> None:
+    """x = x_in * mask / (1 - rate) in training, where the mask is 0 with probability `rate`; y is mask / (1 - rate)."""
+    stage = stage_at(address)
+    n, outs, in_stride, stride, key = stage.n, stage.outs, stage.in_stride, stage.stride, stage.key
+    x_in, y, x = pointer_at(stage.x_in, W), pointer_at(stage.y, W), pointer_at(stage.x, W)
+    rate = pointer_at(stage.settings, FLOAT64)[0] if stage.training else 0.0
+    scale = 1.0 / (1.0 - rate)
+    for i in range(n):
+        for j in range(outs):
+            keep = scale if rate == 0.0 or uniform(key, i * outs + j) >= rate else 0.0
+            y[i * stride + j] = keep
+            x[i * stride + j] = x_in[i * in_stride + j] * y[i * stride + j]
+
+
+def dropout_backward(address: int, W: Any) -> None:
+    """dx_in = dx * mask / (1 - rate)."""
+    stage = stage_at(address)
+    n, outs, stride = stage.n, stage.outs, stage.stride
+    y, dx, dx_in = pointer_at(stage.y, W), pointer_at(stage.dx, W), pointer_at(stage.dx_in, W)
+    if stage.dx_in != 0:
+        for i in range(n):
+            for j in range(outs):
+                dx_in[i * stride + j] = dx[i * stride + j] * y[i * stride + j]
 
 
 class Dropout(Stage):
@@ -37,7 +62,7 @@ class Dropout(Stage):
     >>> net = NeuralNetwork([Layer(8, 32, ReLU()), Dropout(0.2), Layer(32, 1, Identity())], MSELoss(), 0.01)
     """
 
-    kernels = (kernels.dropout_forward, kernels.dropout_backward)
+    kernels = (dropout_forward, dropout_backward)
 
     def __init__(self, rate: float) -> None:
         super().__init__()
@@ -58,6 +83,32 @@ class Dropout(Stage):
         return dx * kept, []
 
 
+def noise_forward(address: int, W: Any) -> None:
+    """x = x_in + std * z in training, with standard normal z (Box and Muller 1958)."""
+    stage = stage_at(address)
+    n, outs, in_stride, stride = stage.n, stage.outs, stage.in_stride, stage.stride
+    training, key, std = stage.training, stage.key, pointer_at(stage.settings, FLOAT64)[0]
+    x_in, x = pointer_at(stage.x_in, W), pointer_at(stage.x, W)
+    for i in range(n):
+        for j in range(outs):
+            value = x_in[i * in_stride + j]
+            if training:
+                u, v = uniform(key, 2 * (i * outs + j)), uniform(key, 2 * (i * outs + j) + 1)
+                value += std * np.sqrt(-2.0 * np.log(u)) * np.cos(2.0 * np.pi * v)
+            x[i * stride + j] = value
+
+
+def noise_backward(address: int, W: Any) -> None:
+    """dx_in = dx."""
+    stage = stage_at(address)
+    n, outs, stride = stage.n, stage.outs, stage.stride
+    dx, dx_in = pointer_at(stage.dx, W), pointer_at(stage.dx_in, W)
+    if stage.dx_in != 0:
+        for i in range(n):
+            for j in range(outs):
+                dx_in[i * stride + j] = dx[i * stride + j]
+
+
 class GaussianNoise(Stage):
     """In training, add normally distributed noise; as the first layer, noise on the inputs.
 
@@ -71,7 +122,7 @@ class GaussianNoise(Stage):
     Bishop, "Training with noise is equivalent to Tikhonov regularization" (1995).
     """
 
-    kernels = (kernels.noise_forward, kernels.copy_backward)
+    kernels = (noise_forward, noise_backward)
 
     def __init__(self, std: float) -> None:
         super().__init__()
