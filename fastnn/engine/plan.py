@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import changes as edition
 from ..formulas.losses import LossFunction
+from ..formulas.optimizers import moves_zeros
 from ..kernels import tiny
 from ..kernels.blocks import activation_blocks, loss_block, update_block
 from ..kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
@@ -219,6 +220,7 @@ class Plan:
             values = parameter_values(state.optimizer)
             record["update"] = update_block(state.optimizer, self.dtype)
             record["update_self"] = _address(values)
+            record["wipe_padding"] = moves_zeros(state.optimizer)
             record["steps"] = _address(state.steps)
             record["clip_norm"], record["clip_value"] = state.clip_norm or 0.0, state.clip_value or 0.0
             record["whole"] = state.needs_whole_gradients

@@ -181,6 +181,10 @@ def update(net: Any, layer: Any, first: int, last: int, dW: Any, lr: float, like
     call(
         net.update, pointer_at(net.update_self, FLOAT64), W, dW, state, count, layer.rows * layer.stride, lr, time
     )  # fmt: skip
+    if net.wipe_padding:
+        for i in range(last - first):
+            for j in range(layer.outs, layer.stride):
+                W[i * layer.stride + j] = 0
 
 
 @kernel

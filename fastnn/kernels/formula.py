@@ -355,6 +355,8 @@ def block_address(
     try:
         self_of, *methods = callables(cls, fields, real, names, narrow)
         return compiled_address(make(self_of, *methods), signature, key)
+    except FormulaError:  # which says all there is to say
+        raise
     except Exception as error:  # Numba lets some of Python's own through, as AttributeError
         raise _explained(cls, names, error, hint) from None
 

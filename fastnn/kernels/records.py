@@ -73,6 +73,10 @@ NETWORK = np.dtype(
         ("stages", "i8"),  # STAGE for each thread
         ("update", "i8"),  # block: the optimiser's rule; 0: plain descent, fused with the gradient
         ("update_self", "i8"),  # the optimiser's parameters, float64
+        (
+            "wipe_padding",
+            "i8",
+        ),  # whether the rule moves zeros, so that W's padding must be set to zero
         ("steps", "i8"),  # int64: how many steps the optimiser has taken
         ("whole", "i8"),  # whether a step needs all gradients before it changes a weight
         ("limits", "i8"),  # whether any layer has a max_norm
