@@ -127,7 +127,7 @@ class NeuralNetwork:
         for layer, x, keep in zip(self._layers[::-1], xs[::-1], kept[::-1]):
             if isinstance(layer, Stage):
                 dx, rows = layer.backward(dx, keep)
-                dW, db = rows or (np.zeros((layer.outs, 0)), np.zeros((layer.outs, 0)))
+                dW, db = in_two(np.concatenate([np.zeros((layer.outs, 0)), *rows], axis=1))
             else:
                 y = np.dot(layer._W, x) + layer._b
                 db = layer.act_function.df(y) * dx
@@ -200,11 +200,16 @@ class NeuralNetwork:
 
 
 def parameters_of(layer: Layer | Stage) -> tuple[Array, Array]:
-    """What training changes: W and b, or the two trained rows of a stage, if it has any."""
+    """What training changes: views of W and b, or of the trained rows of a stage, however many it has."""
     if not isinstance(layer, Stage):
         return layer._W, layer._b
-    rows = [layer.row(name) for name in layer.rows[: layer.trained]]
-    return (rows[0], rows[1]) if rows else (np.zeros((layer.outs, 0)), np.zeros((layer.outs, 0)))
+    rows, stride = layer.shape
+    return in_two(layer._memory[: rows * stride].reshape(rows, stride)[:, : layer.outs].T)
+
+
+def in_two(columns: Array) -> tuple[Array, Array]:
+    """The trained rows of a stage, as columns (outs, rows), in the places of W and b: the last one stands for b."""
+    return columns[:, :-1], columns[:, -1:]
 
 
 def columns_of(values: Any, n: int) -> list[Any]:
