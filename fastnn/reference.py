@@ -20,6 +20,7 @@ from .formulas.activations import ActivationFunction
 from .formulas.initializers import Initializer, article, initializer, zeros
 from .formulas.losses import LossFunction
 from .formulas.optimizers import SGD, Optimizer
+from .kernels.random import GOLDEN, STEP, mixed
 from .layers.noise import noise_key
 from .layers.stage import Stage
 
@@ -222,13 +223,10 @@ def columns_of(values: Any, n: int) -> list[Any]:
 
 def shuffled(n: int, seed: int, epoch: int) -> Array:
     """The order of the samples in one epoch: Fisher and Yates, with SplitMix64 as the source."""
-    mask = 2**64 - 1
+    numbers = mixed(np.uint64((seed + epoch * int(STEP)) % 2**64) + np.arange(n, dtype=np.uint64) * GOLDEN).tolist()
     order = list(range(n))
     for i in range(n - 1, 0, -1):
-        z = (seed + epoch * 0xD1342543DE82EF95 + i * 0x9E3779B97F4A7C15) & mask
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        j = (z ^ (z >> 31)) % (i + 1)
+        j = numbers[i] % (i + 1)
         order[i], order[j] = order[j], order[i]
     return np.array(order)
 

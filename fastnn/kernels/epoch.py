@@ -16,6 +16,7 @@ from .evaluate import all_finite
 from .loss import batch_losses, keep_outputs, loss_and_gradient
 from .memory import call, pointer_at, pointer_plus, pointer_to
 from .order import gather, row_of, shuffle
+from .random import STEP
 from .records import network_at, run_at
 from .recursion import FLOAT64, backward_batch, backward_one, forward_batch, forward_one, layer_of, transpose
 from .team import assemble, meet, share
@@ -163,4 +164,4 @@ def train_one(address: int, X: Any, T: Any, lr: float) -> tuple[bool, bool, floa
 @kernel
 def step_key(seed: int, step: int) -> int:
     """What sets the random numbers of a step apart from those of all others."""
-    return np.int64(np.uint64(seed) + np.uint64(step) * np.uint64(0xD1342543DE82EF95))  # type: ignore[return-value]
+    return np.int64(np.uint64(seed) + np.uint64(step) * STEP)  # type: ignore[return-value]

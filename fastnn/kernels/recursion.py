@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from . import random
 from .compiling import inlined_kernel, kernel
 from .memory import address_of, call, pointer_at, pointer_plus
 from .order import INT64
@@ -275,4 +276,4 @@ def transpose(net: Any, who: int, like: Any) -> None:
 @kernel
 def noise_key(key: int, l: int) -> int:
     """The key of the random numbers of layer `l`, from that of the step."""
-    return np.int64(np.uint64(key) + np.uint64(l) * np.uint64(0xA0761D6478BD642F))  # type: ignore[return-value]
+    return np.int64(np.uint64(key) + np.uint64(l) * random.LAYER)  # type: ignore[return-value]

@@ -11,8 +11,8 @@ are compiled here and called by address::
 `address` is that of a STAGE record (see ``records``), which says where everything is: numbers are read
 with ``pointer_at(stage.x_in, W)``. W points to the stage's parameters, row by row, and tells the dtype.
 The forward pass writes x, and into y what the backward pass needs, which writes dx_in, where it is wanted,
-and dW. Columns beyond `outs` are left alone. In inference several threads run a stage at once, each on
-samples of its own; in training one thread runs it on the whole batch.
+and dW. ``uniform`` gives random numbers. Columns beyond `outs` are left alone. In inference several threads
+run a stage at once, each on samples of its own; in training one thread runs it on the whole batch.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 from numba import from_dtype, types
 
-from .compiling import compiled_address, kernel
+from .compiling import compiled_address
 from .formula import function_digest
 from .memory import pointer_at as pointer_at
+from .random import uniform as uniform
 from .records import stage_at as stage_at
 from .recursion import FLOAT64 as FLOAT64
 
@@ -39,16 +40,3 @@ def stage_addresses(
     signature = types.void(types.int64, types.CPointer(from_dtype(dtype)))
     there, back = (compiled_address(f, signature, function_digest(f)) for f in (forward, backward))
     return there, back
-
-
-# --- random numbers --------------------------------------------------------------------------
-
-
-@kernel
-def uniform(key: int, position: int) -> float:
-    """A number in (0, 1) that depends on `key` and `position` alone: SplitMix64 as a hash."""
-    z = np.uint64(key) + np.uint64(position + 1) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    z = z ^ (z >> np.uint64(31))
-    return (float(z >> np.uint64(11)) + 0.5) * 2.0**-53

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import fraction, not_negative
+from ..kernels.random import LAYER, STEP
 from ..kernels.stages import FLOAT64, pointer_at, stage_at, uniform
 from .stage import Stage
 
@@ -75,7 +76,7 @@ class Dropout(Stage):
     def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
         mask = np.ones_like(x)
         if training and self.rate > 0:
-            u = uniforms(key, np.arange(x.size)).reshape(x.T.shape).T
+            u = uniform(key, np.arange(x.size)).reshape(x.T.shape).T
             mask = np.where(u >= self.rate, 1 / (1 - self.rate), 0.0)
         return x * mask, mask
 
@@ -135,23 +136,13 @@ class GaussianNoise(Stage):
     def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
         if not training:
             return x, None
-        u, v = (uniforms(key, 2 * np.arange(x.size) + k).reshape(x.T.shape).T for k in (0, 1))
+        u, v = (uniform(key, 2 * np.arange(x.size) + k).reshape(x.T.shape).T for k in (0, 1))
         return x + self.std * np.sqrt(-2 * np.log(u)) * np.cos(2 * np.pi * v), None
 
     def backward(self, dx: Array, kept: Any) -> tuple[Array, list[Array]]:
         return dx, []
 
 
-def uniforms(key: int, positions: Array) -> Array:
-    """Numbers in (0, 1) that depend on key and position alone; see ``kernels.stages.uniform``."""
-    with np.errstate(over="ignore"):
-        z = np.uint64(key) + (positions.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-    return ((z >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-
-
 def noise_key(seed: int, step: int, layer: int) -> int:
-    """The key of a layer's random numbers in one step; see ``kernels.recursion.noise_key``."""
-    return (seed + step * 0xD1342543DE82EF95 + layer * 0xA0761D6478BD642F) % 2**64
+    """The key of a layer's random numbers in one step; see ``noise_key`` in kernels.recursion."""
+    return (seed + step * int(STEP) + layer * int(LAYER)) % 2**64
