@@ -225,7 +225,9 @@ class Plan:
             record["clip_norm"], record["clip_value"] = state.clip_norm or 0.0, state.clip_value or 0.0
             record["whole"] = state.needs_whole_gradients
             for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
-                row["dW"], row["state"] = _address(gradient), _address(numbers)
+                row["state"] = _address(numbers)
+                if not self.dWs:  # a plan with room for every gradient has its own
+                    row["dW"] = _address(gradient)
             self._parameters.append(values)
         self._descent, self.plain = (state, batches), plain
         self.article = plain and not record["has_stages"]  # whether the article's loop is all there is to a step
