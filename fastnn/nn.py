@@ -58,6 +58,7 @@ from typing import Any
 import numpy as np
 
 from . import network
+from .checks import Array
 from .formulas.activations import ActivationFunction, LeakyReLU, Sigmoid
 from .formulas.initializers import Initializer, create_bias_vector, create_weight_matrix
 from .formulas.losses import CrossEntropyLoss, LossFunction, MSELoss
@@ -168,7 +169,7 @@ class NeuralNetwork(network.NeuralNetwork):
             return super().loss(values, expected)
         return self.loss_function.loss(values, expected)
 
-    def _are_columns(self, values: network.Array, expected: network.Array) -> bool:
+    def _are_columns(self, values: Array, expected: Array) -> bool:
         """Whether these are outputs and targets of this network in the form that `train` takes."""
         if values.ndim != 2 or values.shape[0] != self.layers[-1].outs or values.shape[1] == 0:
             return False

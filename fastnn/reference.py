@@ -21,6 +21,7 @@ from .formulas.activations import ActivationFunction
 from .formulas.initializers import Initializer, article, initializer, zeros
 from .formulas.losses import LossFunction
 from .formulas.optimizers import SGD, Optimizer
+from .kernels.random import GOLDEN, STEP, mixed
 from .layers.noise import noise_key
 from .layers.stage import Stage
 
@@ -127,7 +128,7 @@ class NeuralNetwork:
         for layer, x, keep in zip(self._layers[::-1], xs[::-1], kept[::-1]):
             if isinstance(layer, Stage):
                 dx, rows = layer.backward(dx, keep)
-                dW, db = rows or (np.zeros((layer.outs, 0)), np.zeros((layer.outs, 0)))
+                dW, db = in_two(np.concatenate([np.zeros((layer.outs, 0)), *rows], axis=1))
             else:
                 y = np.dot(layer._W, x) + layer._b
                 db = layer.act_function.df(y) * dx
@@ -200,11 +201,15 @@ class NeuralNetwork:
 
 
 def parameters_of(layer: Layer | Stage) -> tuple[Array, Array]:
-    """What training changes: W and b, or the two trained rows of a stage, if it has any."""
+    """What training changes: views of W and b, or of the trained rows of a stage, however many it has."""
     if not isinstance(layer, Stage):
         return layer._W, layer._b
-    rows = [layer.row(name) for name in layer.rows[: layer.trained]]
-    return (rows[0], rows[1]) if rows else (np.zeros((layer.outs, 0)), np.zeros((layer.outs, 0)))
+    return in_two(layer.trained_numbers().T)
+
+
+def in_two(columns: Array) -> tuple[Array, Array]:
+    """The trained rows of a stage, as columns (outs, rows), in the places of W and b: the last one stands for b."""
+    return columns[:, :-1], columns[:, -1:]
 
 
 def columns_of(values: Any, n: int) -> list[Any]:
@@ -217,13 +222,10 @@ def columns_of(values: Any, n: int) -> list[Any]:
 
 def shuffled(n: int, seed: int, epoch: int) -> Array:
     """The order of the samples in one epoch: Fisher and Yates, with SplitMix64 as the source."""
-    mask = 2**64 - 1
+    numbers = mixed(np.uint64((seed + epoch * int(STEP)) % 2**64) + np.arange(n, dtype=np.uint64) * GOLDEN).tolist()
     order = list(range(n))
     for i in range(n - 1, 0, -1):
-        z = (seed + epoch * 0xD1342543DE82EF95 + i * 0x9E3779B97F4A7C15) & mask
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
-        j = (z ^ (z >> 31)) % (i + 1)
+        j = numbers[i] % (i + 1)
         order[i], order[j] = order[j], order[i]
     return np.array(order)
 

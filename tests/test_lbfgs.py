@@ -30,6 +30,7 @@ from fastnn import (
     Tanh,
 )
 from fastnn.training import lbfgs
+from fastnn.training.settings import Settings
 
 pytest.importorskip("scipy")
 
@@ -65,7 +66,7 @@ def problem(kind):
     elif kind == "classes":
         net, y = network((3, 4, 3), CrossEntropyLoss()), rng.integers(0, 3, 21)
     elif kind == "a layer twice":
-        shared = Layer(3, 3, Tanh(), seed=0)
+        shared = Layer(3, 3, Tanh(), seed=0, l2=0.2)
         net = NeuralNetwork([shared, shared, Layer(3, 2, Identity(), seed=1)], MSELoss(), 0.1)
     elif kind == "normalisation":
         inner = [Layer(3, 4, Tanh(), seed=0), LayerNorm(), Layer(4, 2, Identity(), seed=1)]
@@ -85,13 +86,15 @@ def state_of(net):
 def test_the_gradient_against_finite_differences(kind, block, monkeypatch):
     monkeypatch.setattr(lbfgs, "BLOCK", block)
     net, X, y, weights = problem(kind)
-    function = lbfgs._full_gradient(net, X, y, weights, None)
+    function = lbfgs._full_gradient(net.engine, X, y, Settings(sample_weight=weights))
     start, outputs = function.vector, net.predict(X)
     loss, gradient = function(start)
     losses = [net.evaluate(X[i : i + 1], y[i : i + 1])["loss"] for i in range(21)]
     penalty = sum(layer.l2 / 2 * np.sum(layer.weights**2) for layer in net.layers if layer.l2)
     assert loss == pytest.approx(np.mean((1 if weights is None else weights) * np.array(losses)) + penalty, rel=1e-12)
-    for i in range(start.size):
+    frozen = net.layers[0].parameter_count if kind == "frozen" else 0  # the vector begins with what does not move
+    assert not gradient[:frozen].any()
+    for i in range(frozen, start.size):
         step = np.zeros_like(start)
         step[i] = 1e-6
         slope = (function(start + step)[0] - function(start - step)[0]) / 2e-6

@@ -13,6 +13,7 @@ from fastnn import (
     SGD,
     Adam,
     CosineDecay,
+    FormulaError,
     Identity,
     Layer,
     MSELoss,
@@ -110,6 +111,130 @@ def test_own_optimizer_is_compiled():
     net.train(x, t, epochs=3, batch_size=7)
     slow.train(x, t, epochs=3, batch_size=7)
     np.testing.assert_allclose(net.layers[0].weights, slow._layers[0]._W, rtol=1e-12)
+
+
+class NoState(Optimizer):
+    def update(self, w, g, lr, step):
+        return w - lr * np.sign(g) / step
+
+
+class Adamax(Optimizer):
+    """Kingma and Ba (2015), algorithm 2."""
+
+    state = {"m": 0.0, "u": 1e-8}
+
+    def update(self, w, g, lr, step, m, u):
+        m = 0.9 * m + (1 - 0.9) * g
+        u = np.maximum(0.999 * u, np.abs(g))
+        return w - lr / (1 - 0.9**step) * m / u, m, u
+
+
+class FourStates(Optimizer):
+    state = {"a": 0.0, "b": 1.0, "c": 0.5, "d": 0.0}
+
+    def __init__(self):
+        self.beta = 0.8
+
+    def update(self, w, g, lr, step, a, b, c, d):
+        a = self.beta * a + g
+        b = b + g * g
+        c = 0.5 * (c + a / np.sqrt(b))
+        d = np.maximum(d, np.abs(c))
+        return w - lr * c / (1 + d), a, b, c, d
+
+
+class SevenStates(Optimizer):
+    state = {f"s{k}": 0.1 * k for k in range(7)}
+
+    def update(self, w, g, lr, step, s0, s1, s2, s3, s4, s5, s6):
+        return w - lr * (g + s0 + s6), 0.5 * s1, s2 + g, 0.5 * s3 - g, 0.1 * s4, s5 * s2, 0.5 * s6 - s5, 0.3 * s0
+
+
+class AnyState(Optimizer):
+    def update(self, w, g, lr, step, *state):
+        return (w - lr * g, *state)
+
+
+class AnyTwo(AnyState):
+    state = {"a": 0.0, "b": 0.0}
+
+
+class AnyOne(AnyState):
+    state = {"a": 0.0}
+
+
+@pytest.mark.parametrize("optimizer", [NoState, Adamax, FourStates, SevenStates, AnyTwo, AnyOne])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-4)])
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_any_number_of_states(optimizer, dtype, tolerance, clip_norm):
+    net, x, t = mixed_network(optimizer(), dtype, clip_norm=clip_norm)
+    slow = reference.copy_of(net)
+    for batch_size in (1, 7):
+        net.train(x, t, epochs=2, batch_size=batch_size)
+        slow.train(x, t, epochs=2, batch_size=batch_size)
+    for layer, expected in zip(net.layers, slow._layers):
+        np.testing.assert_allclose(layer.weights, expected._W, rtol=tolerance, atol=tolerance)
+    for place, kind in enumerate(optimizer.state):
+        ours, theirs = net.engine.state.numbers[0][place], slow._state[0][place]
+        np.testing.assert_allclose(ours[:-1, :9].T, theirs, rtol=tolerance, atol=tolerance, err_msg=kind)
+
+
+class TakesTooFew(Optimizer):
+    state = {"m": 0.0, "v": 0.0}
+
+    def update(self, w, g, lr, step, m):
+        return w - lr * g, m, m
+
+
+class TakesTooMany(Optimizer):
+    def update(self, w, g, lr, step, m):
+        return w - lr * g
+
+
+class ReturnsTooFew(Optimizer):
+    state = {"m": 0.0, "v": 0.0}
+
+    def update(self, w, g, lr, step, m, v):
+        return w - lr * g, m
+
+
+class ReturnsTooMany(Optimizer):
+    state = {"m": 0.0}
+
+    def update(self, w, g, lr, step, m):
+        return w - lr * g, m, m
+
+
+class ReturnsNoState(Optimizer):
+    state = {"m": 0.0}
+
+    def update(self, w, g, lr, step, m):
+        return w - lr * g
+
+
+class ReturnsATuple(Optimizer):
+    def update(self, w, g, lr, step):
+        return (w - lr * g,)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (TakesTooFew, r"TakesTooFew.update takes \(self, w, g, lr, step, m\); expected \(self, w, g, lr, step, m, v\)"),
+        (TakesTooMany, r"TakesTooMany.update takes \(self, w, g, lr, step, m\); expected \(self, w, g, lr, step\)"),
+        (ReturnsTooFew, r"ReturnsTooFew.update returns 2 numbers; expected 3, \(w, m, v\)"),
+        (ReturnsTooMany, r"ReturnsTooMany.update returns 3 numbers; expected 2, \(w, m\)"),
+        (ReturnsNoState, r"ReturnsNoState.update returns w alone; expected 2 numbers, \(w, m\)"),
+        (ReturnsATuple, r"ReturnsATuple.update returns a tuple of 1; expected w alone, as it has no state"),
+    ],
+)
+def test_an_update_of_another_number_of_states_is_refused(optimizer, message):
+    net, x, t = torch_problem(optimizer())
+    before = [array for pair in net.get_weights() for array in pair]
+    with pytest.raises(FormulaError, match=message):
+        net.train(x, t, batch_size=7)
+    for now, then in zip([array for pair in net.get_weights() for array in pair], before):
+        np.testing.assert_array_equal(now, then)
 
 
 def test_state_goes_on_from_call_to_call():

@@ -251,7 +251,7 @@ def test_a_forked_process_has_threads_of_its_own():
     script = """
 import os, warnings
 import numpy as np, fastnn
-from fastnn import threads
+from fastnn.engine import threads
 warnings.simplefilter("ignore")
 threads.MIN_WORK, threads.WORTH_STARTING = 1, 0
 fastnn.set_num_threads(2)

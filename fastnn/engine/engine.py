@@ -25,11 +25,13 @@ from ..formulas.losses import LossFunction
 from ..formulas.metrics import Metric
 from ..formulas.optimizers import Optimizer
 from ..formulas.schedules import Constant, Schedule
+from ..kernels.epoch import step_key
 from ..kernels.evaluate import forward_rows, forward_sample, loss_rows
 from ..layers.base import BaseLayer, assign, float_dtype
 from ..layers.dense import Layer
 from ..layers.fitting import check_dtypes, check_layers, check_optimizer
 from ..layers.normalisation import Standardize
+from ..layers.vector import vector_size
 from .gradients import GradientPlan, Gradients
 from .optimizer_state import OptimizerState
 from .plan import Plan
@@ -307,10 +309,53 @@ class Engine(Watched):
         """
         plan = self._gradient_plan(samples.size)
         with plan.lock:
-            return plan.gradients(samples.rows, samples.targets, samples.classes, training, seed)
+            return plan.gradients(samples, training, seed)
 
-    def gradient(self, samples: Samples, weights: Array | None = None) -> tuple[float, Array]:
-        """The mean loss over samples, and its gradient in one vector (see ``layers.vector``), without an update."""
+    def gradient(
+        self, samples: Samples, weights: Array | None = None, *, seed: int | None = None, step: int = 0
+    ) -> tuple[float, Array]:
+        """The mean loss over samples, and its gradient in one vector (see ``layers.vector``), without an update.
+
+        Parameters
+        ----------
+        samples : Samples
+        weights : ndarray (n,) of float64, optional
+            Weights of the samples' losses.
+        seed, step : int, optional
+            With a seed, layers act as in step number `step` of a fit under that seed, and running averages
+            move; without, as in inference.
+        """
+        training, key = (0, 0) if seed is None else (1, step_key(seed, step))
         plan = self._gradient_plan(samples.size)
         with plan.lock:
-            return plan.vector(samples.rows, samples.targets, samples.classes)
+            return plan.vector(samples, weights, training, key)
+
+    def step(self, vector: Array, lr: float | None = None) -> float:
+        """One step of the optimiser from a gradient that came from elsewhere; returns the penalties.
+
+        With `gradient` before it, it is a training step in two halves, with the same bits on batches of 2
+        to 256 samples: penalties and limits come with the step. Between the halves gradients of other
+        machines can be added, or an optimiser of another library asked.
+
+        Parameters
+        ----------
+        vector : ndarray (n,)
+            As `gradient` returns it: of the network's dtype, in the layout of ``layers.vector``.
+        lr : float, optional
+            By default the learning rate of the next step, where it is not counted in epochs.
+
+        Raises
+        ------
+        ValueError
+            If the vector does not fit, or the rate depends on the epoch, which nobody counts here.
+        """
+        size = vector_size(self.layers)
+        if vector.shape != (size,):
+            raise ValueError(f"vector has shape {vector.shape}; expected ({size},)")
+        if lr is None:
+            if self.rate.per != "step":
+                raise ValueError(f"lr is None but {self.rate!r} counts epochs; expected the rate of this step")
+            lr = float(self.rates(1, 1)[0])
+        plan, state = self._gradient_plan(1), self.state
+        with plan.lock:
+            return plan.step(vector, state, learning_rate(lr))

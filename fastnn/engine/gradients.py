@@ -10,11 +10,19 @@ import numpy as np
 
 from ..changes import Watched
 from ..checks import Array
+from ..data.samples import Samples
 from ..formulas.losses import LossFunction
+from ..kernels.descent import descend_address
+from ..kernels.epoch import step_given
 from ..kernels.evaluate import gradient_rows
+from ..kernels.records import RUN
 from ..layers.base import BaseLayer
 from ..layers.vector import trained, unpacked, vector_size
+from .optimizer_state import OptimizerState
 from .plan import Plan
+from .threads import run_team, team_size
+
+UPDATE_PRODUCTS = 16  # multiplications of a product that take as long as the update of one number
 
 
 class Gradients(NamedTuple):
@@ -59,6 +67,7 @@ class GradientPlan(Plan):
             (self._more if again else self._pieces).append((places[id(layer)], dW[:, : layer.outs]))
         self._count = 0  # of the samples that the article's arrays are for
         self._inputs = True  # whether the gradient of the network's input is computed
+        self._run = np.zeros(1, RUN)
 
     def refresh(self, owners: Sequence[Watched]) -> None:
         """Read anew what has changed; what a layer that is frozen now had as a gradient is gone."""
@@ -66,11 +75,11 @@ class GradientPlan(Plan):
         for dW in self.dWs:
             dW[...] = 0.0
 
-    def gradients(self, rows: Array, targets: Array, classes: bool, training: bool, seed: int) -> Gradients:
-        """All gradients for checked samples, in arrays of their own."""
-        loss = self._backward(rows, targets, classes, True, 2 if training else 0, seed)
-        if rows.shape[0] != self._count:
-            self._make_views(rows.shape[0])
+    def gradients(self, samples: Samples, training: bool, seed: int) -> Gradients:
+        """All gradients, in arrays of their own."""
+        loss = self._backward(samples, True, 2 if training else 0, seed)
+        if samples.size != self._count:
+            self._make_views(samples.size)
         dxs, dWs, dbs = ([view.copy("K") for view in views] for views in self._views)
         return Gradients(dxs, dWs, dbs, loss)
 
@@ -84,20 +93,61 @@ class GradientPlan(Plan):
             [dW[-1:, :size].T for dW, size in zip(self.dWs, sizes[1:])],
         )
 
-    def vector(self, rows: Array, targets: Array, classes: bool) -> tuple[float, Array]:
-        """The loss, and the gradient of what training changes in one vector, for checked samples."""
-        loss = self._backward(rows, targets, classes, False, 0, 0)
+    def vector(
+        self, samples: Samples, weights: Array | None = None, training: int = 0, key: int = 0
+    ) -> tuple[float, Array]:
+        """The loss, and the gradient of what training changes in one vector.
+
+        With training 1 and a step's key (``kernels.epoch.step_key``) all happens that happens in that
+        step but its update; with 2 the stages act as in training and leave no trace.
+        """
+        loss = self._backward(samples, False, training, key, weights)
         for place, part in self._pieces:
             place[...] = part
         for place, part in self._more:
             place += part
         return loss, self._vector.copy()
 
-    def _backward(self, rows: Array, targets: Array, classes: bool, inputs: bool, training: int, seed: int) -> float:
+    def step(self, vector: Array, state: OptimizerState, lr: float) -> float:
+        """A training step from a gradient as `vector` gives it; returns the penalties, which are a part of the loss.
+
+        It gives the bits of a training step on the samples that the gradient is of, if those are 2
+        to 256: a step on a single sample rounds ``lr * x`` first, and one without an optimiser on more
+        than 256 takes their gradient off the weights in pieces.
+        """
+        # Of a layer that stands in several places the vector holds one gradient, their sum: it is given to the
+        # first place, and zero to the others. The update of each place is made in turn, as in training, so what
+        # is due once for each place, penalties and the decay of weights, is due here as often.
+        self._vector[...] = vector
+        for place, dW in self._pieces:
+            dW[...] = place
+        for _, dW in self._more:
+            dW[...] = 0.0
+        for dW, layer in zip(self.dWs, self.layers):
+            dW[:, layer.outs :] = 0.0  # what an overflow may have left there
+            if not layer.trainable:
+                dW[...] = 0.0
+        self.descend(state, batches=True)
+        self._record[0]["descend"] = descend_address(self.dtype)
+        size = team_size(UPDATE_PRODUCTS * vector.size, 1, vector.size)
+        run_team(self, size, lambda who: step_given(self.address, self._vector, lr, who))
+        if self.plain:
+            state.steps += 1
+        return float(self.loss_sum[0])
+
+    def _backward(self, samples: Samples, inputs: bool, training: int, key: int, weights: Array | None = None) -> float:
         """Compute the gradients; `inputs` says whether that of the network's input is wanted."""
-        self.expect(classes)
+        self.expect(samples.classes)
         if inputs is not self._inputs:
             self._table[0]["dx_in"] = self.dxs[0].ctypes.data if inputs else 0
             self._inputs = inputs
-        count: int = rows.shape[0]
-        return gradient_rows(self.address, rows, targets, count, training, seed) / count
+        run, count = self._run[0], samples.size
+        run["rows"], run["x"], run["t"] = count, samples.rows.ctypes.data, samples.targets.ctypes.data
+        run["weights"] = 0 if weights is None else weights.ctypes.data
+        address = int(self._run.ctypes.data)
+        run_team(
+            self,
+            team_size(3 * count * self.products, 1, count // 4),
+            lambda who: gradient_rows(self.address, address, self._vector, training, key, who),
+        )
+        return float(self.loss_sum[0]) / count

@@ -18,6 +18,7 @@ from .. import changes
 from ..changes import Watched
 from ..checks import Array
 from ..formulas.losses import LossFunction
+from ..formulas.optimizers import moves_zeros
 from ..kernels import tiny
 from ..kernels.blocks import activation_blocks, loss_block, update_block
 from ..kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
@@ -25,7 +26,7 @@ from ..kernels.descent import band_rows, descend_address
 from ..kernels.epoch import steps_address
 from ..kernels.formula import parameter_values
 from ..kernels.products import DEPTH, multiply_address
-from ..kernels.records import LAYER, NETWORK
+from ..kernels.records import LAYER, NETWORK, STAGE
 from ..kernels.single import WIDE
 from ..kernels.stages import stage_addresses
 from ..kernels.team import give_way_address
@@ -101,8 +102,8 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Bytes of scratch memory and tables (the parameters belong to the layers)."""
-        own = (self._table, self._record, self._bands, self._meetings, self._numbers, self._places, self.not_finite)
-        return sum(array.nbytes for array in (*self._kept, *own))
+        own = (self._table, self._record, self._bands, self._meetings, self._numbers, self._places)
+        return sum(array.nbytes for array in (*self._kept, *own, self._stages, self.not_finite))
 
     def _new(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
         array = aligned_zeros(int(np.prod(shape)), dtype or self.dtype).reshape(shape)
@@ -181,6 +182,8 @@ class Plan:
             self._places = np.zeros(team * self.layers[0].ins, np.int64)
             record["bands"], record["band_bytes"] = _address(self._bands), numbers * self.dtype.itemsize
             record["places"] = _address(self._places)
+            self._stages = np.zeros(team, STAGE)
+            record["stages"] = _address(self._stages)
             record["team"] = self._team = team
         if team > 1:
             self._meetings[:] = 0
@@ -279,11 +282,14 @@ class Plan:
             values = parameter_values(state.optimizer)
             record["update"] = update_block(state.optimizer, self.dtype)
             record["update_self"] = _address(values)
+            record["wipe_padding"] = moves_zeros(state.optimizer)
             record["steps"] = _address(state.steps)
             record["clip_norm"], record["clip_value"] = state.clip_norm or 0.0, state.clip_value or 0.0
             record["whole"] = state.needs_whole_gradients
             for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
-                row["dW"], row["state"] = _address(gradient), _address(numbers)
+                row["state"] = _address(numbers)
+                if not self.dWs:  # a plan with room for every gradient has its own
+                    row["dW"] = _address(gradient)
             self._update_values = values
         self._descent, self.plain = (state, batches), plain
         self.article = bool(plain and not record["has_stages"])

@@ -62,6 +62,18 @@ class Optimizer(Component, ABC):
         return False
 
 
+def moves_zeros(optimizer: Optimizer) -> bool:
+    """Whether one of the first steps changes a parameter that is 0 and has no gradient, as a noisy rule may."""
+    w, numbers = np.zeros(1), [np.full(1, float(start)) for start in optimizer.state.values()]
+    for step in range(1, 4):
+        with np.errstate(all="ignore"):
+            result = optimizer.update(w, np.zeros(1), 1.0, float(step), *numbers)
+        w, numbers = (result[0], list(result[1:])) if numbers else (result, [])
+        if np.any(w != 0):
+            return True
+    return False
+
+
 class SGD(Optimizer):
     """Gradient descent, with momentum if asked.
 

@@ -5,11 +5,12 @@ Read it in this order:
 ========================  ====================================================================
 ``recursion``             the forward pass and the backward recursion, the heart of the library
 ``epoch``                 loops over samples and batches: whole epochs without Python
-``descent``, ``loss``     from gradients to new weights, for a batch; between the two passes
+``loss``, ``descent``     both passes over a batch, and the loss between them; from gradients to new weights
 ``team``                  several threads that share a batch: their parts, and where they meet
 ``evaluate``, ``order``   outputs and gradients without an update; the order of the samples
-``stages``                layers without a matrix: dropout, noise, normalisation
+``stages``                layers without a matrix: what their kernels, which stand beside their classes, get
 ``tiny``                  online training with every weight in a register, a kernel for each architecture
+``random``                SplitMix64: random numbers without a state
 ``products``, ``single``  the three matrix products of a layer, for a batch and for one sample
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
 ``formula``               turns an activation's or a loss's NumPy text into machine code

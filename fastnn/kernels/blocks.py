@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 from .compiling import OPTIONS
-from .formula import block_address, numeric_fields
+from .formula import FormulaError, block_address, numeric_fields
 from .memory import number, pointer_plus, reinterpret
 
 FLOAT64 = types.CPointer(types.float64)
@@ -213,49 +218,87 @@ def update_block(optimizer: Any, dtype: np.dtype[Any]) -> int:
     Its numbers for a parameter lie `room` apart.
     """
     cls: Any = type(optimizer)
+    names = tuple(optimizer.state)
+    check_update(cls, names)
     fields, real = numeric_fields(optimizer), numba.from_dtype(dtype)
     data, count, rate = types.CPointer(real), types.int64, types.float64
     signature = types.void(FLOAT64, data, data, data, count, count, rate, rate)
-    make = _update_makers[len(optimizer.state)]
-    return block_address(cls, fields, real, make, signature, ("update",), _ONE_NUMBER)
+    return block_address(cls, fields, real, update_maker(cls, names), signature, ("update",), _ONE_NUMBER)
 
 
-def _update_0(self_of: Any, update: Any) -> Callable[..., None]:
-    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
-        me, rate, time = self_of(parameters), number(w, lr), number(w, step)
-        for i in range(count):
-            w[i] = update(me, w[i], g[i], rate, time)
-
-    return block
-
-
-def _update_1(self_of: Any, update: Any) -> Callable[..., None]:
-    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
-        me, rate, time = self_of(parameters), number(w, lr), number(w, step)
-        for i in range(count):
-            w[i], s[i] = update(me, w[i], g[i], rate, time, s[i])
-
-    return block
+def check_update(cls: type, names: tuple[str, ...]) -> None:
+    """See that ``update`` takes as many numbers as there are in the optimiser's state."""
+    wanted = ("self", "w", "g", "lr", "step", *names)
+    signature = inspect.signature(cls.update)  # type: ignore[attr-defined]
+    try:
+        signature.bind(*wanted)
+    except TypeError:
+        raise FormulaError(
+            f"{cls.__name__}.update takes {signature}; expected {_text(wanted)}, as its state is {_text(names)}"
+        ) from None
 
 
-def _update_2(self_of: Any, update: Any) -> Callable[..., None]:
-    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
-        me, rate, time = self_of(parameters), number(w, lr), number(w, step)
-        s1 = pointer_plus(s, room)
-        for i in range(count):
-            w[i], s[i], s1[i] = update(me, w[i], g[i], rate, time, s[i], s1[i])
-
-    return block
+def _text(names: tuple[str, ...]) -> str:
+    return f"({', '.join(names)})"
 
 
-def _update_3(self_of: Any, update: Any) -> Callable[..., None]:
-    def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
-        me, rate, time = self_of(parameters), number(w, lr), number(w, step)
-        s1, s2 = pointer_plus(s, room), pointer_plus(s, 2 * room)
-        for i in range(count):
-            w[i], s[i], s1[i], s2[i] = update(me, w[i], g[i], rate, time, s[i], s1[i], s2[i])
+@lru_cache(maxsize=None)
+def update_maker(cls: type, names: tuple[str, ...]) -> Callable[..., Any]:
+    """What makes the block of an optimiser with such a state.
 
-    return block
+    For the state {"m": ..., "v": ...} its loop is ``w[i], m[i], v[i] = update(me, w[i], g[i], lr, step, m[i], v[i])``.
+    """
+
+    @intrinsic
+    def state_of(typingctx: Any, s: Any, room: Any, i: Any) -> Any:
+        """The numbers of parameter i, as a tuple."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            s_at, room, i = args
+            numbers = [builder.load(place) for place in _places(builder, s_at, room, i, len(names))]
+            return context.make_tuple(builder, signature.return_type, numbers)
+
+        return types.UniTuple(s.dtype, len(names))(s, types.int64, types.int64), codegen
+
+    @intrinsic
+    def assign(typingctx: Any, w: Any, s: Any, room: Any, i: Any, values: Any) -> Any:
+        """What ``update`` returns goes to parameter i and to its numbers."""
+        kinds = tuple(values) if isinstance(values, types.BaseTuple) else (values,)
+        if isinstance(values, types.BaseTuple) is not bool(names) or len(kinds) != len(names) + 1:
+            raise FormulaError(f"{cls.__name__}.update returns {_misfit(values, names)}")
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            w_at, s_at, room, i, packed = args
+            numbers = cgutils.unpack_tuple(builder, packed) if names else [packed]
+            places = [builder.gep(w_at, [i]), *_places(builder, s_at, room, i, len(names))]
+            for place, value, kind in zip(places, numbers, kinds):
+                builder.store(context.cast(builder, value, kind, w.dtype), place)
+            return context.get_dummy_value()
+
+        return types.void(w, s, types.int64, types.int64, values), codegen
+
+    def make(self_of: Any, update: Any) -> Callable[..., None]:
+        def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
+            me, rate, time = self_of(parameters), number(w, lr), number(w, step)
+            for i in range(count):
+                assign(w, s, room, i, update(me, w[i], g[i], rate, time, *state_of(s, room, i)))
+
+        return block
+
+    make.__qualname__ = f"update_maker{_text(names)}"  # a part of the cache key, as the state is not in the text
+    return make
 
 
-_update_makers = (_update_0, _update_1, _update_2, _update_3)
+def _misfit(values: Any, names: tuple[str, ...]) -> str:
+    """What the return value of an ``update`` is, and what it should be."""
+    if not names:
+        return f"a tuple of {len(values)}; expected w alone, as it has no state"
+    if not isinstance(values, types.BaseTuple):
+        return f"w alone; expected {len(names) + 1} numbers, {_text(('w', *names))}"
+    return f"{len(values)} numbers; expected {len(names) + 1}, {_text(('w', *names))}"
+
+
+def _places(builder: Any, s: Any, room: Any, i: Any, count: int) -> list[Any]:
+    """Where the `count` numbers of parameter i are."""
+    offsets = [builder.mul(ir.Constant(room.type, k), room) for k in range(count)]
+    return [builder.gep(builder.gep(s, [offset]), [i]) for offset in offsets]

@@ -19,13 +19,14 @@ import numpy as np
 from numba import from_dtype, types
 
 from .compiling import compiled_address, kernel, sums_kernel
+from .loss import add_losses
 from .memory import call, pointer_at, pointer_plus
 from .order import INT64
 from .products import TILE_ROWS
 from .records import network_at
 from .recursion import FLOAT64, band_of, input_of, layer_of, multiply, places_of
 from .team import meet, share
-from .tile import load, store, width_of
+from .tile import load, multiply_add, splat, store, width_of
 from .zeros import nonzero_columns
 
 BAND_NUMBERS = 8192  # of a band of gradients, which is to stay in the cache with what else belongs to its rows
@@ -38,7 +39,10 @@ def band_rows(rows: int, stride: int) -> int:
 
 
 def descend_batch(address: int, x: Any, n: int, lr: float, who: int) -> None:
-    """The step of all layers, from the n samples at `x`, after `backward_batch` of all of them."""
+    """The step of all layers, from the n samples at `x`, after `backward_batch` of all of them.
+
+    Where n is 0 the gradients lie in ``layer.dW`` already: they come from elsewhere.
+    """
     net, like = network_at(address), x
     for l in range(net.depth - 1, -1, -1):
         layer = layer_of(net, l)
@@ -55,7 +59,7 @@ def descend_batch(address: int, x: Any, n: int, lr: float, who: int) -> None:
             for row in range(first, last, layer.band):
                 end = min(last, row + layer.band)
                 dW = band_of(net, who, like)
-                if layer.forward != 0:  # a stage has left it
+                if layer.forward != 0 or n == 0:  # it is there: a stage has left it, or the caller
                     dW = pointer_plus(pointer_at(layer.dW, like), row * layer.stride)
                 gradients_of(net, l, x, n, row, end, dW, who, like)
                 adjust(net, layer, row, end, dW, like)
@@ -78,11 +82,12 @@ def descend_address(dtype: np.dtype[Any]) -> int:
 
 
 @kernel
-def finish_step(net: Any, n: int, like: Any) -> None:
-    """What one thread does after the step: add up the loss, and count."""
-    losses, loss_sum = pointer_at(net.losses, FLOAT64), pointer_at(net.loss_sum, FLOAT64)
-    for i in range(n):
-        loss_sum[0] += losses[i]
+def finish_step(net: Any, n: int) -> None:
+    """What one thread does after the step: add up the loss, with the penalties for each of n samples, and count.
+
+    A step without samples, from given gradients, has the penalties once.
+    """
+    add_losses(net, n)
     if net.update != 0:
         for l in range(net.depth):
             layer = layer_of(net, l)
@@ -90,21 +95,29 @@ def finish_step(net: Any, n: int, like: Any) -> None:
                 penalties, total = pointer_at(layer.penalties, FLOAT64), 0.0
                 for k in range(layer.ins):
                     total += penalties[k]
-                loss_sum[0] += n * total
+                pointer_at(net.loss_sum, FLOAT64)[0] += max(n, 1) * total
         steps = pointer_at(net.steps, INT64)
         steps[0] += 1
 
 
 @kernel
 def descend_plainly(net: Any, l: int, x: Any, n: int, first: int, last: int, lr: float, who: int, like: Any) -> None:
-    """W -= lr X' dB for rows `first` to `last`, product and update in one pass, and b -= lr db."""
-    layer = layer_of(net, l)
-    x_in, x_stride = input_of(net, l, x, like)
-    W = pointer_plus(pointer_at(layer.W, like), first * layer.stride)
-    product_of_rows(net, l, x_in, x_stride, n, first, min(last, layer.ins), W, -lr, 1.0, who, like)
+    """W -= lr X' dB for rows `first` to `last`, product and update in one pass, and b -= lr db.
+
+    Given gradients are taken off as the product does it: with one rounding.
+    """
+    layer, dW = layer_of(net, l), pointer_at(layer_of(net, l).dW, like)
+    W, rows = pointer_plus(pointer_at(layer.W, like), first * layer.stride), min(last, layer.ins) - first
+    if n > 0:
+        x_in, x_stride = input_of(net, l, x, like)
+        product_of_rows(net, l, x_in, x_stride, n, first, first + rows, W, -lr, 1.0, who, like)
+    else:
+        subtract(W, pointer_plus(dW, first * layer.stride), rows * layer.stride, lr)
     if last > layer.ins:
-        b, db_sum = pointer_at(layer.b, like), band_of(net, who, like)
-        sum_rows(pointer_at(layer.db, like), db_sum, n, layer.stride)
+        b, db_sum = pointer_at(layer.b, like), pointer_plus(dW, layer.ins * layer.stride)
+        if n > 0:
+            db_sum = band_of(net, who, like)
+            sum_rows(pointer_at(layer.db, like), db_sum, n, layer.stride)
         for j in range(layer.stride):
             b[j] -= lr * db_sum[j]
 
@@ -140,9 +153,9 @@ def product_of_rows(
 
 @kernel
 def gradients_of(net: Any, l: int, x: Any, n: int, first: int, last: int, dW: Any, who: int, like: Any) -> None:
-    """Rows `first` to `last` of dW = X' dB, and of b's gradient behind them; a stage has left its own."""
+    """Rows `first` to `last` of dW = X' dB, and of b's gradient behind them, unless they are there (see above)."""
     layer = layer_of(net, l)
-    if layer.forward == 0:
+    if layer.forward == 0 and n > 0:
         stride = layer.stride
         x_in, x_stride = input_of(net, l, x, like)
         rows = min(last, layer.ins) - first
@@ -181,6 +194,10 @@ def update(net: Any, layer: Any, first: int, last: int, dW: Any, lr: float, like
     call(
         net.update, pointer_at(net.update_self, FLOAT64), W, dW, state, count, layer.rows * layer.stride, lr, time
     )  # fmt: skip
+    if net.wipe_padding:
+        for i in range(last - first):
+            for j in range(layer.outs, layer.stride):
+                W[i * layer.stride + j] = 0
 
 
 @kernel
@@ -251,6 +268,14 @@ def limit_norms(net: Any, like: Any) -> None:
                     scale = layer.max_norm / np.sqrt(square)
                     for k in range(layer.ins):
                         W[k * layer.stride + j] *= scale
+
+
+@kernel
+def subtract(W: Any, dW: Any, count: int, lr: float) -> None:
+    """W -= lr dW for whole vectors."""
+    step = splat(W, -lr)
+    for i in range(0, count, width_of(W)):
+        store(multiply_add(step, load(dW, i), load(W, i)), W, i)
 
 
 @kernel

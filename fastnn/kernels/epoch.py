@@ -13,11 +13,12 @@ from .compiling import compiled_address, inlined_kernel, kernel
 from .denormals import flush_denormals, restore_denormals
 from .descent import finish_step
 from .evaluate import all_finite
-from .loss import batch_losses, keep_outputs, loss_and_gradient
+from .loss import batch_losses, both_passes, keep_outputs, loss_and_gradient
 from .memory import call, pointer_at, pointer_plus, pointer_to
 from .order import gather, row_of, shuffle
+from .random import STEP
 from .records import network_at, run_at
-from .recursion import FLOAT64, backward_batch, backward_one, forward_batch, forward_one, layer_of, transpose
+from .recursion import FLOAT64, backward_one, forward_one, layer_of
 from .team import assemble, meet, share
 
 
@@ -123,25 +124,39 @@ def train_batch(address: int, run: Any, start: int, n: int, lr: float, key: int,
     net = network_at(address)
     x, t = pointer_at(run.x, like), pointer_at(run.t, like)
     ins, items = layer_of(net, 0).ins, net.target_items
-    first, last = share(n, 2, who, net.team)  # of the samples
+    first, last = share(n, 2, who, net.team)  # of the samples, as in `both_passes`
     if run.order != 0:
         x_batch, t_batch = pointer_at(net.batch_x, like), pointer_at(net.batch_t, like)
         gather(x, run, start, first, last, ins, x_batch)
         gather(t, run, start, first, last, items, t_batch)
     else:
         x_batch, t_batch = pointer_plus(x, start * ins), pointer_plus(t, start * items)
-    transpose(net, who, like)
-    meet(net)
-    out = forward_batch(net, x_batch, first, last, n, 1, key, who, like)
-    batch_losses(net, run, out, t_batch, start, first, last, n, like)
-    if run.outputs != 0:
-        keep_outputs(net, run, out, start, first, last, like)
-    backward_batch(net, x_batch, first, last, n, 1, key, who, like)
-    meet(net)
+    both_passes(net, run, x_batch, t_batch, start, n, 1, key, who, like)
     call(net.descend, address, x_batch, n, lr, who)
     meet(net)
     if who == 0:
-        finish_step(net, n, like)
+        finish_step(net, n)
+
+
+@kernel
+def step_given(address: int, X: Any, lr: float, who: int) -> bool:
+    """One step from the gradients that lie in ``layer.dW``; ``net.loss_sum`` becomes the sum of the penalties.
+
+    X only says the dtype. This is thread number `who` of ``net.team``. Returns False, and has done
+    nothing, if another one could not start.
+    """
+    net = network_at(address)
+    if not assemble(net):
+        return False
+    denormals = flush_denormals()
+    if who == 0:
+        pointer_at(net.loss_sum, FLOAT64)[0] = 0.0
+    call(net.descend, address, pointer_to(X), 0, lr, who)
+    meet(net)
+    if who == 0:
+        finish_step(net, 0)
+    restore_denormals(denormals)
+    return True
 
 
 @kernel
@@ -163,4 +178,4 @@ def train_one(address: int, X: Any, T: Any, lr: float) -> tuple[bool, bool, floa
 @kernel
 def step_key(seed: int, step: int) -> int:
     """What sets the random numbers of a step apart from those of all others."""
-    return np.int64(np.uint64(seed) + np.uint64(step) * np.uint64(0xD1342543DE82EF95))  # type: ignore[return-value]
+    return np.int64(np.uint64(seed) + np.uint64(step) * STEP)  # type: ignore[return-value]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from .compiling import kernel
+from .denormals import flush_denormals, restore_denormals
 from .descent import gradients_of
-from .loss import loss_and_gradient
+from .loss import add_losses, both_passes
 from .memory import call, pointer_at, pointer_plus, pointer_to
 from .order import INT64
 from .products import TILE_ROWS
-from .records import network_at
-from .recursion import FLOAT64, backward_batch, forward_batch, forward_one, layer_of, transpose
+from .records import network_at, run_at
+from .recursion import FLOAT64, forward_batch, forward_one, layer_of
 from .team import assemble, share
 
 
@@ -82,20 +83,33 @@ def loss_rows(address: int, V: Any, T: Any) -> float:
 
 
 @kernel
-def gradient_rows(address: int, X: Any, T: Any, n: int, training: int, key: int) -> float:
-    """Forward and backward for n samples without an update; returns the sum of their losses."""
-    net = network_at(address)
-    x, loss_sum = pointer_to(X), pointer_at(net.loss_sum, FLOAT64)
-    loss_sum[0] = 0.0
-    transpose(net, 0, X)
-    out = forward_batch(net, x, 0, n, n, training, key, 0, X)
-    loss_and_gradient(net, out, pointer_to(T), n, X)
-    backward_batch(net, x, 0, n, n, training, key, 0, X)
+def gradient_rows(address: int, run_address: int, X: Any, training: int, key: int, who: int) -> bool:
+    """dW of every layer, for all samples of a run as one batch, without an update; of a frozen layer it is zero.
+
+    With training 1 and a step's key it does all that the step does before its update. The sum of the
+    losses goes to ``net.loss_sum``. X only says the dtype. This is thread number `who` of ``net.team``.
+    Returns False, and has done nothing, if another one could not start.
+    """
+    net, run = network_at(address), run_at(run_address)
+    if not assemble(net):
+        return False
+    denormals = flush_denormals()
+    x, n = pointer_at(run.x, X), run.rows
+    both_passes(net, run, x, pointer_at(run.t, X), 0, n, training, key, who, X)
     for l in range(net.depth):
         layer = layer_of(net, l)
+        first, last = share(layer.rows, TILE_ROWS, who, net.team)
+        dW = pointer_plus(pointer_at(layer.dW, X), first * layer.stride)
         if not layer.frozen:
-            gradients_of(net, l, x, n, 0, layer.rows, pointer_at(layer.dW, X), 0, X)
-    return loss_sum[0]
+            gradients_of(net, l, x, n, first, last, dW, who, X)
+        elif layer.forward != 0:  # a stage has left it
+            for i in range((last - first) * layer.stride):
+                dW[i] = 0
+    if who == 0:
+        pointer_at(net.loss_sum, FLOAT64)[0] = 0.0
+        add_losses(net, n)
+    restore_denormals(denormals)
+    return True
 
 
 @kernel

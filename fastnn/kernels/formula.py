@@ -296,6 +296,11 @@ def _digest(value: Any, seen: set[int]) -> str:
     return f"{type(value).__qualname__}:{value!r}"
 
 
+def function_digest(function: Function) -> str:
+    """Hash of a function's text and of all that it refers to."""
+    return hashlib.sha256(_digest(function, set()).encode()).hexdigest()
+
+
 def class_digest(cls: type, *more: object) -> str:
     """Hash of all methods of `cls` (a formula may call any of them)."""
     seen: set[int] = set()
@@ -350,6 +355,8 @@ def block_address(
     try:
         self_of, *methods = callables(cls, fields, real, names, narrow)
         return compiled_address(make(self_of, *methods), signature, key)
+    except FormulaError:  # which says all there is to say
+        raise
     except Exception as error:  # Numba lets some of Python's own through, as AttributeError
         raise _explained(cls, names, error, hint) from None
 

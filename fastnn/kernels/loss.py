@@ -1,4 +1,4 @@
-"""Between the two passes: the loss of the outputs, and its gradient, where the backward pass starts."""
+"""The loss of the outputs, and its gradient, where the backward pass starts; both passes over a batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from .compiling import inlined_kernel, kernel
 from .memory import call, pointer_at, pointer_plus
 from .order import row_of
-from .recursion import FLOAT64, layer_of
+from .recursion import FLOAT64, backward_batch, forward_batch, layer_of, transpose
+from .team import meet, share
 
 
 @inlined_kernel
@@ -41,6 +42,30 @@ def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, first: int, l
             losses[i] *= w
             for j in range(i * final.stride, i * final.stride + final.outs):
                 dx[j] = dx[j] * w
+
+
+@inlined_kernel
+def both_passes(
+    net: Any, run: Any, x: Any, t: Any, start: int, n: int, training: int, key: int, who: int, like: Any
+) -> None:
+    """Forward, loss and backward for the n samples at x, from the `start`-th of the epoch; W has not changed yet."""
+    first, last = share(n, 2, who, net.team)  # of the samples
+    transpose(net, who, like)
+    meet(net)
+    out = forward_batch(net, x, first, last, n, training, key, who, like)
+    batch_losses(net, run, out, t, start, first, last, n, like)
+    if run.outputs != 0:
+        keep_outputs(net, run, out, start, first, last, like)
+    backward_batch(net, x, first, last, n, training, key, who, like)
+    meet(net)
+
+
+@kernel
+def add_losses(net: Any, n: int) -> None:
+    """Add the losses of the n samples of a batch to the sum, one after another."""
+    losses, loss_sum = pointer_at(net.losses, FLOAT64), pointer_at(net.loss_sum, FLOAT64)
+    for i in range(n):
+        loss_sum[0] += losses[i]
 
 
 @kernel

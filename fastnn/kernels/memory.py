@@ -48,6 +48,16 @@ def pointer_plus(typingctx: Any, pointer: Any, count: Any) -> Any:
 
 
 @intrinsic
+def address_of(typingctx: Any, pointer: Any) -> Any:
+    """The address to which `pointer` points, as a record keeps it."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ADDRESS)
+
+    return types.int64(pointer), codegen
+
+
+@intrinsic
 def reinterpret(typingctx: Any, pointer: Any, dtype: Any) -> Any:
     """The same address as a pointer to `dtype` (a class index travels in a row of numbers)."""
     target = types.CPointer(dtype.dtype)

@@ -8,6 +8,7 @@ import numpy as np
 
 from .compiling import kernel
 from .memory import pointer_at, pointer_plus
+from .random import GOLDEN, STEP, mixed
 
 INT64 = np.empty(0, np.int64)  # says "int64" to pointer_at
 
@@ -31,17 +32,13 @@ def gather(source: Any, run: Any, start: int, first: int, last: int, items: int,
 def shuffle(order_address: int, rows: int, seed: int, epoch: int) -> None:
     """Write the permutation of epoch number `epoch` under `seed` into `order`.
 
-    Fisher and Yates (1938), drawing from SplitMix64 (Steele, Lea and Flood 2014) at counter
-    values that seed and epoch set apart: any epoch's order can be had without the ones before.
+    Fisher and Yates (1938), drawing from SplitMix64 (see ``random``) at counter values that seed
+    and epoch set apart: any epoch's order can be had without the ones before.
     """
     order = pointer_at(order_address, INT64)
-    state = np.uint64(seed) + np.uint64(epoch) * np.uint64(0xD1342543DE82EF95)
+    state = np.uint64(seed) + np.uint64(epoch) * STEP
     for i in range(rows):
         order[i] = i
     for i in range(rows - 1, 0, -1):
-        z = state + np.uint64(i) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> np.uint64(31))
-        j = np.int64(z % np.uint64(i + 1))
+        j = np.int64(mixed(state + np.uint64(i) * GOLDEN) % np.uint64(i + 1))
         order[i], order[j] = order[j], order[i]

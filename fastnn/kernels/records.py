@@ -70,8 +70,13 @@ NETWORK = np.dtype(
         ("losses", "i8"),  # float64[capacity]: of the samples of a batch
         ("bands", "i8"),  # room for the gradients of one band of a layer's rows, for each thread
         ("band_bytes", "i8"),  # bytes of one
+        ("stages", "i8"),  # STAGE for each thread
         ("update", "i8"),  # block: the optimiser's rule; 0: plain descent, fused with the gradient
         ("update_self", "i8"),  # the optimiser's parameters, float64
+        (
+            "wipe_padding",
+            "i8",
+        ),  # whether the rule moves zeros, so that W's padding must be set to zero
         ("steps", "i8"),  # int64: how many steps the optimiser has taken
         ("whole", "i8"),  # whether a step needs all gradients before it changes a weight
         ("limits", "i8"),  # whether any layer has a max_norm
@@ -105,6 +110,27 @@ RUN = np.dtype(
     align=True,
 )
 
+STAGE = np.dtype(
+    [
+        ("settings", "i8"),  # what the stage needs to know besides, float64
+        ("W", "i8"),  # (rows, stride): its parameters
+        ("dW", "i8"),  # (trained rows, stride): their gradients, which the backward pass writes
+        ("x_in", "i8"),  # (n, in_stride): its inputs
+        ("in_stride", "i8"),
+        ("y", "i8"),  # (n, stride): room for what the backward pass needs of the forward pass
+        ("x", "i8"),  # (n, stride): its outputs
+        ("dx", "i8"),  # (n, stride): gradient of the loss w.r.t. x
+        ("dx_in", "i8"),  # (n, stride): gradient w.r.t. x_in; 0 when not wanted
+        ("n", "i8"),  # how many samples
+        ("outs", "i8"),  # numbers of a sample, of its inputs as of its outputs
+        ("stride", "i8"),
+        ("training", "i8"),  # 0: inference; 1: training; 2: a gradient in training that leaves no trace
+        ("key", "i8"),  # sets the random numbers of a step apart from those of all others
+    ],
+    align=True,
+)
+
 layer_at = record_reader(LAYER)
 network_at = record_reader(NETWORK)
 run_at = record_reader(RUN)
+stage_at = record_reader(STAGE)

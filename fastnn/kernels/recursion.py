@@ -20,16 +20,17 @@ from typing import Any
 
 import numpy as np
 
+from . import random
 from .compiling import inlined_kernel, kernel
-from .memory import call, pointer_at, pointer_plus
+from .memory import address_of, call, pointer_at, pointer_plus
 from .order import INT64
-from .records import LAYER, layer_at
+from .records import LAYER, STAGE, layer_at, stage_at
 from .single import affine, descend, find_nonzero, propagate
 from .team import meet, share
 from .tile import transpose_square, width_of
 from .zeros import nonzero_columns
 
-LAYER_BYTES = LAYER.itemsize
+LAYER_BYTES, STAGE_BYTES = LAYER.itemsize, STAGE.itemsize
 FLOAT64 = np.empty(0)  # says "float64" to pointer_at
 
 
@@ -115,35 +116,34 @@ def forward_batch(net: Any, x: Any, first: int, last: int, n: int, training: int
 
     `training` and `key` are for the stages (see ``stages``): 0 means inference.
     """
-    x_stride = layer_of(net, 0).ins
     for l in range(net.depth):
         layer = layer_of(net, l)
-        y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
         if layer.forward != 0:
-            stage_forward(net, l, x, x_stride, first, last, n, training, key, who, like)
+            stage_forward(net, l, x, first, last, n, training, key, who, like)
         else:
             start, count = first * layer.stride, (last - first) * layer.stride
-            affine_batch(net, l, x, x_stride, first, last, who, like)
+            affine_batch(net, l, x, first, last, who, like)
+            y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
             call(layer.f, pointer_at(layer.act, FLOAT64), pointer_plus(y, start), pointer_plus(out, start), count)
-        x, x_stride = out, layer.stride
-    return x
+    return pointer_at(layer_of(net, net.depth - 1).x, like)
 
 
 @kernel
-def affine_batch(net: Any, l: int, x: Any, x_stride: int, first: int, last: int, who: int, like: Any) -> None:
+def affine_batch(net: Any, l: int, x: Any, first: int, last: int, who: int, like: Any) -> None:
     """Y = X W + b for samples `first` to `last`: the bias is one row for all of them."""
     layer = layer_of(net, l)
+    x_in, x_stride = input_of(net, l, x, like)
     W, b, y = pointer_at(layer.W, like), pointer_at(layer.b, like), pointer_at(layer.y, like)
     if l == 0 and net.multiply_listed != 0:
         places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
-        depth = nonzero_columns(x, x_stride, first, last, 0, layer.ins, places, band_of(net, who, like))
+        depth = nonzero_columns(x_in, x_stride, first, last, 0, layer.ins, places, band_of(net, who, like))
         call(
-            net.multiply_listed, x, x_stride, 1, W, layer.stride, y, layer.stride, b, 0,
+            net.multiply_listed, x_in, x_stride, 1, W, layer.stride, y, layer.stride, b, 0,
             pointer_plus(numbers, first), last - first, layer.columns, places, depth, 1.0, 1.0,
         )  # fmt: skip
     else:
         multiply(
-            net, pointer_plus(x, first * x_stride), x_stride, 1, W, layer.stride,
+            net, pointer_plus(x_in, first * x_stride), x_stride, 1, W, layer.stride,
             pointer_plus(y, first * layer.stride), layer.stride, b, 0, last - first, layer.columns, layer.ins, 1.0, 1.0,
         )  # fmt: skip
 
@@ -208,20 +208,16 @@ def input_of(net: Any, l: int, x: Any, like: Any) -> tuple[Any, int]:
 
 @kernel
 def stage_forward(
-    net: Any, l: int, x: Any, x_stride: int, first: int, last: int, n: int, training: int, key: int, who: int, like: Any
+    net: Any, l: int, x: Any, first: int, last: int, n: int, training: int, key: int, who: int, like: Any
 ) -> None:
     """A layer without a matrix. In training one thread runs it on the whole batch, which it may have to see."""
-    layer = layer_of(net, l)
     if training:
         meet(net)
         first, last = 0, n
     if who == 0 or not training:
-        start = first * layer.stride
-        call(
-            layer.forward, pointer_at(layer.act, FLOAT64), pointer_at(layer.W, like), pointer_plus(x, first * x_stride),
-            x_stride, pointer_plus(pointer_at(layer.y, like), start), pointer_plus(pointer_at(layer.x, like), start),
-            last - first, layer.outs, layer.stride, training, noise_key(key, l),
-        )  # fmt: skip
+        layer = layer_of(net, l)
+        address = describe_stage(net, l, x, first, last, training, key, who, like)
+        call(layer.forward, address, pointer_at(layer.W, like))
     if training:
         meet(net)
 
@@ -232,13 +228,28 @@ def stage_backward(net: Any, l: int, x: Any, n: int, training: int, key: int, wh
     meet(net)
     if who == 0:
         layer = layer_of(net, l)
-        x_in, x_stride = input_of(net, l, x, like)
-        call(
-            layer.backward, pointer_at(layer.act, FLOAT64), pointer_at(layer.W, like), x_in, x_stride,
-            pointer_at(layer.y, like), pointer_at(layer.dx, like), pointer_at(layer.dx_in, like), int(layer.dx_in != 0),
-            pointer_at(layer.dW, like), n, layer.outs, layer.stride, training, noise_key(key, l),
-        )  # fmt: skip
+        address = describe_stage(net, l, x, 0, n, training, key, who, like)
+        call(layer.backward, address, pointer_at(layer.W, like))
     meet(net)
+
+
+@kernel
+def describe_stage(
+    net: Any, l: int, x: Any, first: int, last: int, training: int, key: int, who: int, like: Any
+) -> int:
+    """Write this thread's record of layer `l`, a stage, for samples `first` to `last`; returns its address."""
+    layer, address = layer_of(net, l), net.stages + who * STAGE_BYTES
+    x_in, in_stride = input_of(net, l, x, like)
+    stage, start = stage_at(address), first * layer.stride
+    stage.settings, stage.W, stage.dW = layer.act, layer.W, layer.dW
+    stage.x_in, stage.in_stride = address_of(pointer_plus(x_in, first * in_stride)), in_stride
+    stage.y = address_of(pointer_plus(pointer_at(layer.y, like), start))
+    stage.x = address_of(pointer_plus(pointer_at(layer.x, like), start))
+    stage.dx = address_of(pointer_plus(pointer_at(layer.dx, like), start))
+    stage.dx_in = layer.dx_in  # `first` is 0 on the way back
+    stage.n, stage.outs, stage.stride = last - first, layer.outs, layer.stride
+    stage.training, stage.key = training, noise_key(key, l)
+    return address
 
 
 @kernel
@@ -265,4 +276,4 @@ def transpose(net: Any, who: int, like: Any) -> None:
 @kernel
 def noise_key(key: int, l: int) -> int:
     """The key of the random numbers of layer `l`, from that of the step."""
-    return np.int64(np.uint64(key) + np.uint64(l) * np.uint64(0xA0761D6478BD642F))  # type: ignore[return-value]
+    return np.int64(np.uint64(key) + np.uint64(l) * random.LAYER)  # type: ignore[return-value]

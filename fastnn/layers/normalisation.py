@@ -8,8 +8,29 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array, fraction, positive_number
-from ..kernels import stages as kernels
+from ..kernels.stages import FLOAT64, pointer_at, stage_at
 from .stage import Stage
+
+
+def standardize_forward(address: int, W: Any) -> None:
+    """x = (x_in - mean) * scale; the rows of W are mean and scale."""
+    stage = stage_at(address)
+    n, outs, in_stride, stride = stage.n, stage.outs, stage.in_stride, stage.stride
+    x_in, x = pointer_at(stage.x_in, W), pointer_at(stage.x, W)
+    for i in range(n):
+        for j in range(outs):
+            x[i * stride + j] = (x_in[i * in_stride + j] - W[j]) * W[stride + j]
+
+
+def standardize_backward(address: int, W: Any) -> None:
+    """dx_in = dx * scale."""
+    stage = stage_at(address)
+    n, outs, stride = stage.n, stage.outs, stage.stride
+    dx, dx_in = pointer_at(stage.dx, W), pointer_at(stage.dx_in, W)
+    if stage.dx_in != 0:
+        for i in range(n):
+            for j in range(outs):
+                dx_in[i * stride + j] = dx[i * stride + j] * W[stride + j]
 
 
 class Standardize(Stage):
@@ -32,7 +53,7 @@ class Standardize(Stage):
 
     rows = ("mean", "scale")
     start = (0.0, 1.0)
-    kernels = (kernels.standardize_forward, kernels.standardize_backward)
+    kernels = (standardize_forward, standardize_backward)
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,6 +86,62 @@ class Standardize(Stage):
         return dx * self.row("scale"), []
 
 
+def batch_norm_forward(address: int, W: Any) -> None:
+    """y = (x_in - mean) / sqrt(variance + eps), x = gamma y + beta, over each column of the batch.
+
+    The rows of W are gamma, beta, and the running mean and variance, which inference uses.
+    """
+    stage = stage_at(address)
+    n, outs, in_stride, stride, training = stage.n, stage.outs, stage.in_stride, stage.stride, stage.training
+    x_in, y, x = pointer_at(stage.x_in, W), pointer_at(stage.y, W), pointer_at(stage.x, W)
+    settings = pointer_at(stage.settings, FLOAT64)
+    momentum, eps = settings[0], settings[1]
+    for j in range(outs):
+        mean, variance = float(W[2 * stride + j]), float(W[3 * stride + j])
+        if training:
+            mean, variance = 0.0, 0.0
+            for i in range(n):
+                mean += x_in[i * in_stride + j]
+            mean /= n
+            for i in range(n):
+                variance += (x_in[i * in_stride + j] - mean) ** 2
+            variance /= n
+            if training == 1:
+                unbiased = variance * n / (n - 1) if n > 1 else variance
+                W[2 * stride + j] = (1.0 - momentum) * W[2 * stride + j] + momentum * mean
+                W[3 * stride + j] = (1.0 - momentum) * W[3 * stride + j] + momentum * unbiased
+        scale = 1.0 / np.sqrt(variance + eps)
+        for i in range(n):
+            y[i * stride + j] = (x_in[i * in_stride + j] - mean) * scale
+            x[i * stride + j] = W[j] * y[i * stride + j] + W[stride + j]
+
+
+def batch_norm_backward(address: int, W: Any) -> None:
+    """dgamma = sum(dx y), dbeta = sum(dx), dx_in = gamma scale (dx - dbeta / n - y dgamma / n)."""
+    stage = stage_at(address)
+    n, outs, in_stride, stride, training = stage.n, stage.outs, stage.in_stride, stage.stride, stage.training
+    x_in, y, dW = pointer_at(stage.x_in, W), pointer_at(stage.y, W), pointer_at(stage.dW, W)
+    dx, dx_in, wants_dx_in = pointer_at(stage.dx, W), pointer_at(stage.dx_in, W), stage.dx_in != 0
+    eps = pointer_at(stage.settings, FLOAT64)[1]
+    for j in range(outs):
+        dgamma, dbeta, mean, variance = 0.0, 0.0, 0.0, 0.0
+        for i in range(n):
+            dgamma += dx[i * stride + j] * y[i * stride + j]
+            dbeta += dx[i * stride + j]
+            mean += x_in[i * in_stride + j]
+        dW[j], dW[stride + j] = dgamma, dbeta
+        if wants_dx_in:
+            mean /= n
+            for i in range(n):
+                variance += (x_in[i * in_stride + j] - mean) ** 2
+            variance /= n
+            if not training:  # the running variance is a constant
+                variance, dgamma, dbeta = float(W[3 * stride + j]), 0.0, 0.0
+            scale = W[j] / np.sqrt(variance + eps)
+            for i in range(n):
+                dx_in[i * stride + j] = scale * (dx[i * stride + j] - (dbeta + y[i * stride + j] * dgamma) / n)
+
+
 class BatchNorm(Stage):
     """Normalise each number over the batch, then scale and shift it by trained gamma and beta.
 
@@ -89,7 +166,7 @@ class BatchNorm(Stage):
     rows = ("gamma", "beta", "running_mean", "running_var")
     trained = 2
     start = (1.0, 0.0, 0.0, 1.0)
-    kernels = (kernels.batch_norm_forward, kernels.batch_norm_backward)
+    kernels = (batch_norm_forward, batch_norm_backward)
 
     def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
@@ -117,6 +194,51 @@ class BatchNorm(Stage):
         return self.row("gamma") * scale * (dx - through_statistics), [dgamma, dbeta]
 
 
+def layer_norm_forward(address: int, W: Any) -> None:
+    """y = (x_in - mean) / sqrt(variance + eps), x = gamma y + beta, over each row; W: gamma, beta."""
+    stage = stage_at(address)
+    n, outs, in_stride, stride = stage.n, stage.outs, stage.in_stride, stage.stride
+    x_in, y, x = pointer_at(stage.x_in, W), pointer_at(stage.y, W), pointer_at(stage.x, W)
+    eps = pointer_at(stage.settings, FLOAT64)[0]
+    for i in range(n):
+        mean, variance = 0.0, 0.0
+        for j in range(outs):
+            mean += x_in[i * in_stride + j]
+        mean /= outs
+        for j in range(outs):
+            variance += (x_in[i * in_stride + j] - mean) ** 2
+        scale = 1.0 / np.sqrt(variance / outs + eps)
+        for j in range(outs):
+            y[i * stride + j] = (x_in[i * in_stride + j] - mean) * scale
+            x[i * stride + j] = W[j] * y[i * stride + j] + W[stride + j]
+
+
+def layer_norm_backward(address: int, W: Any) -> None:
+    """dgamma = sum(dx y), dbeta = sum(dx); with g = gamma dx, dx_in = scale (g - mean(g) - y mean(g y))."""
+    stage = stage_at(address)
+    n, outs, in_stride, stride = stage.n, stage.outs, stage.in_stride, stage.stride
+    x_in, y, dW = pointer_at(stage.x_in, W), pointer_at(stage.y, W), pointer_at(stage.dW, W)
+    dx, dx_in, wants_dx_in = pointer_at(stage.dx, W), pointer_at(stage.dx_in, W), stage.dx_in != 0
+    eps = pointer_at(stage.settings, FLOAT64)[0]
+    for j in range(2 * stride):
+        dW[j] = 0
+    for i in range(n):
+        mean, variance, g_mean, gy_mean = 0.0, 0.0, 0.0, 0.0
+        for j in range(outs):
+            dW[j] += dx[i * stride + j] * y[i * stride + j]
+            dW[stride + j] += dx[i * stride + j]
+            mean += x_in[i * in_stride + j]
+            g_mean += W[j] * dx[i * stride + j]
+            gy_mean += W[j] * dx[i * stride + j] * y[i * stride + j]
+        if wants_dx_in:
+            mean, g_mean, gy_mean = mean / outs, g_mean / outs, gy_mean / outs
+            for j in range(outs):
+                variance += (x_in[i * in_stride + j] - mean) ** 2
+            scale = 1.0 / np.sqrt(variance / outs + eps)
+            for j in range(outs):
+                dx_in[i * stride + j] = scale * (W[j] * dx[i * stride + j] - g_mean - y[i * stride + j] * gy_mean)
+
+
 class LayerNorm(Stage):
     """Normalise the numbers of each sample, then scale and shift them by trained gamma and beta.
 
@@ -133,7 +255,7 @@ class LayerNorm(Stage):
     rows = ("gamma", "beta")
     trained = 2
     start = (1.0, 0.0)
-    kernels = (kernels.layer_norm_forward, kernels.layer_norm_backward)
+    kernels = (layer_norm_forward, layer_norm_backward)
 
     def __init__(self, eps: float = 1e-5) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
 """Layers without a matrix: dropout, noise and normalisation.
 
-Each is one class with its NumPy form, `forward` and `backward`, on columns like the article's; the
-reference runs that, and tests hold the kernels (``kernels.stages``) to it. A stage takes its
-width from the network it is put into.
+Each is one class with its NumPy form, `forward` and `backward`, on columns like the article's, and
+beside it two kernels that do the same on rows (``kernels.stages`` says what they get). The reference runs
+the NumPy form, and tests hold the kernels to it. A stage takes its width from the network it is put into.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Stage(BaseLayer, Component, ABC):
     rows: tuple[str, ...] = ()  # names of the rows of its memory: the trained ones, then the others
     trained: int = 0  # how many of them training changes
     start: tuple[float, ...] = ()  # their values at first
-    kernels: tuple[Any, Any]  # its two functions in kernels.stages
+    kernels: tuple[Any, Any]  # forward and backward, compiled by kernels.stages
 
     def __init__(self) -> None:
         self.trainable = True

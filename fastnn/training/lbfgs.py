@@ -65,11 +65,13 @@ class FullGradient:
             share = samples.size / self._count
             loss += share * part_loss
             gradient += share * part_gradient
-        for layer, place in zip(trained(self.engine.layers), unpacked(gradient, self.engine.layers)):
+        layers = self.engine.layers
+        places = dict(zip(map(id, trained(layers)), unpacked(gradient, layers)))
+        for layer in layers:  # the penalties, as in training: of a layer that stands in two places, twice
             if isinstance(layer, Layer) and layer.l2 and layer.trainable:
                 W = layer.trained_numbers()[: layer.ins]
                 loss += layer.l2 / 2 * float(np.sum(W * W))
-                place[: layer.ins] += layer.l2 * W
+                places[id(layer)][: layer.ins] += layer.l2 * W
         return loss, gradient
 
 
