@@ -155,7 +155,9 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _describe_layer(layer: Any) -> dict[str, Any]:
-    sizes = {"class": type(layer).__name__, "ins": layer.ins, "outs": layer.outs}
+    # A subclass of Layer differs in how it begins; what it is afterwards is a Layer
+    name = "Layer" if isinstance(layer, Layer) else type(layer).__name__
+    sizes = {"class": name, "ins": layer.ins, "outs": layer.outs}
     if isinstance(layer, Layer):
         settings = {name: getattr(layer, name) for name in ("l1", "l2", "max_norm", "trainable")}
         return {**sizes, "act_function": describe(layer.act_function), "settings": settings}

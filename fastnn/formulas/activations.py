@@ -58,6 +58,8 @@ class ActivationFunction(Component, ABC):
     def df(self, x: Array) -> Array:
         """Its derivative at the pre-activation x, element by element."""
 
+    of_numbers = ("f", "df")
+
 
 class Identity(ActivationFunction):
     """f(x) = x, for the last layer of a regression, or under a loss on logits."""

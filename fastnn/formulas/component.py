@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
+from weakref import WeakSet
+
+import numpy as np
 
 from ..changes import Watched
+from ..checks import Array
+from ..kernels.formula import FormulaError
 
 C = TypeVar("C", bound="Component")
 
@@ -18,9 +23,12 @@ class Component(Watched):
     ----------
     required : mapping of str to value
         An example of each argument that the constructor cannot do without. `example` uses it.
+    of_numbers : tuple of str
+        The names of those of its formulas that take each number by itself.
     """
 
     required: Mapping[str, Any] = {}
+    of_numbers: tuple[str, ...] = ()
 
     @classmethod
     def example(cls: type[C]) -> C:
@@ -38,6 +46,14 @@ class Component(Watched):
                 f"{cls.__name__} cannot be made as an example: {error}; give the class an attribute `required`, "
                 "such as required = {'rate': 0.1}"
             ) from error
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if callable(getattr(type(self), name, None)) and not name.startswith("__"):
+            raise TypeError(
+                f"{type(self).__name__}.{name} is a method, and the kernels compile that of the class: it cannot be "
+                f"set on one object. Write a subclass with the {name} that you want"
+            )
+        super().__setattr__(name, value)
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -60,3 +76,49 @@ def _below(base: type) -> Iterator[type]:
         yield from _below(cls)
         if cls.__module__.split(".")[0] == __name__.split(".")[0] and not inspect.isabstract(cls):
             yield cls
+
+
+_SOUND: WeakSet[type] = WeakSet()
+_PROBE = np.array([[-2.0], [-0.5], [0.25], [1.0], [3.0]])
+
+
+def check_elementwise(component: Component) -> None:
+    """See, once for a class, that its formulas `of_numbers` take each number by itself, as the kernels do.
+
+    Raises
+    ------
+    FormulaError
+        If what one makes of a number depends on the others, as in softmax, which sums over the column.
+    """
+    cls = type(component)
+    if cls in _SOUND:
+        return
+    for name in component.of_numbers:
+        formula = getattr(component, name)
+        parameters = inspect.signature(formula).parameters.values()
+        states = len(getattr(component, "state", ()))  # what *state stands for in an optimiser's rule
+        count = sum(states if one.kind is one.VAR_POSITIONAL else 1 for one in parameters)
+        if _mixes(formula, [np.roll(_PROBE, shift, axis=0) for shift in range(count)]):
+            raise FormulaError(
+                f"{cls.__name__}.{name} mixes the numbers of a column (with np.sum, np.max, np.mean or the like), but "
+                "the kernels compute it number by number; expected a formula of each number by itself. For softmax "
+                "at the end of a network take Identity, and CrossEntropyLoss, which has it inside"
+            )
+    _SOUND.add(cls)
+
+
+def _mixes(formula: Callable[..., Any], columns: list[Array]) -> bool:
+    """Whether the formula makes something else of whole columns than of their numbers one by one."""
+    try:
+        with np.errstate(all="ignore"):
+            together = _side_by_side(formula(*columns), len(_PROBE))
+            alone = [_side_by_side(formula(*(column[i : i + 1] for column in columns)), 1) for i in range(len(_PROBE))]
+        return not np.allclose(together, np.concatenate(alone), equal_nan=True)
+    except Exception:  # it is for single numbers alone, or the compiler will say what is wrong with it
+        return False
+
+
+def _side_by_side(results: Any, count: int) -> Array:
+    """One column, or the columns of a tuple, as columns of one array."""
+    columns = results if isinstance(results, tuple) else (results,)
+    return np.hstack([np.broadcast_to(np.asarray(column, float), (count, 1)) for column in columns])

@@ -76,6 +76,7 @@ class ElementwiseLoss(LossFunction):
     """
 
     target = "values"
+    of_numbers = ("f", "df")
 
     @abstractmethod
     def f(self, v: Array, t: Array) -> Array:

@@ -39,6 +39,7 @@ class Optimizer(Component, ABC):
     """
 
     state: Mapping[str, float] = {}
+    of_numbers = ("update",)
 
     @abstractmethod
     def update(self, w: Number, g: Number, lr: Number, step: Number, *state: Number) -> Any:

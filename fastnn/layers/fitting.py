@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..formulas.activations import ActivationFunction
+from ..formulas.component import check_elementwise
 from ..formulas.losses import LossFunction
 from ..formulas.optimizers import Optimizer
 from .base import BaseLayer
@@ -23,9 +24,16 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
         if not isinstance(layer, BaseLayer):
             hint = f" (write {layer.__name__}(...), not {layer.__name__})" if isinstance(layer, type) else ""
             raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer{hint}")
-        if isinstance(layer, Layer) and not isinstance(layer.act_function, ActivationFunction):
+        if isinstance(layer, Layer):
             act = layer.act_function
-            raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
+            if not isinstance(act, ActivationFunction):
+                raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
+            check_elementwise(act)
+        if type(layer).forward_pass not in (Layer.forward_pass, Stage.forward_pass):
+            raise TypeError(
+                f"layers[{index}] is a {type(layer).__name__}, which has a forward_pass of its own, but the kernels "
+                "compute f(W x + b); expected what it does to the numbers in an ActivationFunction or a Stage"
+            )
         if isinstance(layer, Standardize) and index > 0:
             raise ValueError(f"layers[{index}] is Standardize(); expected it as the first layer, or BatchNorm here")
     _build_stages(layers)
@@ -38,6 +46,7 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
     if not isinstance(loss, LossFunction):
         hint = " (write MSELoss(), not MSELoss)" if isinstance(loss, type) else ""
         raise TypeError(f"loss_function is {loss!r}; expected a LossFunction{hint}")
+    check_elementwise(loss)
 
 
 def _build_stages(layers: list[BaseLayer]) -> None:
@@ -57,6 +66,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
     if not isinstance(optimizer, Optimizer):
         hint = " (write Adam(), not Adam)" if isinstance(optimizer, type) else ""
         raise TypeError(f"optimizer is {optimizer!r}; expected an Optimizer{hint}")
+    check_elementwise(optimizer)
 
 
 def check_dtypes(layers: list[BaseLayer], dtype: np.dtype[Any]) -> None:
