@@ -103,7 +103,12 @@ RUN = np.dtype(
         ("weights", "i8"),  # float64[rows]: weights of the samples' losses; 0: all are 1
         ("reached", "i8"),  # the step that training has come to
         ("outputs", "i8"),  # (rows, outs): where each sample's output is kept; 0: nowhere
-        ("losses", "i8"),  # float64[epochs]: where each epoch's mean loss is kept; 0: nowhere
+        ("losses", "i8"),  # float64[epochs]: where each epoch's mean loss is kept
+        ("epochs", "i8"),  # of how many epochs; 0: of none
+        ("diverged", "i8"),  # the first step after which the sum of the epoch's losses is not finite; -1: none so far
+        ("window", "i8"),  # the step is this one or, in kernels that do not look each time, one of so many from it on
+        ("last_loss", "f8"),  # that sum before this step
+        ("last_count", "i8"),  # and of how many samples it is
     ],
     align=True,
 )

@@ -81,6 +81,7 @@ class Run:
         record["x"], record["t"] = rows.ctypes.data, targets.ctypes.data
         self._sparse = many_zeros(rows)
         self._seeded = seed is not None
+        record["epochs"], record["diverged"] = epochs, -1
         record["seed"] = secrets.randbits(62) if seed is None else seed
         losses = self.losses if epochs else None
         places = {"order": self._order, "weights": weights, "outputs": self.outputs, "losses": losses}
