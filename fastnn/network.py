@@ -40,7 +40,7 @@ from .training.epochs import fit
 from .training.history import History
 from .training.lbfgs import fit_lbfgs
 from .training.lr_finder import LRCurve, find_lr
-from .training.run import Run
+from .training.run import Divergence, Run
 from .training.settings import Settings
 
 
@@ -274,6 +274,12 @@ class NeuralNetwork:
             If an argument does not fit or holds anything but finite real numbers. The network
             is unchanged then.
 
+        Warns
+        -----
+        RuntimeWarning
+            Once for a network, when its loss is not finite any more: with the step, or the 64 steps among
+            which it is, the last finite loss and the usual cures. (`fit` stops with an error instead.)
+
         Notes
         -----
         Ctrl-C is heard within about a tenth of a second; the steps taken so far stay.
@@ -298,8 +304,8 @@ class NeuralNetwork:
         run = Run(engine, Samples.of_columns(engine.form, x, t), settings)
         run.adapt()
         loss = run.advance(settings.epochs * run.steps_per_epoch)
-        if not math.isfinite(loss):
-            self._say_diverged(0, 0.0)
+        if not math.isfinite(loss) and (divergence := run.divergence()) is not None:
+            self._say_diverged(loss, divergence, 3)
         return loss
 
     def gradients(self, x: Any, t: Any, training: bool = False, seed: int = 0) -> Gradients:
@@ -779,14 +785,24 @@ class NeuralNetwork:
         if not (x_finite and t_finite):
             raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
         if loss - loss != 0.0:
-            self._say_diverged(0, 0.0)
+            self._say_diverged(loss, Divergence(int(engine.state.steps[0]) - 1, 1, plan.last_loss), 4)
         return float(loss)
 
-    def _say_diverged(self, step: int, last_loss: float) -> None:
+    def _say_diverged(self, loss: float, divergence: Divergence, level: int) -> None:
         """Say once that training left the finite numbers, as NumPy does in the article's loop."""
-        if not self.engine.warned:
-            self.engine.warned = True
-            warnings.warn("TODO", RuntimeWarning, stacklevel=4)
+        if self.engine.warned:
+            return
+        self.engine.warned = True
+        step, window, last_loss = divergence
+        where = f"at step {step + 1:,}" if window == 1 else f"in steps {step + 1:,} to {step + window:,}"
+        last = "there was no finite one before" if last_loss is None else f"the last finite one was {last_loss:.4g}"
+        warnings.warn(
+            f"training left the finite numbers {where}: the loss is {loss}, {last}, and the weights are of no more "
+            f"use. A learning rate smaller than {self.lr}, inputs of mean 0 and variance 1 (or pixels from 0 to 1), or "
+            "clip_norm=1.0 may help. This is said once for a network.",
+            RuntimeWarning,
+            stacklevel=level,
+        )
 
 
 def _schedule(lr: Any) -> Schedule:

@@ -149,6 +149,7 @@ class Plan:
         record = self._record[0]
         record["depth"], record["layers"], record["capacity"] = len(layers), _address(self._table), capacity
         record["multiply"] = multiply_address(self.dtype)
+        record["last_loss"] = np.nan
         self.loss_sum = self._new(1, dtype=np.dtype(np.float64))
         record["loss_sum"] = _address(self.loss_sum)
         if layers[0].ins >= WIDE:
@@ -275,6 +276,7 @@ class Plan:
             return
         plain = state.is_plain and not (batches and np.any(self._table["again"]))
         record = self._record[0]
+        record["steps"] = _address(state.steps)
         if plain:
             record["update"] = record["whole"] = 0
         else:
@@ -283,7 +285,6 @@ class Plan:
             record["update"] = update_block(state.optimizer, self.dtype)
             record["update_self"] = _address(values)
             record["wipe_padding"] = moves_zeros(state.optimizer)
-            record["steps"] = _address(state.steps)
             record["clip_norm"], record["clip_value"] = state.clip_norm or 0.0, state.clip_value or 0.0
             record["whole"] = state.needs_whole_gradients
             for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
@@ -293,6 +294,12 @@ class Plan:
             self._update_values = values
         self._descent, self.plain = (state, batches), plain
         self.article = bool(plain and not record["has_stages"])
+
+    @property
+    def last_loss(self) -> float | None:
+        """The last finite loss of a single sample's step, if there was one."""
+        loss = float(self._record[0]["last_loss"])
+        return None if np.isnan(loss) else loss
 
     def count_steps(self, steps: int) -> None:
         """Count so many steps of the optimiser, unless the kernel has done it."""

@@ -15,11 +15,13 @@ from .descent import finish_step
 from .evaluate import all_finite
 from .loss import batch_losses, both_passes, keep_outputs, loss_and_gradient
 from .memory import call, pointer_at, pointer_plus, pointer_to
-from .order import gather, row_of, shuffle
+from .order import INT64, gather, row_of, shuffle
 from .random import STEP
 from .records import network_at, run_at
 from .recursion import FLOAT64, backward_one, forward_one, layer_of
 from .team import assemble, meet, share
+
+WATCHED = 64  # steps of one sample between two looks at the loss: in a tiny network one in each would cost up to 5%
 
 
 @kernel
@@ -29,9 +31,10 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
     An epoch is one pass over all rows in steps of `batch_size`; the last step may be shorter. In
     a shuffled run the rows of epoch e come in the order of ``shuffle(order, seed, e)``. `rates`
     holds the learning rate of each step, or one for all. The sum of the losses of the current
-    epoch stays in ``net.loss_sum``, and the mean of a complete one goes to ``run.losses``. This is
-    thread number `who` of ``net.team``. Returns False, and has done nothing, if another one could
-    not start.
+    epoch stays in ``net.loss_sum``, and the mean of a complete one goes to ``run.losses``, as long as
+    there is room. Where that sum stops being finite, ``run.diverged`` and what is beside it tell the
+    step. This is thread number `who` of ``net.team``. Returns False, and has done nothing, if another
+    one could not start.
     """
     net, run = network_at(address), run_at(run_address)
     if not assemble(net):
@@ -52,7 +55,7 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
         scheduled = int(rates.size != 1)
         rate = pointer_plus(pointer_to(rates), scheduled * (step - begin))
         call(net.take_steps, address, run_address, first, last, rate, scheduled, before, who)
-        if who == 0 and epoch < run.epochs and last == steps:
+        if who == 0 and last == steps and epoch < run.epochs:
             pointer_at(run.losses, FLOAT64)[epoch] = loss_sum[0] / run.rows
         epoch += 1
         step = epoch * steps
@@ -71,8 +74,13 @@ def _make_online_steps(like: Any) -> Callable[..., None]:
         address: int, run_address: int, first: int, last: int, rates: Any, rate_step: int, before: int, who: int
     ) -> None:
         net, run = network_at(address), run_at(run_address)
-        for k in range(first, last):
-            train_online(net, run, k, rates[(k - first) * rate_step], like)
+        loss_sum = pointer_at(net.loss_sum, FLOAT64)
+        for begin in range(first, last, WATCHED):
+            so_far = loss_sum[0]
+            for k in range(begin, min(last, begin + WATCHED)):
+                train_online(net, run, k, rates[(k - first) * rate_step], like)
+            if not_finite(loss_sum[0]):
+                note_divergence(run, before + begin, so_far, begin, WATCHED)
 
     return online_steps
 
@@ -81,11 +89,15 @@ def _make_batch_steps(like: Any) -> Callable[..., None]:
     def batch_steps(
         address: int, run_address: int, first: int, last: int, rates: Any, rate_step: int, before: int, who: int
     ) -> None:
-        run = run_at(run_address)
+        net, run = network_at(address), run_at(run_address)
+        loss_sum = pointer_at(net.loss_sum, FLOAT64)
         for k in range(first, last):
+            so_far = loss_sum[0]
             start, lr = k * run.batch_size, rates[(k - first) * rate_step]
             key = step_key(run.seed, before + k)
             train_batch(address, run, start, min(run.batch_size, run.rows - start), lr, key, who, like)
+            if who == 0 and not_finite(loss_sum[0]):
+                note_divergence(run, before + k, so_far, start, 1)
 
     return batch_steps
 
@@ -99,6 +111,22 @@ def steps_address(dtype: np.dtype[Any], online: bool) -> int:
     """Address of the compiled steps: the article's, sample by sample, or those of batches and optimisers."""
     make = _make_online_steps if online else _make_batch_steps
     return compiled_address(make(np.empty(0, dtype)), STEPS, f"{make.__name__} {dtype}")
+
+
+@inlined_kernel
+def not_finite(number: float) -> bool:
+    """Whether it is NaN or infinite."""
+    return number - number != 0
+
+
+@kernel
+def note_divergence(run: Any, step: int, loss_sum: float, count: int, window: int) -> None:
+    """Keep the first step after which the sum of the losses is not finite, and the sum before, of `count` samples.
+
+    The step is one of the `window` from this one on.
+    """
+    if run.diverged < 0:
+        run.diverged, run.last_loss, run.last_count, run.window = step, loss_sum, count, window
 
 
 @inlined_kernel
@@ -172,6 +200,9 @@ def train_one(address: int, X: Any, T: Any, lr: float) -> tuple[bool, bool, floa
         loss_and_gradient(net, out, pointer_to(T), 1, X)
         backward_one(net, pointer_to(X), lr, X)
         restore_denormals(denormals)
+        pointer_at(net.steps, INT64)[0] += 1
+        if not not_finite(loss_sum[0]):
+            net.last_loss = loss_sum[0]
     return x_finite, t_finite, loss_sum[0]
 
 

@@ -63,6 +63,7 @@ NETWORK = np.dtype(
         ("loss", "i8"),  # block: loss and its gradient for some samples
         ("loss_self", "i8"),  # the loss's parameters, float64
         ("loss_sum", "i8"),  # float64: where the loss block adds up
+        ("last_loss", "f8"),  # the last finite loss of a single sample's step; NaN: there was none
         ("not_finite", "i8"),  # int64: set to 1 where an inference meets an input that is not finite
         ("target_items", "i8"),  # numbers of the network's dtype in one sample's target
         ("batch_x", "i8"),  # (capacity, ins): the samples of a shuffled batch
@@ -103,9 +104,12 @@ RUN = np.dtype(
         ("weights", "i8"),  # float64[rows]: weights of the samples' losses; 0: all are 1
         ("reached", "i8"),  # the step that training has come to
         ("outputs", "i8"),  # (rows, outs): where each sample's output is kept; 0: nowhere
-        ("losses", "i8"),  # float64[epochs]: where each epoch's mean loss is kept; 0: nowhere
-        ("epochs", "i8"),
-        ("diverged", "i8"),
+        ("losses", "i8"),  # float64[epochs]: where each epoch's mean loss is kept
+        ("epochs", "i8"),  # of how many epochs; 0: of none
+        ("diverged", "i8"),  # the first step after which the sum of the epoch's losses is not finite; -1: none so far
+        ("window", "i8"),  # the step is this one or, in kernels that do not look each time, one of so many from it on
+        ("last_loss", "f8"),  # that sum before this step
+        ("last_count", "i8"),  # and of how many samples it is
     ],
     align=True,
 )

@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from .blocks import ELEMENTS, df_method, loss_maker, loss_methods, of_numbers
 from .compiling import OPTIONS, compiled_address
 from .cpu import lanes, padded
-from .epoch import STEPS
+from .epoch import STEPS, WATCHED, not_finite, note_divergence
 from .formula import Fields, callables, class_digest, numeric_fields
 from .fused import multiply_add_ir
 from .memory import number, pointer_at, pointer_plus
@@ -220,8 +220,12 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
         "values, d, loss_sum = room(REAL, net_outs), room(REAL, net_outs), room(FLOAT64, 1)",
         "loss_sum[0] = sum_at[0]",
         *enter,
-        "for i in range(first, last):",
-        *(f"    {step}" for step in steps if step),
+        f"for begin in range(first, last, {WATCHED}):",
+        "    so_far = loss_sum[0]",
+        f"    for i in range(begin, min(last, begin + {WATCHED})):",
+        *(f"        {step}" for step in steps if step),
+        "    if not_finite(loss_sum[0]):",
+        f"        note_divergence(run, before + begin, so_far, begin, {WATCHED})",
         *leave,
         "sum_at[0] = loss_sum[0]",
     ]
@@ -296,6 +300,7 @@ SCOPE: dict[str, Any] = {
     "__name__": __name__, "network_at": network_at, "run_at": run_at, "layer_of": layer_of, "row_of": row_of,
     "pointer_at": pointer_at, "pointer_plus": pointer_plus, "number": number, "FLOAT64": FLOAT64, "read": read,
     "write": write, "room": room, "affine": affine, "propagate": propagate, "descend": descend, "descend_b": descend_b,
+    "not_finite": not_finite, "note_divergence": note_divergence,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,24 @@ from ..kernels.records import RUN
 from .settings import Settings
 
 CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
+
+
+class Divergence(NamedTuple):
+    """Where a run left the finite numbers.
+
+    Attributes
+    ----------
+    step : int
+        The step, counted from 0, whose loss was not finite, or the first of the few among which it is.
+    window : int
+        How many these are.
+    last_loss : float or None
+        The mean loss of the samples before it in its epoch, or of the epoch before; None at the very beginning.
+    """
+
+    step: int
+    window: int
+    last_loss: float | None
 
 
 class Run:
@@ -116,6 +135,16 @@ class Run:
     def _rates(self, steps: int) -> Array:
         """The learning rates of the next so many steps: one for all, unless scheduled."""
         return self.engine.rates(steps, self.steps_per_epoch)
+
+    def divergence(self) -> Divergence | None:
+        """Where the loss stopped being finite, if it did."""
+        record = self._record[0]
+        step, count = int(record["diverged"]), int(record["last_count"])
+        if step < 0:
+            return None
+        epoch = step // self.steps_per_epoch
+        before = float(self.losses[epoch - 1]) if epoch > 0 else None
+        return Divergence(step, int(record["window"]), float(record["last_loss"]) / count if count else before)
 
     def adapt(self) -> None:
         """Fit the layer that standardises the inputs, if there is one that has not been fitted."""

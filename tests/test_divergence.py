@@ -1,0 +1,72 @@
+"""What the kernels tell of a run: the mean losses of so many epochs, and where the loss stopped being finite."""
+
+import numpy as np
+import pytest
+
+from fastnn import Adam, BatchNorm, Identity, Layer, LeakyReLU, MSELoss, NeuralNetwork
+from fastnn.data.samples import Samples
+from fastnn.kernels import tiny
+from fastnn.kernels.epoch import WATCHED
+from fastnn.training.run import Run
+from fastnn.training.settings import Settings
+
+KERNELS = ["never", "always"]  # the generic one of single samples, and that of a tiny network
+
+
+def started(lr, batch_size=1, epochs=1, optimizer=None, stages=(), n=500, seed=None):
+    layers = [Layer(2, 3, LeakyReLU(), seed=0), *(stage() for stage in stages), Layer(3, 1, Identity(), seed=1)]
+    net = NeuralNetwork(layers, MSELoss(), lr, optimizer)
+    rng = np.random.default_rng(0)
+    rows, targets = rng.normal(size=(n, 2)), rng.normal(size=(n, 1))
+    settings = Settings(epochs=epochs, batch_size=batch_size, shuffle=seed is not None, seed=seed)
+    return Run(net.engine, Samples(rows, targets, False), settings)
+
+
+def told(run):
+    record = run._record[0]
+    return {name: record[name].item() for name in ("diverged", "window", "last_loss", "last_count")}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_losses_are_kept_of_as_many_epochs_as_there_is_room_for(kernel, batch_size, monkeypatch):
+    monkeypatch.setattr(tiny, "when", kernel)
+    run, room = started(0.01, batch_size, 3), np.full(6, -1.0)
+    run._record[0]["losses"] = room.ctypes.data
+    run.advance(5 * run.steps_per_epoch + 2)
+    assert np.all(room[:3] > 0)
+    assert np.all(room[3:] == -1)
+    assert told(run)["diverged"] == -1
+    assert run.divergence() is None
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(
+    ("batch_size", "options"),
+    [(1, {}), (1, {"seed": 3}), (1, {"optimizer": Adam()}), (7, {}), (7, {"seed": 3}), (7, {"stages": [BatchNorm]})],
+)
+def test_the_step_after_which_the_loss_is_not_finite(kernel, batch_size, options, monkeypatch):
+    monkeypatch.setattr(tiny, "when", kernel)
+    lr = 1e290 if options.get("optimizer") or options.get("stages") else 0.9
+    sums, step = [0.0], 0
+    slow = started(lr, batch_size, **options)
+    while np.isfinite(sums[-1]):  # one step at a time
+        slow.advance(1)
+        step += 1
+        sums.append(slow.loss_sum)
+    k = step - 1  # the step, counted from 0, that made it so
+    fast = started(lr, batch_size, epochs=10, **options)
+    fast.chunk = 10**6
+    fast.advance(10 * fast.steps_per_epoch)
+    found = told(fast)
+    within = k % fast.steps_per_epoch
+    online = batch_size == 1 and not options.get("optimizer")
+    assert found["window"] == (WATCHED if online else 1)
+    first = within // WATCHED * WATCHED if online else within
+    assert found["diverged"] == k - within + first
+    assert found["last_count"] == first * batch_size
+    before = 0.0 if first == 0 else sums[k - within + first]
+    assert found["last_loss"] == before
+    assert not np.isfinite(fast.losses[k // fast.steps_per_epoch :]).any()
+    fast.advance(fast.steps_per_epoch)
+    assert told(fast) == found  # the first is kept
