@@ -317,27 +317,9 @@ def test_learning_rate(rate):
     v = victim()
     with v.refuses("learning_rate", "lr"):
         NeuralNetwork(v.net._layers, MSELoss(), rate)
-    x1, t1 = (a[:, :1].copy() for a in (v.x, v.t))
-    for call in (
-        lambda: v.net.train(x1, t1),
-        lambda: v.net.train(x1.tolist(), t1),
-        lambda: v.net.train(x1.astype(int), t1),
-        lambda: v.net.train(x1, t1, epochs=2),
-        lambda: v.net.train(v.x, v.t),
-        lambda: v.net.train(v.x, v.t, batch_size=2, shuffle=True),
-    ):
-        before = bits(v.net)
+    with v.refuses("learning_rate", "lr"):
         v.net.lr = rate
-        try:
-            with pytest.raises((ValueError, TypeError)) as caught:
-                call()
-            assert bits(v.net) == before
-        except BaseException:
-            victim.cache_clear()
-            raise
-        finally:
-            v.net.lr = 0.1
-        named(caught, "learning_rate", "lr")
+    assert v.net.lr == 0.1
     assert v.trained() == v.expected
 
 
@@ -596,6 +578,7 @@ def test_refused_calls_leave_the_lock_free():
 @one_or_many
 @pytest.mark.parametrize("batch_size", [1, 2])
 @pytest.mark.parametrize("loss", [MSELoss, CrossEntropyLoss])
+@pytest.mark.filterwarnings("ignore:training left the finite numbers")
 def test_a_diverged_network_can_be_put_back(loss, batch_size, n, dtype):
     """NaN and infinity must not survive in what the user cannot see (padding, scratch memory)."""
     v = Victim(dtype, loss())

@@ -37,6 +37,7 @@ from fastnn import (
     StopTraining,
     Tanh,
 )
+from fastnn.data import form
 from fastnn.engine.crew import share_out, thread_count
 
 rng = np.random.default_rng(0)
@@ -171,11 +172,9 @@ def test_a_list_of_rows_is_one_data_set():
 
 
 def test_what_is_shared_passes_the_door_once(monkeypatch):
-    from fastnn.training import fit as module
-
     seen = []
-    real = module.feature_rows
-    monkeypatch.setattr(module, "feature_rows", lambda X, *more: seen.append(X) or real(X, *more))
+    real = form.feature_rows
+    monkeypatch.setattr(form, "feature_rows", lambda X, *more: seen.append(X) or real(X, *more))
     bank = NetworkBank([regressor(seed) for seed in range(4)])
     bank.fit(X, VALUES, 3, validation_data=(X[:5], VALUES[:5]))
     assert len(seen) == 2

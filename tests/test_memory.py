@@ -27,7 +27,7 @@ from fastnn.data import form
 from fastnn.engine import plan
 from fastnn.kernels.cpu import padded, whole_vectors
 from fastnn.kernels.descent import band_rows
-from fastnn.layers import dense as layers
+from fastnn.layers import base, dense as layers
 from fastnn.layers.base import aligned_zeros
 
 GUARD = 32  # numbers on each side: more than two vectors
@@ -65,7 +65,7 @@ def test_nothing_is_read_or_written_beyond_an_array(dtype, data, batch_size, shu
     fences = Fences()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan, "aligned_zeros", fences.aligned_zeros)
-        patch.setattr(layers, "aligned_zeros", fences.aligned_zeros)
+        patch.setattr(base, "aligned_zeros", fences.aligned_zeros)
         patch.setattr(form, "rows_from_columns", fences.fenced_rows(form.rows_from_columns))
         net, x, t = data.draw(problems())
         net = NeuralNetwork(net.layers, net.loss_function, net.lr, dtype=dtype)

@@ -279,7 +279,7 @@ def test_no_more_than_two_chunks_exist(monkeypatch, kind):
     def counted(self, chunk):
         asked.append(chunk.number)
         prepared = prepare(self, chunk)
-        rows.append(weakref.ref(prepared.rows))
+        rows.append(weakref.ref(prepared.samples.rows))
         most.append(sum(ref() is not None for ref in rows))
         return prepared
 

@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings as hypothesis_settings, strategies as st
 from strategies import problems, targets_for
 
 from fastnn import (
@@ -23,8 +23,10 @@ from fastnn import (
     Tanh,
     reference,
 )
+from fastnn.data.samples import Samples
 from fastnn.kernels import tiny
 from fastnn.training.run import Run
+from fastnn.training.settings import Settings
 
 
 class Bump(ActivationFunction):
@@ -94,7 +96,7 @@ def assert_same_training(net, x, t, **arguments):
     assert_same_bits(net, twin)
 
 
-@settings(max_examples=15, deadline=None)
+@hypothesis_settings(max_examples=15, deadline=None)
 @given(problems(max_width=5, max_depth=3), st.sampled_from(["float64", "float32"]), st.booleans())
 def test_the_bits_are_those_of_the_generic_kernel(problem, dtype, shuffle):
     net, x, t = problem
@@ -135,7 +137,8 @@ def test_a_run_may_change_over_at_any_step(lr, monkeypatch):
     x, t = columns(nets[0], n=20)
     means = []
     for net, pieces in zip(nets, (["never"] * 3, ["always"] * 3, ["never", "always", "never"])):
-        run = Run(net, np.ascontiguousarray(x.T), np.ascontiguousarray(t.T), False, 1, True, 5)
+        settings = Settings(epochs=5, batch_size=1, seed=5)
+        run = Run(net.engine, Samples.of_columns(net.engine.form, x, t), settings)
         for when, steps in zip(pieces, (27, 1, 55)):
             monkeypatch.setattr(tiny, "when", when)
             if when == "never":
@@ -157,6 +160,7 @@ def test_numbers_of_a_formula_may_change_without_another_kernel():
     assert own_kernel(net) == before != 0
 
 
+@pytest.mark.filterwarnings("ignore:training left the finite numbers")
 def test_numbers_that_are_not_finite_are_the_same_too():
     with np.errstate(all="ignore"):
         net = network((2, 3, 2), lambda: Bump(0.5), lr=1e160)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -25,10 +26,13 @@ class Component(Watched):
         An example of each argument that the constructor cannot do without. `example` uses it.
     of_numbers : tuple of str
         The names of those of its formulas that take each number by itself.
+    is_compiled : bool
+        Whether the kernels compile the text of its class, so that a method set on one object would not count.
     """
 
     required: Mapping[str, Any] = {}
     of_numbers: tuple[str, ...] = ()
+    is_compiled: bool = True
 
     @classmethod
     def example(cls: type[C]) -> C:
@@ -48,7 +52,7 @@ class Component(Watched):
             ) from error
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if callable(getattr(type(self), name, None)) and not name.startswith("__"):
+        if self.is_compiled and callable(getattr(type(self), name, None)):
             raise TypeError(
                 f"{type(self).__name__}.{name} is a method, and the kernels compile that of the class: it cannot be "
                 f"set on one object. Write a subclass with the {name} that you want"
@@ -66,7 +70,10 @@ class Component(Watched):
 
 
 def built_in(base: type) -> dict[str, Any]:
-    """The classes of fastnn's own under `base` that one can make objects of, by name, in alphabetical order."""
+    """The classes of fastnn's own under `base` that one can make objects of, by name, in alphabetical order.
+
+    A class is fastnn's own if it stands in one of its modules under its own name.
+    """
     return {cls.__name__: cls for cls in sorted(_below(base), key=lambda cls: cls.__name__)}
 
 
@@ -74,7 +81,8 @@ def _below(base: type) -> Iterator[type]:
     cls: Any
     for cls in base.__subclasses__():
         yield from _below(cls)
-        if cls.__module__.split(".")[0] == __name__.split(".")[0] and not inspect.isabstract(cls):
+        module = sys.modules.get(cls.__module__) if cls.__module__.split(".")[0] == __name__.split(".")[0] else None
+        if getattr(module, cls.__name__, None) is cls and not inspect.isabstract(cls):
             yield cls
 
 

@@ -33,6 +33,7 @@ class Schedule(Component, ABC):
     """
 
     required = {"lr": 0.1}
+    is_compiled = False
 
     def __init__(self, lr: float, per: str = "step") -> None:
         if not 0 <= lr < float("inf"):

@@ -23,6 +23,7 @@ class Stage(BaseLayer, Component, ABC):
     rows: tuple[str, ...] = ()  # names of the rows of its memory: the trained ones, then the others
     trained: int = 0  # how many of them training changes
     start: tuple[float, ...] = ()  # their values at first
+    is_compiled = False  # but for its two kernels, which are the class's
     kernels: tuple[Any, Any]  # forward and backward, compiled by kernels.stages
 
     def __init__(self) -> None:
