@@ -109,8 +109,7 @@ def descend_plainly(net: Any, l: int, x: Any, n: int, first: int, last: int, lr:
     layer, dW = layer_of(net, l), pointer_at(layer_of(net, l).dW, like)
     W, rows = pointer_plus(pointer_at(layer.W, like), first * layer.stride), min(last, layer.ins) - first
     if n > 0:
-        x_in, x_stride = input_of(net, l, x, like)
-        product_of_rows(net, l, x_in, x_stride, n, first, first + rows, W, -lr, 1.0, who, like)
+        product_of_rows(net, l, x, n, first, first + rows, W, -lr, 1.0, who, like)
     else:
         subtract(W, pointer_plus(dW, first * layer.stride), rows * layer.stride, lr)
     if last > layer.ins:
@@ -124,14 +123,14 @@ def descend_plainly(net: Any, l: int, x: Any, n: int, first: int, last: int, lr:
 
 @kernel
 def product_of_rows(
-    net: Any, l: int, x_in: Any, x_stride: int, n: int, first: int, last: int, C: Any, alpha: float, beta: float,
-    who: int, like: Any,
-) -> None:  # fmt: skip
+    net: Any, l: int, x: Any, n: int, first: int, last: int, C: Any, alpha: float, beta: float, who: int, like: Any
+) -> None:
     """C = alpha X' dB + beta C, for rows `first` to `last` of X' dB; beta is 0 or 1.
 
     A row is all zero where the input is zero in the whole batch.
     """
     layer = layer_of(net, l)
+    x_in, x_stride = input_of(net, l, x, like)
     db, stride = pointer_at(layer.db, like), layer.stride
     if l == 0 and net.multiply_listed != 0:
         places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
@@ -157,9 +156,8 @@ def gradients_of(net: Any, l: int, x: Any, n: int, first: int, last: int, dW: An
     layer = layer_of(net, l)
     if layer.forward == 0 and n > 0:
         stride = layer.stride
-        x_in, x_stride = input_of(net, l, x, like)
         rows = min(last, layer.ins) - first
-        product_of_rows(net, l, x_in, x_stride, n, first, first + rows, dW, 1.0, 0.0, who, like)
+        product_of_rows(net, l, x, n, first, first + rows, dW, 1.0, 0.0, who, like)
         for k in range(rows):
             for j in range(layer.columns, stride):
                 dW[k * stride + j] = 0

@@ -13,13 +13,13 @@ from .compiling import compiled_address, inlined_kernel, kernel
 from .denormals import flush_denormals, restore_denormals
 from .descent import finish_step
 from .evaluate import all_finite
-from .loss import batch_losses, both_passes, keep_outputs, loss_and_gradient
+from .loss import batch_losses, both_passes, keep_outputs, loss_and_gradient, part_of
 from .memory import call, pointer_at, pointer_plus, pointer_to
 from .order import INT64, gather, row_of, shuffle
 from .random import STEP
 from .records import network_at, run_at
-from .recursion import FLOAT64, backward_one, forward_one, layer_of
-from .team import assemble, meet, share
+from .recursion import FLOAT64, Part, backward_one, forward_one, layer_of
+from .team import assemble, meet
 
 WATCHED = 64  # steps of one sample between two looks at the loss: in a tiny network one in each would cost up to 5%
 
@@ -139,7 +139,7 @@ def train_online(net: Any, run: Any, i: int, lr: float, like: Any) -> None:
     if run.weights == 0:
         loss_and_gradient(net, out, t, 1, like)
     else:
-        batch_losses(net, run, out, t, i, 0, 1, 1, like)
+        batch_losses(net, run, out, t, i, Part(0, 1, 1, 1, 0, 0), like)
         pointer_at(net.loss_sum, FLOAT64)[0] += pointer_at(net.losses, FLOAT64)[0]
     if run.outputs != 0:
         keep_outputs(net, run, out, i, 0, 1, like)
@@ -152,14 +152,14 @@ def train_batch(address: int, run: Any, start: int, n: int, lr: float, key: int,
     net = network_at(address)
     x, t = pointer_at(run.x, like), pointer_at(run.t, like)
     ins, items = layer_of(net, 0).ins, net.target_items
-    first, last = share(n, 2, who, net.team)  # of the samples, as in `both_passes`
+    part = part_of(net, n, 1, key, who)
     if run.order != 0:
         x_batch, t_batch = pointer_at(net.batch_x, like), pointer_at(net.batch_t, like)
-        gather(x, run, start, first, last, ins, x_batch)
-        gather(t, run, start, first, last, items, t_batch)
+        gather(x, run, start, part.first, part.last, ins, x_batch)
+        gather(t, run, start, part.first, part.last, items, t_batch)
     else:
         x_batch, t_batch = pointer_plus(x, start * ins), pointer_plus(t, start * items)
-    both_passes(net, run, x_batch, t_batch, start, n, 1, key, who, like)
+    both_passes(net, run, x_batch, t_batch, start, part, like)
     call(net.descend, address, x_batch, n, lr, who)
     meet(net)
     if who == 0:

@@ -7,12 +7,12 @@ from typing import Any
 from .compiling import kernel
 from .denormals import flush_denormals, restore_denormals
 from .descent import gradients_of
-from .loss import add_losses, both_passes
+from .loss import add_losses, both_passes, part_of
 from .memory import call, pointer_at, pointer_plus, pointer_to
 from .order import INT64
 from .products import TILE_ROWS
 from .records import network_at, run_at
-from .recursion import FLOAT64, forward_batch, forward_one, layer_of
+from .recursion import FLOAT64, Part, forward_batch, forward_one, layer_of
 from .team import assemble, share
 
 
@@ -40,7 +40,7 @@ def forward_rows(address: int, X: Any, Y: Any, begin: int, end: int, unchecked: 
         else:
             # the scratch memory for this thread's samples begins at row who * room
             x_zero = pointer_plus(x, (start - who * room) * ins)
-            out = forward_batch(net, x_zero, who * room, who * room + n, n, 0, 0, who, X)
+            out = forward_batch(net, x_zero, Part(who * room, who * room + n, n, 0, 0, who), X)
             out = pointer_plus(out, who * room * final.stride)
         for i in range(n):
             for j in range(final.outs):
@@ -62,7 +62,7 @@ def forward_single(net: Any, x: Any, like: Any) -> Any:
     """The inference of one sample."""
     if not net.has_stages:
         return forward_one(net, x, like)
-    return forward_batch(net, x, 0, 1, 1, 0, 0, 0, like)
+    return forward_batch(net, x, Part(0, 1, 1, 0, 0, 0), like)
 
 
 @kernel
@@ -95,7 +95,7 @@ def gradient_rows(address: int, run_address: int, X: Any, training: int, key: in
         return False
     denormals = flush_denormals()
     x, n = pointer_at(run.x, X), run.rows
-    both_passes(net, run, x, pointer_at(run.t, X), 0, n, training, key, who, X)
+    both_passes(net, run, x, pointer_at(run.t, X), 0, part_of(net, n, training, key, who), X)
     for l in range(net.depth):
         layer = layer_of(net, l)
         first, last = share(layer.rows, TILE_ROWS, who, net.team)

@@ -7,7 +7,7 @@ from typing import Any
 from .compiling import inlined_kernel, kernel
 from .memory import call, pointer_at, pointer_plus
 from .order import row_of
-from .recursion import FLOAT64, backward_batch, forward_batch, layer_of, transpose
+from .recursion import FLOAT64, Part, backward_batch, forward_batch, layer_of, transpose
 from .team import meet, share
 
 
@@ -22,19 +22,20 @@ def loss_and_gradient(net: Any, out: Any, t: Any, n: int, like: Any) -> None:
 
 
 @kernel
-def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, first: int, last: int, n: int, like: Any) -> None:
-    """The losses of samples `first` to `last` of n, and dx of the last layer: the gradient of the mean of all n.
+def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, part: Part, like: Any) -> None:
+    """The losses of a part of the n samples, and dx of the last layer: the gradient of the mean of all n.
 
-    With the run's weights, that mean is (1 / n) * sum of w_i * loss_i.
+    With the run's weights, that mean is (1 / n) * sum of w_i * loss_i. The batch begins at the
+    `start`-th sample of the epoch.
     """
-    final = layer_of(net, net.depth - 1)
+    final, first, last = layer_of(net, net.depth - 1), part.first, part.last
     dx, losses = pointer_at(final.dx, like), pointer_at(net.losses, FLOAT64)
     for i in range(first, last):
         losses[i] = 0.0
     call(
         net.loss, pointer_at(net.loss_self, FLOAT64), pointer_plus(out, first * final.stride),
         pointer_plus(t, first * net.target_items), pointer_plus(dx, first * final.stride),
-        last - first, final.outs, final.stride, pointer_plus(losses, first), 1, n,
+        last - first, final.outs, final.stride, pointer_plus(losses, first), 1, part.n,
     )  # fmt: skip
     if run.weights != 0:
         for i in range(first, last):
@@ -44,19 +45,23 @@ def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, first: int, l
                 dx[j] = dx[j] * w
 
 
+@kernel
+def part_of(net: Any, n: int, training: int, key: int, who: int) -> Part:
+    """What thread `who` of the team takes of n samples."""
+    first, last = share(n, 2, who, net.team)
+    return Part(first, last, n, training, key, who)
+
+
 @inlined_kernel
-def both_passes(
-    net: Any, run: Any, x: Any, t: Any, start: int, n: int, training: int, key: int, who: int, like: Any
-) -> None:
-    """Forward, loss and backward for the n samples at x, from the `start`-th of the epoch; W has not changed yet."""
-    first, last = share(n, 2, who, net.team)  # of the samples
-    transpose(net, who, like)
+def both_passes(net: Any, run: Any, x: Any, t: Any, start: int, part: Part, like: Any) -> None:
+    """Forward, loss and backward for the samples at x, from the `start`-th of the epoch; W has not changed yet."""
+    transpose(net, part.who, like)
     meet(net)
-    out = forward_batch(net, x, first, last, n, training, key, who, like)
-    batch_losses(net, run, out, t, start, first, last, n, like)
+    out = forward_batch(net, x, part, like)
+    batch_losses(net, run, out, t, start, part, like)
     if run.outputs != 0:
-        keep_outputs(net, run, out, start, first, last, like)
-    backward_batch(net, x, first, last, n, training, key, who, like)
+        keep_outputs(net, run, out, start, part.first, part.last, like)
+    backward_batch(net, x, part, like)
     meet(net)
 
 

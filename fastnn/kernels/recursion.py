@@ -16,7 +16,7 @@ What a batch does to the weights is in ``descent``.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -107,31 +107,42 @@ def derivative(layer: Any, first: int, last: int, like: Any) -> None:
 
 
 # --- a batch ---------------------------------------------------------------------------------
-# Every thread takes the samples `first` to `last` of the batch through all layers and back.
+# Every thread takes its part of the samples through all layers and back.
+
+
+class Part(NamedTuple):
+    """The samples `first` to `last` of a batch of n, which thread `who` takes.
+
+    `training` and `key` are for the stages (see ``records.STAGE``): 0 means inference.
+    """
+
+    first: int
+    last: int
+    n: int
+    training: int
+    key: int
+    who: int
 
 
 @kernel
-def forward_batch(net: Any, x: Any, first: int, last: int, n: int, training: int, key: int, who: int, like: Any) -> Any:
-    """Run samples `first` to `last` of the n at `x` through all layers; returns the pointer to all outputs.
-
-    `training` and `key` are for the stages (see ``stages``): 0 means inference.
-    """
+def forward_batch(net: Any, x: Any, part: Part, like: Any) -> Any:
+    """Run a part of the samples at `x` through all layers; returns the pointer to the outputs of all."""
     for l in range(net.depth):
         layer = layer_of(net, l)
         if layer.forward != 0:
-            stage_forward(net, l, x, first, last, n, training, key, who, like)
+            stage_forward(net, l, x, part, like)
         else:
-            start, count = first * layer.stride, (last - first) * layer.stride
-            affine_batch(net, l, x, first, last, who, like)
+            start, count = part.first * layer.stride, (part.last - part.first) * layer.stride
+            affine_batch(net, l, x, part, like)
             y, out = pointer_at(layer.y, like), pointer_at(layer.x, like)
             call(layer.f, pointer_at(layer.act, FLOAT64), pointer_plus(y, start), pointer_plus(out, start), count)
     return pointer_at(layer_of(net, net.depth - 1).x, like)
 
 
 @kernel
-def affine_batch(net: Any, l: int, x: Any, first: int, last: int, who: int, like: Any) -> None:
-    """Y = X W + b for samples `first` to `last`: the bias is one row for all of them."""
-    layer = layer_of(net, l)
+def affine_batch(net: Any, l: int, x: Any, part: Part, like: Any) -> None:
+    """Y = X W + b for a part of the samples: the bias is one row for all of them."""
+    layer, first, last, who = layer_of(net, l), part.first, part.last, part.who
     x_in, x_stride = input_of(net, l, x, like)
     W, b, y = pointer_at(layer.W, like), pointer_at(layer.b, like), pointer_at(layer.y, like)
     if l == 0 and net.multiply_listed != 0:
@@ -173,17 +184,16 @@ def band_of(net: Any, who: int, like: Any) -> Any:
 
 
 @kernel
-def backward_batch(
-    net: Any, x: Any, first: int, last: int, n: int, training: int, key: int, who: int, like: Any
-) -> None:
-    """The backward recursion for samples `first` to `last`, after `forward_batch` and the loss.
+def backward_batch(net: Any, x: Any, part: Part, like: Any) -> None:
+    """The backward recursion for a part of the samples, after `forward_batch` and the loss.
 
     It leaves db of every layer, from which ``descent`` makes dW = X' dB. W has not changed yet.
     """
+    first, last = part.first, part.last
     for l in range(net.depth - 1, -1, -1):
         layer = layer_of(net, l)
         if layer.backward != 0:
-            stage_backward(net, l, x, n, training, key, who, like)
+            stage_backward(net, l, x, part, like)
             continue
         derivative(layer, first, last, like)
         if layer.dx_in != 0:
@@ -207,38 +217,32 @@ def input_of(net: Any, l: int, x: Any, like: Any) -> tuple[Any, int]:
 
 
 @kernel
-def stage_forward(
-    net: Any, l: int, x: Any, first: int, last: int, n: int, training: int, key: int, who: int, like: Any
-) -> None:
+def stage_forward(net: Any, l: int, x: Any, part: Part, like: Any) -> None:
     """A layer without a matrix. In training one thread runs it on the whole batch, which it may have to see."""
-    if training:
+    layer, first, last = layer_of(net, l), part.first, part.last
+    if part.training:
         meet(net)
-        first, last = 0, n
-    if who == 0 or not training:
-        layer = layer_of(net, l)
-        address = describe_stage(net, l, x, first, last, training, key, who, like)
-        call(layer.forward, address, pointer_at(layer.W, like))
-    if training:
+        first, last = 0, part.n
+    if part.who == 0 or not part.training:
+        call(layer.forward, describe_stage(net, l, x, first, last, part, like), pointer_at(layer.W, like))
+    if part.training:
         meet(net)
 
 
 @kernel
-def stage_backward(net: Any, l: int, x: Any, n: int, training: int, key: int, who: int, like: Any) -> None:
+def stage_backward(net: Any, l: int, x: Any, part: Part, like: Any) -> None:
     """The same on the way back; it also leaves dW."""
+    layer = layer_of(net, l)
     meet(net)
-    if who == 0:
-        layer = layer_of(net, l)
-        address = describe_stage(net, l, x, 0, n, training, key, who, like)
-        call(layer.backward, address, pointer_at(layer.W, like))
+    if part.who == 0:
+        call(layer.backward, describe_stage(net, l, x, 0, part.n, part, like), pointer_at(layer.W, like))
     meet(net)
 
 
 @kernel
-def describe_stage(
-    net: Any, l: int, x: Any, first: int, last: int, training: int, key: int, who: int, like: Any
-) -> int:
+def describe_stage(net: Any, l: int, x: Any, first: int, last: int, part: Part, like: Any) -> int:
     """Write this thread's record of layer `l`, a stage, for samples `first` to `last`; returns its address."""
-    layer, address = layer_of(net, l), net.stages + who * STAGE_BYTES
+    layer, address = layer_of(net, l), net.stages + part.who * STAGE_BYTES
     x_in, in_stride = input_of(net, l, x, like)
     stage, start = stage_at(address), first * layer.stride
     stage.settings, stage.W, stage.dW = layer.act, layer.W, layer.dW
@@ -248,7 +252,7 @@ def describe_stage(
     stage.dx = address_of(pointer_plus(pointer_at(layer.dx, like), start))
     stage.dx_in = layer.dx_in  # `first` is 0 on the way back
     stage.n, stage.outs, stage.stride = last - first, layer.outs, layer.stride
-    stage.training, stage.key = training, noise_key(key, l)
+    stage.training, stage.key = part.training, noise_key(part.key, l)
     return address
 
 

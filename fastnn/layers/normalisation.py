@@ -110,10 +110,10 @@ def batch_norm_forward(address: int, W: Any) -> None:
                 unbiased = variance * n / (n - 1) if n > 1 else variance
                 W[2 * stride + j] = (1.0 - momentum) * W[2 * stride + j] + momentum * mean
                 W[3 * stride + j] = (1.0 - momentum) * W[3 * stride + j] + momentum * unbiased
-        scale = 1.0 / np.sqrt(variance + eps)
+        scale, gamma, beta = 1.0 / np.sqrt(variance + eps), W[j], W[stride + j]
         for i in range(n):
             y[i * stride + j] = (x_in[i * in_stride + j] - mean) * scale
-            x[i * stride + j] = W[j] * y[i * stride + j] + W[stride + j]
+            x[i * stride + j] = gamma * y[i * stride + j] + beta
 
 
 def batch_norm_backward(address: int, W: Any) -> None:
