@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 from hypothesis import strategies as st
 
-import fastnn
 from fastnn import (
     ActivationFunction,
     CrossEntropyLoss,
@@ -17,12 +14,12 @@ from fastnn import (
     PoissonNLLLoss,
     SoftCrossEntropyLoss,
 )
+from fastnn.formulas import component
 
 
 def built_in(base):
-    """All concrete classes of `base` that fastnn exports."""
-    members = {value for _, value in inspect.getmembers(fastnn, inspect.isclass)}
-    return sorted({c for c in members if issubclass(c, base) and not inspect.isabstract(c)}, key=lambda c: c.__name__)
+    """All classes of fastnn's own under `base`; ``cls.example()`` makes one."""
+    return list(component.built_in(base).values())
 
 
 ACTIVATIONS = built_in(ActivationFunction)
@@ -47,10 +44,10 @@ def problems(draw, max_width=20, max_depth=4, max_n=40):
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     sizes = draw(st.lists(st.integers(1, max_width), min_size=2, max_size=max_depth + 1))
     layers = [
-        Layer(ins, outs, draw(st.sampled_from(ACTIVATIONS))(), bias_init="he_normal", seed=rng)
+        Layer(ins, outs, draw(st.sampled_from(ACTIVATIONS)).example(), bias_init="he_normal", seed=rng)
         for ins, outs in zip(sizes, sizes[1:])
     ]
-    loss = draw(st.sampled_from(LOSSES))()
+    loss = draw(st.sampled_from(LOSSES)).example()
     n = draw(st.integers(1, max_n))
     x = rng.normal(size=(sizes[0], n))
     x[rng.random(x.shape) < draw(st.sampled_from([0.0, 0.5]))] = 0.0

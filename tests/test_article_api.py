@@ -327,7 +327,7 @@ def test_initialiser(name, outs, ins):
 
 @pytest.mark.parametrize("act", ACTIVATIONS)
 def test_the_activation_chooses_the_initialiser(act):
-    default, named = Layer(20, 30, act(), seed=3), Layer(20, 30, act(), init=act.init, seed=3)
+    default, named = Layer(20, 30, act.example(), seed=3), Layer(20, 30, act.example(), init=act.init, seed=3)
     np.testing.assert_array_equal(default._W, named._W)
     assert act.init == ("lecun_normal" if act in (Identity, SELU) else "glorot_normal")
 
@@ -567,7 +567,7 @@ def problem(loss, dtype, n=23, act=None, rate=0.02):
 @each_dtype
 @pytest.mark.parametrize("loss", LOSSES)
 def test_columns_are_single_calls(loss, dtype):
-    net, x, t = problem(loss(), dtype)
+    net, x, t = problem(loss.example(), dtype)
     twin = copy.deepcopy(net)
     total = 0.0
     for i in range(x.shape[1]):
@@ -579,7 +579,7 @@ def test_columns_are_single_calls(loss, dtype):
 @each_dtype
 @pytest.mark.parametrize("act", ACTIVATIONS)
 def test_columns_are_single_calls_for_every_activation(act, dtype):
-    net, x, t = problem(MSELoss(), dtype, act=act())
+    net, x, t = problem(MSELoss(), dtype, act=act.example())
     twin = copy.deepcopy(net)
     for i in range(x.shape[1]):
         net.train(x[:, i : i + 1], t[:, i : i + 1])
@@ -591,7 +591,7 @@ def test_columns_are_single_calls_for_every_activation(act, dtype):
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_batches_are_the_references(loss, shuffle, batch_size):
-    net, x, t = problem(loss(), "float64")
+    net, x, t = problem(loss.example(), "float64")
     slow = reference.copy_of(net)
     options = {"epochs": 3, "batch_size": batch_size, "shuffle": shuffle, "seed": 2**62 + 5}
     assert net.train(x, t, **options) == pytest.approx(slow.train(x, t, **options), rel=1e-12)
@@ -645,7 +645,7 @@ def test_many_epochs_are_many_calls():
 @pytest.mark.parametrize("act", ACTIVATIONS)
 @pytest.mark.parametrize("sizes", [(3, 2), (17, 31, 5), (300, 257, 100, 10), (1, 300, 1), (33, 8, 8, 16)], ids=str)
 def test_a_sample_gives_the_same_bits_alone_and_among_others(sizes, act, dtype):
-    layers = [Layer(a, b, act(), bias_init="he_normal", seed=a * b) for a, b in zip(sizes, sizes[1:])]
+    layers = [Layer(a, b, act.example(), bias_init="he_normal", seed=a * b) for a, b in zip(sizes, sizes[1:])]
     net, rng = NeuralNetwork(layers, MSELoss(), 0.1, dtype=dtype), np.random.default_rng(0)
     x = rng.normal(size=(sizes[0], 300)).astype(dtype)
     x[rng.random(x.shape) < 0.3] = 0

@@ -39,7 +39,7 @@ from fastnn import (
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_activation_comes_back(tmp_path, activation, dtype):
-    net = NeuralNetwork([Layer(3, 5, activation()), Layer(5, 2, Identity())], MSELoss(), 0.1, dtype=dtype)
+    net = NeuralNetwork([Layer(3, 5, activation.example()), Layer(5, 2, Identity())], MSELoss(), 0.1, dtype=dtype)
     net.save(tmp_path / "net.safetensors")
     twin = fastnn.load(tmp_path / "net.safetensors")
     assert bits(twin) == bits(net)
@@ -51,9 +51,9 @@ def test_every_activation_comes_back(tmp_path, activation, dtype):
 @pytest.mark.parametrize("cls", [*LOSSES, *built_in(Optimizer)])
 def test_every_loss_and_optimizer_comes_back(tmp_path, cls):
     if issubclass(cls, Optimizer):
-        net, X, y = classifier(optimizer=cls(), lr=0.01)
+        net, X, y = classifier(optimizer=cls.example(), lr=0.01)
     else:
-        net, X, y = classifier(loss=cls(), lr=0.001)
+        net, X, y = classifier(loss=cls.example(), lr=0.001)
         y = y if cls.target == "class" else np.eye(3)[y]
     net.fit(X, y, epochs=2, seed=0)
     net.save(tmp_path / "net.safetensors")

@@ -78,11 +78,13 @@ def built_in(base: type) -> dict[str, Any]:
 
 
 def _below(base: type) -> Iterator[type]:
-    cls: Any
+    package = __name__.split(".")[0]
+    cls: type
     for cls in base.__subclasses__():
         yield from _below(cls)
-        module = sys.modules.get(cls.__module__) if cls.__module__.split(".")[0] == __name__.split(".")[0] else None
-        if getattr(module, cls.__name__, None) is cls and not inspect.isabstract(cls):
+        home = sys.modules.get(cls.__module__)
+        own = cls.__module__.split(".")[0] == package and vars(home).get(cls.__name__) is cls
+        if own and not inspect.isabstract(cls):
             yield cls
 
 

@@ -25,12 +25,12 @@ from fastnn import (
     reference,
 )
 
-GOLDEN = json.loads((pathlib.Path(__file__).parent / "data" / "torch_golden.json").read_text())["golden"]
+GOLDEN = json.loads((pathlib.Path(__file__).parent.parent / "golden" / "torch_golden.json").read_text())["golden"]
 OPTIMIZERS = built_in(Optimizer)
 
 
 def torch_problem(optimizer=None, **clipping):
-    """The network and the data of ``data/torch_golden.py``."""
+    """The network and the data of ``golden/torch_golden.py``."""
     rng = np.random.default_rng(7)
     W1, b1, W2, b2 = (rng.normal(size=shape) * 0.5 for shape in ((5, 3), (5,), (2, 5), (2,)))
     x, t = rng.normal(size=(20, 3)), rng.normal(size=(20, 2))
@@ -72,7 +72,7 @@ def mixed_network(optimizer, dtype="float64", lr=0.01, **clipping):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-9), ("float32", 2e-3)])
 def test_equals_the_reference_with_penalties_clipping_and_frozen_layers(optimizer, dtype, tolerance):
-    net, x, t = mixed_network(optimizer(), dtype, clip_norm=0.8, clip_value=0.3)
+    net, x, t = mixed_network(optimizer.example(), dtype, clip_norm=0.8, clip_value=0.3)
     slow = reference.copy_of(net)
     frozen = net.layers[2].weights.copy()
     for batch_size in (1, 8, 30):

@@ -1,6 +1,6 @@
 """Write torch_golden.json: what PyTorch makes of the same network and data, step by step.
 
-Run it with PyTorch installed: ``python tests/data/torch_golden.py``. The tests read the file, so
+Run it with PyTorch installed: ``python tests/golden/torch_golden.py``. The tests read the file, so
 they need no PyTorch.
 """
 

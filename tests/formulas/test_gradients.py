@@ -14,9 +14,13 @@ def central(function, x, h=1e-6):
     return (function(x + h) - function(x - h)) / (2 * h)
 
 
+def examples(classes):
+    return [pytest.param(cls.example, id=cls.__name__) for cls in classes]
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_df_is_the_derivative_of_f(activation):
-    act = activation()
+    act = activation.example()
     x = np.linspace(-8, 8, 1001) + 1e-4
     for kink in KINKS.get(activation.__name__, []):
         x = x[np.abs(x - kink) > 1e-3]
@@ -26,7 +30,7 @@ def test_df_is_the_derivative_of_f(activation):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_formulas_keep_the_dtype_and_survive_large_numbers(activation, dtype):
-    act = activation()
+    act = activation.example()
     x = np.array([-1e4, -700, -90, -1, 0, 1, 90, 700, 1e4], dtype)
     assert act.f(x).dtype == dtype
     for values in (act.f(x), act.df(x)):
@@ -34,7 +38,7 @@ def test_formulas_keep_the_dtype_and_survive_large_numbers(activation, dtype):
         assert np.all(np.isfinite(values))
 
 
-@pytest.mark.parametrize("loss", [*LOSSES, lambda: CrossEntropyLoss(0.2), lambda: HuberLoss(0.3)])
+@pytest.mark.parametrize("loss", [*examples(LOSSES), lambda: CrossEntropyLoss(0.2), lambda: HuberLoss(0.3)])
 def test_dloss_is_the_gradient_of_loss(loss):
     rng = np.random.default_rng(1)
     loss, values = loss(), rng.normal(size=(5, 1))
@@ -51,7 +55,7 @@ def test_dloss_is_the_gradient_of_loss(loss):
 WITH_ROW = [loss for loss in LOSSES if hasattr(loss, "row")]
 
 
-@pytest.mark.parametrize("loss", [*WITH_ROW, lambda: CrossEntropyLoss(0.2)])
+@pytest.mark.parametrize("loss", [*examples(WITH_ROW), lambda: CrossEntropyLoss(0.2)])
 def test_the_fused_row_form_equals_loss_and_dloss(loss):
     rng = np.random.default_rng(2)
     loss = loss()
@@ -94,7 +98,7 @@ def test_network_gradients_against_finite_differences(problem):
 
 
 def test_gradient_with_respect_to_the_input():
-    net = NeuralNetwork([Layer(3, 4, LeakyReLU(), seed=0), Layer(4, 2, LeakyReLU(), seed=1)], LOSSES[0](), 0.1)
+    net = NeuralNetwork([Layer(3, 4, LeakyReLU(), seed=0), Layer(4, 2, LeakyReLU(), seed=1)], LOSSES[0].example(), 0.1)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(3, 6))
     t = targets_for(net.loss_function, 2, 6, rng)
