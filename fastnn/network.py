@@ -277,8 +277,9 @@ class NeuralNetwork:
         Warns
         -----
         RuntimeWarning
-            Once for a network, when its loss is not finite any more: with the step, or the 64 steps among
-            which it is, the last finite loss and the usual cures. (`fit` stops with an error instead.)
+            Once for a network, when its loss is not finite any more: with the step (of a tiny network with
+            a kernel of its own, the 64 among which it is), the last finite loss and the usual cures. (`fit`
+            stops with an error instead.)
 
         Notes
         -----

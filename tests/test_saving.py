@@ -10,9 +10,9 @@ import time
 import numpy as np
 import pytest
 import safetensors
+from networks import bits, classifier
 from safetensors.numpy import save_file
 from strategies import ACTIVATIONS, LOSSES, built_in
-from test_fit import bits, classifier
 
 import fastnn
 from fastnn import (

@@ -21,8 +21,6 @@ from .records import network_at, run_at
 from .recursion import FLOAT64, Part, backward_one, forward_one, layer_of
 from .team import assemble, meet
 
-WATCHED = 64  # steps of one sample between two looks at the loss: in a tiny network one in each would cost up to 5%
-
 
 @kernel
 def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any, who: int) -> bool:
@@ -75,12 +73,11 @@ def _make_online_steps(like: Any) -> Callable[..., None]:
     ) -> None:
         net, run = network_at(address), run_at(run_address)
         loss_sum = pointer_at(net.loss_sum, FLOAT64)
-        for begin in range(first, last, WATCHED):
+        for k in range(first, last):
             so_far = loss_sum[0]
-            for k in range(begin, min(last, begin + WATCHED)):
-                train_online(net, run, k, rates[(k - first) * rate_step], like)
+            train_online(net, run, k, rates[(k - first) * rate_step], like)
             if not_finite(loss_sum[0]):
-                note_divergence(run, before + begin, so_far, begin, WATCHED)
+                note_divergence(run, before + k, so_far, k, 1)
 
     return online_steps
 

@@ -25,7 +25,7 @@ from numba.extending import intrinsic
 from .blocks import ELEMENTS, df_method, loss_maker, loss_methods, of_numbers
 from .compiling import OPTIONS, compiled_address
 from .cpu import lanes, padded
-from .epoch import STEPS, WATCHED, not_finite, note_divergence
+from .epoch import STEPS, not_finite, note_divergence
 from .formula import Fields, callables, class_digest, numeric_fields
 from .fused import multiply_add_ir
 from .memory import number, pointer_at, pointer_plus
@@ -33,6 +33,8 @@ from .order import row_of
 from .records import network_at, run_at
 from .recursion import FLOAT64, layer_of
 from .tile import INDEX
+
+WATCHED = 64  # steps between two looks at the loss: one in each would cost up to 5%
 
 # --- numbers in registers: a matrix is a tuple of its rows' numbers ---------------------------
 

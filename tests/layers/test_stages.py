@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from networks import bits
 from strategies import ACTIVATIONS, built_in
-from test_fit import bits
 
 import fastnn
 from fastnn import (

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from test_fit import bits, classifier
+from networks import bits, classifier
 
 from fastnn import (
     Callback,

@@ -14,7 +14,7 @@ import weakref
 
 import numpy as np
 import pytest
-from test_fit import bits, classifier
+from networks import bits, classifier
 
 import fastnn
 from fastnn import Adam, Checkpoint, Dropout, LambdaCallback, MSELoss, NeuralNetwork, Standardize, StepDecay
