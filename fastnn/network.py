@@ -225,7 +225,7 @@ class NeuralNetwork:
         kind = sample_kind(x, plan.column, plan.dtype)
         if kind:
             return engine.output(x, "x", plan, kind, plan.output_column)
-        return np.ascontiguousarray(engine.outputs(engine.form.columns(x)).T)
+        return np.ascontiguousarray(engine.outputs(plan.form.columns(x)).T)
 
     def loss(self, values: Any, expected: Any) -> float:
         """The mean loss of outputs `values` (outs, N) with targets `expected`, as in `train`."""
@@ -492,7 +492,7 @@ class NeuralNetwork:
             and len(X)
         ):
             return engine.outputs(X, unchecked=True)
-        return engine.outputs(engine.form.rows(X))
+        return engine.outputs(plan.form.rows(X))
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n_samples, n_classes), for losses that imply one.
@@ -766,7 +766,7 @@ class NeuralNetwork:
         if type(lr) is not float or not 0.0 <= lr < math.inf:
             lr = engine.base_rate()
         kind = sample_kind(x, plan.column, plan.dtype)
-        column = x if kind else engine.form.columns(x)
+        column = x if kind else plan.form.columns(x)
         target_of = engine.loss.target
         with plan.lock:
             if kind == COPY:
@@ -780,14 +780,14 @@ class NeuralNetwork:
                 if kind == COPY:
                     target = write_sample(t, plan.target)
                 elif kind != READY:  # train_one checks that the others are finite
-                    target, classes = engine.form.column_targets(t, 1)
+                    target, classes = plan.form.column_targets(t, 1)
             plan.expect(classes)
             x_finite, t_finite, loss = train_one(plan.address, column, target, lr)
         if not (x_finite and t_finite):
             raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
         if loss - loss != 0.0:
             self._say_diverged(loss, Divergence(int(engine.state.steps[0]) - 1, 1, plan.last_loss), 4)
-        return float(loss)
+        return loss
 
     def _say_diverged(self, loss: float, divergence: Divergence, level: int) -> None:
         """Say once that training left the finite numbers, as NumPy does in the article's loop."""

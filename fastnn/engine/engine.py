@@ -115,8 +115,7 @@ class Engine(Watched):
     @property
     def form(self) -> Form:
         """What samples for it look like."""
-        plan = self.current()
-        return Form(plan.layers[0].ins, plan.layers[-1].outs, plan.dtype, plan.loss)
+        return self.current().form
 
     @property
     def state(self) -> OptimizerState:

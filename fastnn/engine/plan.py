@@ -17,6 +17,7 @@ import numpy as np
 from .. import changes
 from ..changes import Watched
 from ..checks import Array
+from ..data.form import Form
 from ..formulas.losses import LossFunction
 from ..formulas.optimizers import moves_zeros
 from ..kernels import tiny
@@ -75,6 +76,7 @@ class Plan:
         self.lock = lock or threading.Lock()
         # np.dtype(type) is the one object that every array made here has: a copied one is not
         self.layers, self.loss, self.dtype, self.capacity = list(layers), loss, np.dtype(dtype.type), capacity
+        self.form = Form(layers[0].ins, layers[-1].outs, self.dtype, loss)
         self._kept: list[Array] = []
         self._table = np.zeros(len(layers), LAYER)
         self._record = np.zeros(1, NETWORK)
