@@ -68,6 +68,8 @@ class GradientPlan(Plan):
         self._count = 0  # of the samples that the article's arrays are for
         self._inputs = True  # whether the gradient of the network's input is computed
         self._run = np.zeros(1, RUN)
+        self._run_address = int(self._run.ctypes.data)
+        self._weighted = False  # whether it says the weights of the last call
 
     def refresh(self, owners: Sequence[Watched]) -> None:
         """Read anew what has changed; what a layer that is frozen now had as a gradient is gone."""
@@ -141,13 +143,14 @@ class GradientPlan(Plan):
         if inputs is not self._inputs:
             self._table[0]["dx_in"] = self.dxs[0].ctypes.data if inputs else 0
             self._inputs = inputs
-        run, count = self._run[0], samples.size
-        run["rows"], run["x"], run["t"] = count, samples.rows.ctypes.data, samples.targets.ctypes.data
-        run["weights"] = 0 if weights is None else weights.ctypes.data
-        address = int(self._run.ctypes.data)
+        run, rows, targets = self._run_address, samples.rows, samples.targets
+        count = samples.size
+        if weights is not None or self._weighted:
+            self._run[0]["weights"] = 0 if weights is None else weights.ctypes.data
+            self._weighted = weights is not None
         run_team(
             self,
             team_size(3 * count * self.products, 1, count // 4),
-            lambda who: gradient_rows(self.address, address, self._vector, training, key, who),
+            lambda who: gradient_rows(self.address, run, rows, targets, training, key, who),
         )
         return float(self.loss_sum[0]) / count

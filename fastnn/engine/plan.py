@@ -76,6 +76,7 @@ class Plan:
         self.lock = lock or threading.Lock()
         # np.dtype(type) is the one object that every array made here has: a copied one is not
         self.layers, self.loss, self.dtype, self.capacity = list(layers), loss, np.dtype(dtype.type), capacity
+        self.products = sum(layer.ins * layer.outs for layer in layers)  # of one sample in the forward pass
         self.form = Form(layers[0].ins, layers[-1].outs, self.dtype, loss)
         self._kept: list[Array] = []
         self._table = np.zeros(len(layers), LAYER)
@@ -95,11 +96,6 @@ class Plan:
         self._layer_values: list[Array] = [np.empty(0)] * len(layers)
         self._lay_out(gradients)
         self.refresh(owners)
-
-    @property
-    def products(self) -> int:
-        """Multiplications of one sample in the forward pass."""
-        return sum(layer.ins * layer.outs for layer in self.layers)
 
     @property
     def nbytes(self) -> int:
@@ -178,6 +174,8 @@ class Plan:
 
     def muster(self, team: int) -> None:
         """Make ready for a team of so many threads."""
+        if team == self._team == 1:
+            return
         record = self._record[0]
         if team != self._team:
             numbers = max(VECTOR_BYTES, int((self._table["band"] * self._table["stride"]).max()))

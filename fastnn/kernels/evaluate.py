@@ -83,19 +83,19 @@ def loss_rows(address: int, V: Any, T: Any) -> float:
 
 
 @kernel
-def gradient_rows(address: int, run_address: int, X: Any, training: int, key: int, who: int) -> bool:
-    """dW of every layer, for all samples of a run as one batch, without an update; of a frozen layer it is zero.
+def gradient_rows(address: int, run_address: int, X: Any, T: Any, training: int, key: int, who: int) -> bool:
+    """dW of every layer, for the rows of X with targets T as one batch, without an update; of a frozen layer zero.
 
-    With training 1 and a step's key it does all that the step does before its update. The sum of the
-    losses goes to ``net.loss_sum``. X only says the dtype. This is thread number `who` of ``net.team``.
-    Returns False, and has done nothing, if another one could not start.
+    With training 1 and a step's key it does all that the step does before its update. The run says
+    the samples' weights alone. The sum of the losses goes to ``net.loss_sum``. This is thread number
+    `who` of ``net.team``. Returns False, and has done nothing, if another one could not start.
     """
     net, run = network_at(address), run_at(run_address)
     if not assemble(net):
         return False
     denormals = flush_denormals()
-    x, n = pointer_at(run.x, X), run.rows
-    both_passes(net, run, x, pointer_at(run.t, X), 0, part_of(net, n, training, key, who), X)
+    x, n = pointer_to(X), X.shape[0]
+    both_passes(net, run, x, pointer_to(T), 0, part_of(net, n, training, key, who), X)
     for l in range(net.depth):
         layer = layer_of(net, l)
         first, last = share(layer.rows, TILE_ROWS, who, net.team)
