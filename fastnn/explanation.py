@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .data.columns import are_class_indices, real_array
+from .formulas.optimizers import descends_plainly
 from .formulas.schedules import Schedule
 from .layers.base import BaseLayer
 from .layers.dense import Layer
@@ -202,7 +203,7 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
         xs, ys, goal, gradients.loss, gradients.dxs, gradients.dWs, gradients.dbs, before, after, loss_after, net.lr
     )
     sizes = "-".join(str(size) for size in [net.layers[0].ins, *(a.outs for a in net.layers if isinstance(a, Layer))])
-    rule = "" if net.optimizer.is_plain_descent else f"{net.optimizer!r}, "
+    rule = "" if descends_plainly(net.optimizer) else f"{net.optimizer!r}, "
     title = (
         f"One step of a network {sizes} on one sample: {net.loss_function!r}, {rule}lr = {_rate(net.lr)}, "
         f"{net.dtype.name}"
@@ -284,7 +285,7 @@ def _loss_part(net: NeuralNetwork, step: Explanation) -> _Part:
 
 def _backward_parts(net: NeuralNetwork, step: Explanation) -> Iterator[_Part]:
     """A layer's turn in the backward loop, for each layer, the last one first."""
-    plain = net.optimizer.is_plain_descent and net.clip_norm is None and net.clip_value is None
+    plain = descends_plainly(net.optimizer) and net.clip_norm is None and net.clip_value is None
     for i, layer in reversed(list(enumerate(net.layers))):
         dx = _Item("dx = np.dot(W.T, db)", step.dxs[i])
         title = f"layers[{i}]: x = xs[{i}], dx = dxs[{i + 1}]"
@@ -335,7 +336,7 @@ def _notes_on_all(net: NeuralNetwork) -> Iterator[str]:
         yield f"The step cuts every number of a gradient to at most {net.clip_value:g} in size (clip_value)."
     if net.clip_norm is not None:
         yield f"The step scales all gradients together down to a norm of at most {net.clip_norm:g} (clip_norm)."
-    if not net.optimizer.is_plain_descent:
+    if not descends_plainly(net.optimizer):
         yield f"The step is the next one of {net.optimizer!r}, with what it remembers of the steps before."
 
 

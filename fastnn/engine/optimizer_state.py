@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array
-from ..formulas.optimizers import Optimizer
+from ..formulas.optimizers import Optimizer, descends_plainly
 from ..kernels.cpu import padded
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.stage import Stage
@@ -44,7 +44,7 @@ class OptimizerState:
     @property
     def is_plain(self) -> bool:
         """Whether a step is ``W -= lr dW`` and nothing else."""
-        plain = self.optimizer.is_plain_descent and self.clip_norm is None and self.clip_value is None
+        plain = descends_plainly(self.optimizer) and self.clip_norm is None and self.clip_value is None
         return plain and all(layer.is_plain for layer in self.layers)
 
     @property

@@ -18,7 +18,7 @@ from .. import changes
 from ..changes import Watched
 from ..checks import Array
 from ..data.form import Form
-from ..formulas.losses import LossFunction
+from ..formulas.losses import LossFunction, check_loss
 from ..formulas.optimizers import moves_zeros
 from ..kernels import tiny
 from ..kernels.blocks import activation_blocks, loss_block, update_block
@@ -317,7 +317,9 @@ class Plan:
         if class_target is self._class_target:
             return
         if class_target not in self._loss_blocks:
-            self._loss_blocks[class_target] = loss_block(self.loss, self.dtype, class_target)
+            block = loss_block(self.loss, self.dtype, class_target)
+            check_loss(self.loss, self.layers[-1].outs, class_target)
+            self._loss_blocks[class_target] = block
         record = self._record[0]
         record["loss"] = self._loss_blocks[class_target]
         record["target_items"] = 8 // self.dtype.itemsize if class_target else self.layers[-1].outs

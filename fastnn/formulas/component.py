@@ -89,7 +89,7 @@ def _below(base: type) -> Iterator[type]:
 
 
 _SOUND: WeakSet[type] = WeakSet()
-_PROBE = np.array([[-2.0], [-0.5], [0.25], [1.0], [3.0]])
+_PROBE = np.array([[-2.0, 0.75], [-0.5, -1.25], [0.25, 150.0], [1.0, -300.0], [3.0, 0.125]])
 
 
 def check_elementwise(component: Component) -> None:
@@ -109,26 +109,41 @@ def check_elementwise(component: Component) -> None:
         states = len(getattr(component, "state", ()))  # what *state stands for in an optimiser's rule
         count = sum(states if one.kind is one.VAR_POSITIONAL else 1 for one in parameters)
         if _mixes(formula, [np.roll(_PROBE, shift, axis=0) for shift in range(count)]):
+            hint = (
+                ""
+                if count > 1
+                else (". For softmax at the end of a network take Identity, and CrossEntropyLoss, which has it inside")
+            )
             raise FormulaError(
-                f"{cls.__name__}.{name} mixes the numbers of a column (with np.sum, np.max, np.mean or the like), but "
-                "the kernels compute it number by number; expected a formula of each number by itself. For softmax "
-                "at the end of a network take Identity, and CrossEntropyLoss, which has it inside"
+                f"{cls.__name__}.{name} makes something else of whole arrays than of each number by itself (with "
+                "np.sum, np.max, np.cumsum or the like, or with random numbers), but the kernels compute it number by "
+                f"number; expected a formula of each number by itself{hint}"
             )
     _SOUND.add(cls)
 
 
 def _mixes(formula: Callable[..., Any], columns: list[Array]) -> bool:
-    """Whether the formula makes something else of whole columns than of their numbers one by one."""
+    """Whether the formula makes something else of whole arrays than of their numbers one by one."""
+    places = list(np.ndindex(_PROBE.shape))
     try:
         with np.errstate(all="ignore"):
-            together = _side_by_side(formula(*columns), len(_PROBE))
-            alone = [_side_by_side(formula(*(column[i : i + 1] for column in columns)), 1) for i in range(len(_PROBE))]
-        return not np.allclose(together, np.concatenate(alone), equal_nan=True)
+            together = _as_tuple(formula(*(column.copy() for column in columns)))
+            alone = [_as_tuple(formula(*(column[place].reshape(1, 1) for column in columns))) for place in places]
     except Exception:  # it is for single numbers alone, or the compiler will say what is wrong with it
         return False
+    try:
+        for k, whole in enumerate(together):
+            if not isinstance(whole, (np.ndarray, np.number, int, float)):
+                return False  # no numbers: the compiler says that
+            pieces = np.array([np.asarray(some[k], float).reshape(()) for some in alone]).reshape(_PROBE.shape)
+            if not np.allclose(np.broadcast_to(np.asarray(whole, float), _PROBE.shape), pieces, equal_nan=True):
+                return True
+    except ValueError:  # of another shape: np.cumsum makes one row of all
+        return True
+    except (TypeError, IndexError):
+        return False
+    return False
 
 
-def _side_by_side(results: Any, count: int) -> Array:
-    """One column, or the columns of a tuple, as columns of one array."""
-    columns = results if isinstance(results, tuple) else (results,)
-    return np.hstack([np.broadcast_to(np.asarray(column, float), (count, 1)) for column in columns])
+def _as_tuple(results: Any) -> tuple[Any, ...]:
+    return results if isinstance(results, tuple) else (results,)

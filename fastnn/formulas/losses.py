@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import fraction
+from ..kernels.formula import FormulaError
 from .component import Component
 
 Array = Any
@@ -60,6 +61,32 @@ class LossFunction(Component, ABC):
     def probabilities(self, outputs: Array) -> Array:
         """The probability of each class for each row of outputs, where this loss implies one."""
         raise TypeError(f"{type(self).__name__} gives no probabilities; CrossEntropyLoss and BCEWithLogitsLoss do")
+
+
+def check_loss(loss: LossFunction, outs: int, class_target: bool) -> None:
+    """See that ``loss`` and ``dloss`` make of a column (outs, 1) and its target a number and a column (outs, 1).
+
+    The kernels compile them without looking at shapes or indices.
+
+    Raises
+    ------
+    FormulaError
+        If one raises an error on a usual column, or returns another shape.
+    """
+    name, values = type(loss).__name__, np.linspace(0.1, 0.9, outs).reshape(outs, 1)
+    targets = sorted({0, outs - 1}) if class_target else [np.linspace(0.8, 0.2, outs).reshape(outs, 1)]
+    for target in targets:
+        kind = f"class {target}" if class_target else f"a target of shape ({outs}, 1)"
+        for method, shape in (("loss", ()), ("dloss", (outs, 1))):
+            given = f"{name}.{method}, given values of shape ({outs}, 1) and {kind},"
+            try:
+                with np.errstate(all="ignore"):
+                    result = np.asarray(getattr(loss, method)(values.copy(), target))
+            except Exception as error:
+                raise FormulaError(f"{given} raised {type(error).__name__}: {error}") from error
+            if result.shape != shape:
+                wanted = "one number (np.sum, np.mean)" if method == "loss" else f"the gradient, shape {shape}"
+                raise FormulaError(f"{given} returned an array of shape {result.shape}; expected {wanted}")
 
 
 def softmax(outputs: Array) -> Array:

@@ -63,6 +63,16 @@ class Optimizer(Component, ABC):
         return False
 
 
+def descends_plainly(optimizer: Optimizer) -> bool:
+    """Whether `is_plain_descent` says so, and the update, which a subclass may have changed since, agrees."""
+    if not optimizer.is_plain_descent:
+        return False
+    w, g, lr = np.array([-1.5, 0.25, 2.0]), np.array([0.5, -1.0, 3.0]), 0.375
+    state = [np.full(3, float(start)) for start in optimizer.state.values()]
+    result = optimizer.update(w.copy(), g.copy(), lr, 1.0, *state)
+    return bool(np.allclose(result[0] if isinstance(result, tuple) else result, w - lr * g))
+
+
 def moves_zeros(optimizer: Optimizer) -> bool:
     """Whether one of the first steps changes a parameter that is 0 and has no gradient, as a noisy rule may."""
     w, numbers = np.zeros(1), [np.full(1, float(start)) for start in optimizer.state.values()]

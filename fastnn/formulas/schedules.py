@@ -51,7 +51,19 @@ class Schedule(Component, ABC):
         t = np.arange(first, last)
         if self.per == "epoch":
             t = t // steps_per_epoch
-        return np.ascontiguousarray(np.broadcast_to(self.lr * self.factor(t.astype(float)), t.shape), dtype=float)
+        factor = np.asarray(self.factor(t.astype(float)))
+        if factor.shape not in ((), t.shape) or factor.dtype.kind not in "fiub":
+            raise ValueError(
+                f"{type(self).__name__}.factor returned an array of shape {factor.shape} and dtype {factor.dtype} for "
+                f"times of shape {t.shape}; expected a real factor for each"
+            )
+        rates = np.ascontiguousarray(np.broadcast_to(self.lr * factor, t.shape), dtype=float)
+        if not np.all(np.isfinite(rates) & (rates >= 0)):
+            wrong = int(np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))[0])
+            raise ValueError(
+                f"{self!r} gives the rate {rates[wrong]} at {self.per} {t[wrong]:,}; expected finite ones of at least 0"
+            )
+        return rates
 
 
 class Constant(Schedule):

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiling import OPTIONS
-from .formula import FormulaError, block_address, numeric_fields
+from .formula import FormulaError, age, block_address, numeric_fields
 from .memory import number, pointer_plus, reinterpret
 
 FLOAT64 = types.CPointer(types.float64)
@@ -51,11 +51,7 @@ def activation_blocks(activation: object, dtype: np.dtype[Any]) -> tuple[int, in
 
 def df_method(cls: type) -> str:
     """The derivative to compile: ``df_of_f`` if there is one and no subclass has changed ``f`` or ``df`` since."""
-
-    def age(name: str) -> int:
-        return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
-
-    return "df_of_f" if age("df_of_f") <= min(age("f"), age("df")) else "df"
+    return "df_of_f" if age(cls, "df_of_f") <= min(age(cls, "f"), age(cls, "df")) else "df"
 
 
 def _make_f(self_of: Any, f: Any) -> Callable[..., None]:
@@ -107,9 +103,11 @@ def loss_methods(cls: type) -> tuple[str, ...]:
     derivative ``df(v, t)``. Any other is compiled from ``loss`` and ``dloss`` as the article
     writes them, on columns.
     """
-    if hasattr(cls, "row"):
+    columns = min(age(cls, "loss"), age(cls, "dloss"))  # what a subclass has written last counts
+    elements = hasattr(cls, "f") and hasattr(cls, "df") and getattr(cls, "target", None) == "values"
+    if hasattr(cls, "row") and age(cls, "row") <= columns:
         return ("row",)
-    return ELEMENTS if hasattr(cls, "f") and hasattr(cls, "df") else ("loss", "dloss")
+    return ELEMENTS if elements and min(age(cls, "f"), age(cls, "df")) <= columns else ("loss", "dloss")
 
 
 def loss_maker(names: tuple[str, ...], class_index: bool) -> Callable[..., Any]:

@@ -248,9 +248,13 @@ def _translated(value: Any, dtype: types.Float, narrow: bool) -> Any:
     return value
 
 
-@lru_cache(maxsize=None)
 def _compiled(function: pytypes.FunctionType, dtype: types.Float, narrow: bool) -> Any:
-    """The dispatcher of a formula or of a helper function it calls."""
+    """The dispatcher of a formula or of a helper function it calls, with the constants that it refers to now."""
+    return _compiled_as(function, dtype, narrow, function_digest(function))
+
+
+@lru_cache(maxsize=None)
+def _compiled_as(function: pytypes.FunctionType, dtype: types.Float, narrow: bool, digest: str) -> Any:
     code = function.__code__
     scope = {name: function.__globals__[name] for name in _names(code) if name in function.__globals__}
     cells = tuple(
@@ -299,6 +303,11 @@ def _digest(value: Any, seen: set[int]) -> str:
 def function_digest(function: Function) -> str:
     """Hash of a function's text and of all that it refers to."""
     return hashlib.sha256(_digest(function, set()).encode()).hexdigest()
+
+
+def age(cls: type, name: str) -> int:
+    """How far up among the bases of `cls` stands the class that defines `name`: 0 is `cls` itself."""
+    return next((i for i, base in enumerate(cls.__mro__) if name in vars(base)), len(cls.__mro__))
 
 
 def class_digest(cls: type, *more: object) -> str:
@@ -371,7 +380,10 @@ def _explained(cls: type, names: tuple[str, ...], error: Exception, hint: str) -
     reasons = [line for line in lines if not line.startswith(_NOISE)]
     # "No implementation of function ... found for signature:" goes on in the next line
     reason = " ".join(reasons[: 2 if reasons and reasons[0].endswith(":") else 1])
-    reason = re.sub(r"@\d+\(.*?\), float(32|64)\)", "", reason)  # the inner name of a SelfType
+    reason = re.sub(r"@\d+\(.*?(True|False), float(32|64)\)", "", reason)  # the inner name of a SelfType
+    attribute = re.search(r"Unknown attribute '(\w+)' of type", reason)
+    if attribute is not None and hasattr(cls, attribute[1]):
+        reason = f"{attribute[1]} belongs to the class, or is no number; set it as a number of self, in __init__"
     first = getattr(cls, names[0]).__code__
     path, number = first.co_filename, first.co_firstlineno
     for match in _PLACE.finditer(str(error)):  # the innermost comes first

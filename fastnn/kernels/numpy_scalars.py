@@ -184,6 +184,34 @@ def _where(condition, x, y):  # type: ignore[no-untyped-def]
     return lambda condition, x, y: np.where(condition, x, y)
 
 
+def clip(x, a_min, a_max):  # type: ignore[no-untyped-def]
+    """``np.clip``; of single numbers two selections."""
+    return np.clip(x, a_min, a_max)
+
+
+@overload(clip)
+def _clip(x, a_min, a_max):  # type: ignore[no-untyped-def]
+    if all(isinstance(value, (types.Number, types.Boolean)) for value in (x, a_min, a_max)):
+        return lambda x, a_min, a_max: least(greatest(x, a_min), a_max)
+    return lambda x, a_min, a_max: np.clip(x, a_min, a_max)
+
+
+def heaviside(x, h0):  # type: ignore[no-untyped-def]
+    """``np.heaviside``, of single numbers alone."""
+    return np.heaviside(x, h0)
+
+
+@overload(heaviside)
+def _heaviside(x, h0):  # type: ignore[no-untyped-def]
+    if isinstance(x, types.Float) and isinstance(h0, (types.Number, types.Boolean)):
+        return lambda x, h0: x * 0 + (1 if x > 0 else 0) if x != 0 else x * 0 + h0  # NaN stays
+    return None
+
+
+greatest = _own_choice("maximum", njit(lambda a, b: a > b))
+least = _own_choice("minimum", njit(lambda a, b: a < b))
+
+
 def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     """``np.sum`` or ``np.max`` of a one-dimensional array, in four chains.
 
@@ -233,9 +261,11 @@ def _sum(a, b):  # type: ignore[no-untyped-def]
 
 OWN: dict[str, Callable[..., Any]] = {
     **{name: _own_form(name) for name in ("exp", "expm1", "tanh")},
-    "maximum": _own_choice("maximum", njit(lambda a, b: a > b)),
-    "minimum": _own_choice("minimum", njit(lambda a, b: a < b)),
+    "maximum": greatest,
+    "minimum": least,
     "where": where,
+    "clip": clip,
+    "heaviside": heaviside,
     "sum": _own_reduction("sum", _sum),
     "max": _own_reduction("max", _larger),
 }

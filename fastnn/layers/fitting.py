@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -57,8 +59,38 @@ def _build_stages(layers: list[BaseLayer]) -> None:
     width, dtype = dense[0].ins, dense[0].dtype
     for layer in layers:
         if isinstance(layer, Stage):
+            check_stage(layer)
             layer.build(width, dtype)
         width = layer.outs
+
+
+def check_stage(stage: Stage) -> None:
+    """See that a stage, perhaps a user's own, describes its memory and its kernels rightly: kernels trust it."""
+    cls = type(stage)
+    name, rows, start, kernels = cls.__name__, cls.rows, cls.start, getattr(cls, "kernels", None)
+    if not hasattr(stage, "trainable"):
+        raise TypeError(f"{name}.__init__ has not called super().__init__(); expected it to do so first")
+    if not isinstance(rows, tuple) or not all(isinstance(row, str) for row in rows) or len(set(rows)) < len(rows):
+        raise TypeError(f"{name}.rows is {rows!r}; expected a tuple of different names")
+    if isinstance(cls.trained, bool) or not isinstance(cls.trained, int) or not 0 <= cls.trained <= len(rows):
+        raise ValueError(f"{name}.trained is {cls.trained!r}; expected how many of its {len(rows)} rows are trained")
+    if not isinstance(start, tuple) or len(start) != len(rows):
+        raise ValueError(f"{name}.start is {start!r}; expected a tuple with a number for each of its {len(rows)} rows")
+    if not all(isinstance(number, (int, float)) and np.isfinite(number) for number in start):
+        raise ValueError(f"{name}.start is {start!r}; expected finite numbers")
+    if not isinstance(kernels, tuple) or [type(kernel) for kernel in kernels] != [FunctionType, FunctionType]:
+        raise TypeError(
+            f"{name}.kernels is {kernels!r}; expected a tuple of two plain functions (address, W), forward and backward"
+        )
+    for kernel in kernels:
+        if kernel.__code__.co_argcount != 2:
+            raise TypeError(
+                f"{name}.kernels has {kernel.__name__} with {kernel.__code__.co_argcount} arguments; expected two, "
+                "(address, W)"
+            )
+    settings = stage.settings
+    if not isinstance(settings, tuple) or not settings or not all(isinstance(x, (int, float)) for x in settings):
+        raise TypeError(f"{name}.settings is {settings!r}; expected a tuple of numbers")
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
@@ -66,6 +98,11 @@ def check_optimizer(optimizer: Optimizer) -> None:
     if not isinstance(optimizer, Optimizer):
         hint = " (write Adam(), not Adam)" if isinstance(optimizer, type) else ""
         raise TypeError(f"optimizer is {optimizer!r}; expected an Optimizer{hint}")
+    state = optimizer.state
+    if not isinstance(state, Mapping) or not all(isinstance(x, (int, float)) for x in state.values()):
+        raise TypeError(
+            f"{type(optimizer).__name__}.state is {state!r}; expected a dict from name to number: the value at first"
+        )
     check_elementwise(optimizer)
 
 
