@@ -112,6 +112,7 @@ class NeuralNetwork:
             layers = layers if isinstance(layers, list) else list(layers)
         except TypeError:
             raise TypeError(f"layers is {layers!r}; expected a list of Layer") from None
+        self._given_rate = learning_rate if isinstance(learning_rate, Schedule) else None
         self.engine = Engine(
             layers,
             loss_function,
@@ -129,6 +130,8 @@ class NeuralNetwork:
         net.engine = engine
         return net
 
+    _given_rate: Schedule | None = None  # what `lr` was set to, if that was a schedule: it comes back as it is
+
     # --- what it is made of ------------------------------------------------------------------
 
     @property
@@ -145,11 +148,16 @@ class NeuralNetwork:
     def lr(self) -> Any:
         """The learning rate, a float, or the `Schedule` in its place. Assign either at any time."""
         rate = self.engine.rate
-        return rate.lr if type(rate) is Constant else rate
+        return rate.lr if type(rate) is Constant and rate is not self._given_rate else rate
 
     @lr.setter
     def lr(self, value: Any) -> None:
-        self.engine.rate = _schedule(value)
+        rate = self.engine.rate
+        if type(value) is float and 0.0 <= value < math.inf and type(rate) is Constant and rate is not self._given_rate:
+            vars(rate)["lr"] = value  # loops set it before every step; nobody else has this object
+        else:
+            self._given_rate = value if isinstance(value, Schedule) else None
+            self.engine.rate = _schedule(value)
 
     @property
     def optimizer(self) -> Optimizer:
@@ -304,9 +312,14 @@ class NeuralNetwork:
         engine.base_rate()
         run = Run(engine, Samples.of_columns(engine.form, x, t), settings)
         run.adapt()
+        before = int(engine.state.steps[0])
         loss = run.advance(settings.epochs * run.steps_per_epoch)
-        if not math.isfinite(loss) and (divergence := run.divergence()) is not None:
-            self._say_diverged(loss, divergence, 3)
+        if math.isfinite(loss):
+            engine.last_loss = loss
+        elif (divergence := run.divergence()) is not None:
+            last = engine.last_loss if divergence.last_loss is None else divergence.last_loss
+            window = min(divergence.window, run.step - divergence.step)
+            self._say_diverged(loss, Divergence(before + divergence.step, window, last), 3)
         return loss
 
     def gradients(self, x: Any, t: Any, training: bool = False, seed: int = 0) -> Gradients:
@@ -753,6 +766,8 @@ class NeuralNetwork:
         """Another network with the same layers, and settings of its own."""
         twin = type(self).around(copy.copy(self.engine))
         vars(twin).update({name: value for name, value in vars(self).items() if name != "engine"})
+        if self.lr is not self.engine.rate:
+            twin.engine.rate = Constant(self.lr)
         return twin
 
     def __repr__(self) -> str:

@@ -17,15 +17,16 @@ These refuse with an error, where the article's classes go on:
   number as the t of many outputs;
 - an activation or a loss that does not inherit `ActivationFunction` or `LossFunction`, lacks one of its two
   methods, or is written with what cannot be compiled (`fastnn.FormulaError` names the line);
-- another value for ``layer.ins`` or ``layer.outs``.
+- another value for ``layer.ins`` or ``layer.outs``, and an array of another shape for ``layer._W``;
+- a negative class as a target, which NumPy counts from the end;
+- a subclass of `Layer` with a ``forward_pass`` of its own, and a function that is set as ``f`` or ``df`` of one
+  object: `train` runs the formulas of the class of a layer's activation, compiled.
 
 ``layer._W`` and ``layer._b`` are views of the layer's memory. Written into (``layer._W -= lr * dW``,
 ``layer._W[0] = 1``), they do what the article's do. An array that is assigned, ``layer._W = W``, is
 copied: later changes of W do not reach the layer, and earlier views of ``layer._W`` show the new values.
 
-`train` and `fit` run the formulas of a layer's activation, compiled. They call neither ``forward_pass`` of a
-subclass of `Layer`, nor a function that was set as ``f`` or ``df`` of one object. `predict` and `evaluate`
-do not call ``forward_pass`` of a subclass of `NeuralNetwork`.
+`predict` and `evaluate` do not call ``forward_pass`` of a subclass of `NeuralNetwork`.
 
 A network that was saved comes back as a `fastnn.NeuralNetwork`, which is the same but for `loss`.
 

@@ -48,6 +48,12 @@ class Samples(NamedTuple):
         """How many there are."""
         return int(self.rows.shape[0])
 
+    def fit(self, form: Form) -> bool:
+        """Whether they are what a door would make of samples of that form."""
+        width = 8 // form.dtype.itemsize if self.classes else form.outs
+        shapes = self.rows.shape == (self.size, form.ins) and self.targets.shape == (self.size, width)
+        return shapes and self.rows.dtype == self.targets.dtype == form.dtype
+
     def weights(
         self, sample_weight: Any, class_weight: Mapping[Any, float] | str | None, where: str = ""
     ) -> Array | None:

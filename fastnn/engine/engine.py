@@ -16,10 +16,10 @@ import numpy as np
 
 from .. import changes
 from ..changes import Watched
-from ..checks import Array, learning_rate
-from ..data.columns import READY, not_finite, write_sample
+from ..checks import Array, learning_rate, positive_integer, seed as checked_seed
+from ..data.columns import READY, finite_rows, not_finite, real_array, write_sample
 from ..data.form import Form
-from ..data.rows import many_zeros
+from ..data.rows import many_zeros, sample_weights
 from ..data.samples import Samples
 from ..formulas.losses import LossFunction
 from ..formulas.metrics import Metric
@@ -65,7 +65,7 @@ class Engine(Watched):
         If these do not make a network.
     """
 
-    _unwatched = frozenset({"rate", "warned", "_plan", "_gradients", "_state"})
+    _unwatched = frozenset({"rate", "warned", "last_loss", "_plan", "_gradients", "_state"})
 
     def __init__(
         self,
@@ -87,13 +87,14 @@ class Engine(Watched):
         for layer in layers:
             layer.convert(self.dtype)
         self.warned = False  # whether the user has heard that this network left the finite numbers
+        self.last_loss: float | None = None  # that `train` returned, if it was finite
         self._plan: Plan | None = None
         self._gradients: GradientPlan | None = None
         self._state: OptimizerState | None = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_plan": None, "_gradients": None, "_lock": None}
+        return {**super().__getstate__(), "_plan": None, "_gradients": None, "_lock": None, "warned": False}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
@@ -315,6 +316,11 @@ class Engine(Watched):
     ) -> tuple[float, Array]:
         """The mean loss over samples, and its gradient in one vector (see ``layers.vector``), without an update.
 
+        Raises
+        ------
+        ValueError, TypeError
+            If the samples are not of this network's `form`, or weights, seed or step do not fit.
+
         Parameters
         ----------
         samples : Samples
@@ -324,8 +330,14 @@ class Engine(Watched):
             With a seed, layers act as in step number `step` of a fit under that seed, and running averages
             move; without, as in inference.
         """
-        training, key = (0, 0) if seed is None else (1, step_key(seed, step))
+        training, key = 0, 0
+        if seed is not None:
+            training, key = 1, step_key(checked_seed(seed), positive_integer(step + 1, "step + 1") - 1)
+        if weights is not None:
+            weights = sample_weights(weights, None, None, samples.size, "weights")
         plan = self._gradient_plan(samples.size)
+        if not samples.fit(plan.form):
+            raise ValueError(f"samples do not fit; expected what Samples.of_rows(engine.form, X, y) makes: {plan.form}")
         with plan.lock:
             return plan.vector(samples, weights, training, key)
 
@@ -334,7 +346,9 @@ class Engine(Watched):
 
         With `gradient` before it, it is a training step in two halves, with the same bits on batches of 2
         to 256 samples: penalties and limits come with the step. Between the halves gradients of other
-        machines can be added, or an optimiser of another library asked.
+        machines can be added, or an optimiser of another library asked. Of a layer that stands in several
+        places the vector holds the sum of its gradients, and the step takes that at once, where training
+        takes a step at each of its places.
 
         Parameters
         ----------
@@ -345,12 +359,14 @@ class Engine(Watched):
 
         Raises
         ------
-        ValueError
-            If the vector does not fit, or the rate depends on the epoch, which nobody counts here.
+        ValueError, TypeError
+            If the vector does not fit or is not finite, or the rate depends on the epoch, which nobody
+            counts here.
         """
-        size = vector_size(self.layers)
+        vector, size = real_array(vector, "vector"), vector_size(self.layers)
         if vector.shape != (size,):
             raise ValueError(f"vector has shape {vector.shape}; expected ({size},)")
+        vector = finite_rows(vector.reshape(1, size), "vector", vector, self.dtype)[0]
         if lr is None:
             if self.rate.per != "step":
                 raise ValueError(f"lr is None but {self.rate!r} counts epochs; expected the rate of this step")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import saving
+from ..formulas.schedules import Constant
 from .callbacks import Callback, Logs
 from .history import History
 from .run import Run
@@ -98,7 +99,10 @@ class Checkpoint(Callback):
         engine.weights = saving.layer_arrays(engine, tensors)
         saving.restore_optimizer(engine.state, description, tensors)
         lr = description["lr"]
-        engine.rate.lr = lr["settings"]["lr"] if isinstance(lr, dict) else lr
+        if isinstance(lr, dict):
+            engine.rate.lr = lr["settings"]["lr"]
+        else:  # another network may have been given the same object
+            engine.rate = Constant(lr)
         for epoch, *values in zip(description["history"]["epoch"], *description["history"]["columns"].values()):
             self._history.add(epoch, dict(zip(description["history"]["columns"], values)))
         for i, (callback, state) in enumerate(zip(self._others, description["callbacks"])):

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fastnn import Adam, HuberLoss, Identity, Layer, LeakyReLU, MSELoss, NeuralNetwork, Tanh
+from fastnn import Adam, Constant, HuberLoss, Identity, Layer, LeakyReLU, MSELoss, NeuralNetwork, Tanh
 from fastnn.changes import Watched
 from fastnn.engine.plan import Plan
 
@@ -115,3 +115,16 @@ def test_settings_are_the_only_attributes():
     assert vars(LeakyReLU(0.3)) == {"leaky_param": 0.3}
     with pytest.raises(TypeError, match=r"Identity\(\) takes no arguments"):
         Identity(0.5)
+
+
+def test_a_copy_has_a_rate_of_its_own_and_a_schedule_comes_back_as_it_was_given():
+    net = network()
+    twin = copy.copy(net)
+    net.lr = 0.3
+    assert (net.lr, twin.lr) == (0.3, 0.1)
+    constant = Constant(0.5)
+    net.lr = constant
+    assert net.lr is constant
+    net.lr.lr = 0.25
+    net.lr = 0.125
+    assert (net.lr, constant.lr) == (0.125, 0.25)

@@ -204,3 +204,39 @@ def test_nothing_of_an_overflow_stays_behind():
     for each in (net, fresh):
         each.engine.step(gradient, 0.1)
     assert everything(net) == everything(fresh)
+
+
+@pytest.mark.parametrize("weights", [np.ones(2), np.ones(0), np.full(9, np.nan), -np.ones(9), np.ones((9, 1))])
+def test_weights_that_do_not_fit_are_refused(weights):
+    net = network(None, "float64")
+    with pytest.raises((ValueError, TypeError), match="weights"):
+        net.engine.gradient(Samples.of_columns(net.engine.form, *samples(9, net)), weights)
+
+
+def test_weights_of_any_kind_are_taken_as_numbers():
+    net = network(None, "float64")
+    some = Samples.of_columns(net.engine.form, *samples(9, net))
+    expected = net.engine.gradient(some, np.arange(9.0))
+    for weights in (np.arange(9), np.arange(9, dtype="f4"), np.arange(18.0)[::2] / 2, list(range(9))):
+        loss, gradient = net.engine.gradient(some, weights)
+        assert loss == expected[0]
+        np.testing.assert_array_equal(gradient, expected[1])
+
+
+def test_samples_of_another_network_are_refused():
+    net, other = network(None, "float64"), NeuralNetwork([Layer(4, 3, Tanh())], MSELoss(), 0.1)
+    for wrong in (other, network(None, "float32")):
+        with pytest.raises(ValueError, match="samples do not fit"):
+            net.engine.gradient(Samples.of_columns(wrong.engine.form, *samples(9, wrong)))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300, 1j, "a"])
+def test_vectors_that_do_not_fit_are_refused(bad):
+    net = network(Adam(), "float32")
+    vector = np.full(net.parameters.size, bad)
+    before = everything(net)
+    with pytest.raises((ValueError, TypeError), match="vector"):
+        net.engine.step(vector)
+    assert everything(net) == before
+    with pytest.raises(ValueError, match="vector has shape"):
+        net.engine.step(np.zeros(3))

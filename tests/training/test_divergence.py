@@ -1,9 +1,12 @@
 """What the kernels tell of a run: the mean losses of so many epochs, and where the loss stopped being finite."""
 
+import copy
+import warnings
+
 import numpy as np
 import pytest
 
-from fastnn import Adam, BatchNorm, Identity, Layer, LeakyReLU, MSELoss, NeuralNetwork
+from fastnn import SGD, Adam, BatchNorm, Identity, Layer, LeakyReLU, MSELoss, NeuralNetwork
 from fastnn.data.samples import Samples
 from fastnn.kernels import tiny
 from fastnn.training.run import Run
@@ -69,3 +72,32 @@ def test_the_step_after_which_the_loss_is_not_finite(kernel, batch_size, options
     assert not np.isfinite(fast.losses[k // fast.steps_per_epoch :]).any()
     fast.advance(fast.steps_per_epoch)
     assert told(fast) == found  # the first is kept
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": SGD(0.9)}, {"optimizer": Adam()}, {"stages": [BatchNorm]}])
+def test_a_loop_of_single_columns_names_its_own_step_and_loss_once(options):
+    lr = 1e290 if isinstance(options.get("optimizer"), Adam) else 10.0
+    net = NeuralNetwork.around(started(lr, **options).engine)
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(2, 300)), rng.normal(size=(1, 300))
+    losses = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for i in range(300):
+            losses.append(net.train(x[:, i : i + 1], t[:, i : i + 1]))
+    finite = np.isfinite(losses)
+    assert finite.all() == (not caught)
+    if caught:
+        step = int(np.argmin(finite))
+        (warning,) = caught
+        assert warning.filename == __file__
+        assert f"at step {step + 1}: the loss is {losses[step]}" in str(warning.message)
+        assert f"the last finite one was {losses[step - 1]:.4g}" in str(warning.message)
+
+
+def test_copies_say_it_themselves():
+    net = NeuralNetwork.around(started(0.9).engine)
+    x, t = np.full((2, 1), 1e200), np.ones((1, 1))
+    for twin in (net, copy.deepcopy(net)):
+        with pytest.warns(RuntimeWarning, match="left the finite numbers"):
+            twin.train(x, t)
