@@ -28,6 +28,7 @@ from .data.samples import Samples
 from .engine.engine import Engine
 from .engine.gradients import Gradients
 from .engine.plan import Plan
+from .engine.turns import interrupts_itself
 from .formulas.losses import LossFunction
 from .formulas.metrics import named_metrics
 from .formulas.optimizers import SGD, Optimizer
@@ -304,8 +305,7 @@ class NeuralNetwork:
         ):
             plan = engine.current()
             if plan.article is None:
-                with engine.training(1):
-                    pass
+                engine.train_with(lambda plan: None, 1)
             if plan.article and type(engine.rate) is Constant:
                 return self._train_column(x, t, plan)
         settings = Settings(epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, verbose=0)
@@ -534,11 +534,11 @@ class NeuralNetwork:
         Layer by layer it holds the rows of the transposed weights, (ins, outs), and then the
         biases; of a normalising layer gamma and beta. A layer that stands in several places is in it once.
         """
-        return packed(self.layers)
+        return self.engine.alone(lambda: packed(self.layers))
 
     @parameters.setter
     def parameters(self, vector: Any) -> None:
-        unpack(real_array(vector, "parameters"), self.layers, "parameters")
+        self.engine.alone(lambda: unpack(real_array(vector, "parameters"), self.layers, "parameters"))
 
     def loss_and_gradient(self, X: Any, y: Any) -> tuple[float, Array]:
         """The mean loss over rows X, and its gradient with respect to `parameters`, without an update.
@@ -783,21 +783,28 @@ class NeuralNetwork:
         kind = sample_kind(x, plan.column, plan.dtype)
         column = x if kind else plan.form.columns(x)
         target_of = engine.loss.target
-        with plan.lock:
-            if kind == COPY:
-                column = write_sample(x, plan.sample)
-            target, classes = t, False
-            if target_of != "values" and isinstance(t, (int, np.integer)) and 0 <= t < plan.target.size:
-                plan.class_index[0, 0] = t
-                target, classes = plan.class_index_row, True
-            else:
-                kind = sample_kind(t, plan.target.shape, plan.dtype) if target_of != "class" else 0
+        turns = plan.turns
+        with turns.lock:
+            if turns.busy:
+                raise interrupts_itself()
+            try:
+                turns.busy = True
                 if kind == COPY:
-                    target = write_sample(t, plan.target)
-                elif kind != READY:  # train_one checks that the others are finite
-                    target, classes = plan.form.column_targets(t, 1)
-            plan.expect(classes)
-            x_finite, t_finite, loss = train_one(plan.address, column, target, lr)
+                    column = write_sample(x, plan.sample)
+                target, classes = t, False
+                if target_of != "values" and isinstance(t, (int, np.integer)) and 0 <= t < plan.target.size:
+                    plan.class_index[0, 0] = t
+                    target, classes = plan.class_index_row, True
+                else:
+                    kind = sample_kind(t, plan.target.shape, plan.dtype) if target_of != "class" else 0
+                    if kind == COPY:
+                        target = write_sample(t, plan.target)
+                    elif kind != READY:  # train_one checks that the others are finite
+                        target, classes = plan.form.column_targets(t, 1)
+                plan.expect(classes)
+                x_finite, t_finite, loss = train_one(plan.address, column, target, lr)
+            finally:
+                turns.busy = False
         if not (x_finite and t_finite):
             raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
         if loss - loss != 0.0:

@@ -37,6 +37,15 @@ def save(
     engine: Engine, path: Path, more: Mapping[str, Any] | None = None, arrays: Mapping[str, Array] | None = None
 ) -> None:
     """Write a network, with its optimiser's state, to `path`; `more` and `arrays` go along."""
+    description, tensors = engine.alone(lambda: _snapshot(engine))
+    description.update(more or {})
+    tensors.update(arrays or {})
+    write = needs("safetensors.numpy", "save", "safetensors").save
+    write_atomically(path, write(tensors, metadata={"fastnn": json.dumps(description)}))
+
+
+def _snapshot(engine: Engine) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The description and copies of the arrays of a network."""
     state, layers = engine.state, engine.layers
     tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(layers) for name, a in layer.arrays().items()}
     for i, (layer, numbers) in enumerate(zip(layers, state.numbers)):
@@ -51,11 +60,8 @@ def save(
         "clip_norm": engine.clip_norm,
         "clip_value": engine.clip_value,
         "steps": int(state.steps[0]),
-        **(more or {}),
     }
-    tensors = {name: np.ascontiguousarray(array) for name, array in {**tensors, **(arrays or {})}.items()}
-    write = needs("safetensors.numpy", "save", "safetensors").save
-    write_atomically(path, write(tensors, metadata={"fastnn": json.dumps(description)}))
+    return description, {name: array.copy() for name, array in tensors.items()}
 
 
 def load(path: Path, custom: Iterable[type]) -> Engine:

@@ -7,10 +7,8 @@ samples that have passed a door (``fastnn.data``).
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,12 +28,17 @@ from ..kernels.evaluate import forward_rows, forward_sample, loss_rows
 from ..layers.base import BaseLayer, assign, float_dtype
 from ..layers.dense import Layer
 from ..layers.fitting import check_dtypes, check_layers, check_optimizer
+from ..layers.moment import Moment
 from ..layers.normalisation import Standardize
 from ..layers.vector import vector_size
 from .gradients import GradientPlan, Gradients
 from .optimizer_state import OptimizerState
 from .plan import Plan
 from .threads import run_team, team_size
+from .turns import Turns, interrupts_itself
+
+T = TypeVar("T")
+P = TypeVar("P", bound=Plan)
 
 _CHUNK_PRODUCTS = 10**9  # an inference kernel comes back after so many multiplications, for Ctrl-C
 _WORTH_LOOKING = 10**8  # multiplications of an inference that repay a look for zeros
@@ -91,15 +94,29 @@ class Engine(Watched):
         self._plan: Plan | None = None
         self._gradients: GradientPlan | None = None
         self._state: OptimizerState | None = None
-        self._lock = threading.Lock()
+        self._turns = Turns()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_plan": None, "_gradients": None, "_lock": None, "warned": False}
+        """All but what belongs to this process, and with it the `Moment` at which layers and optimiser are to be."""
+        with self._turns.lock:
+            arrays = {id(layer): layer.memory for layer in self.layers}
+            state = self._state
+            numbers = () if state is None else (*state.numbers, state.steps)
+            return {**self._settings(), "_moment": Moment((*arrays.values(), *numbers))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__({name: value for name, value in state.items() if name != "_moment"})
         self.dtype = np.dtype(self.dtype.type)  # the one object that every array made here has: a copied one is not
-        self._lock = threading.Lock()
+        self._turns = Turns()
+
+    def __copy__(self) -> Engine:
+        """Another engine of the same layers."""
+        twin: Engine = type(self).__new__(type(self))
+        twin.__setstate__(self._settings())
+        return twin
+
+    def _settings(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_plan": None, "_gradients": None, "_turns": None, "warned": False}
 
     # --- what it is ----------------------------------------------------------------------------
 
@@ -121,11 +138,12 @@ class Engine(Watched):
     @property
     def state(self) -> OptimizerState:
         """The state of the optimiser, for the layers and the optimiser as they are now."""
-        state = self._state
-        if state is None or not state.belongs_to(self.optimizer, self.layers, self.clip_norm, self.clip_value):
-            check_optimizer(self.optimizer)
-            state = self._state = OptimizerState(self.optimizer, self.layers, self.clip_norm, self.clip_value)
-        return state
+        with self._turns.lock:
+            state = self._state
+            if state is None or not state.belongs_to(self.optimizer, self.layers, self.clip_norm, self.clip_value):
+                check_optimizer(self.optimizer)
+                state = self._state = OptimizerState(self.optimizer, self.layers, self.clip_norm, self.clip_value)
+            return state
 
     def base_rate(self) -> float:
         """The learning rate as a checked number; of a schedule, the one that its factors multiply."""
@@ -140,12 +158,16 @@ class Engine(Watched):
 
     @property
     def weights(self) -> list[tuple[Array, ...]]:
-        """Copies of the arrays of every layer. Assign such a list to set them, all or none."""
-        return [tuple(array.copy() for array in layer.arrays().values()) for layer in self.layers]
+        """Copies of the arrays of every layer, all of one moment. Assign such a list to set them, all or none."""
+        with self._turns.lock:
+            return [tuple(array.copy() for array in layer.arrays().values()) for layer in self.layers]
 
     @weights.setter
     def weights(self, weights: Sequence[Sequence[Any]]) -> None:
-        weights = [tuple(arrays) for arrays in weights]
+        given = [tuple(arrays) for arrays in weights]
+        self.alone(lambda: self._set_weights(given))
+
+    def _set_weights(self, weights: list[tuple[Any, ...]]) -> None:
         places = [layer.arrays() for layer in self.layers]
         if [len(arrays) for arrays in weights] != [len(names) for names in places]:
             have, want = ([len(arrays) for arrays in some] for some in (weights, places))
@@ -163,9 +185,12 @@ class Engine(Watched):
 
     def training_arrays(self, batch_size: int) -> list[Array]:
         """All that training in batches of that size changes, as it lies in memory."""
-        with self.training(batch_size):  # makes room for the optimiser's numbers
+
+        def arrays(plan: Plan) -> list[Array]:
             state = self.state
             return [*(layer.memory for layer in self.layers), *state.numbers, state.steps]
+
+        return self.train_with(arrays, batch_size)  # which makes room for the optimiser's numbers
 
     # --- plans ---------------------------------------------------------------------------------
 
@@ -178,25 +203,31 @@ class Engine(Watched):
 
     def plan(self, capacity: int = 1) -> Plan:
         """The plan, with room for `capacity` samples, for the layers and the loss as they are now."""
+        with self._turns.lock:
+            return self._new_plan(capacity) if self._turns.busy else self._kept_plan(capacity)
+
+    def _kept_plan(self, capacity: int) -> Plan:
         plan = self._plan
         if plan is None or not self._in_use(plan) or plan.capacity < capacity:
-            self._check()
             capacity = max(capacity, plan.capacity if plan else 1)
             plan = self._plan = None  # its memory goes before there is more
-            plan = self._plan = Plan(
-                self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), lock=self._lock
-            )  # fmt: skip
+            plan = self._plan = self._new_plan(capacity)
         else:
             self._refresh(plan)
         return plan
 
-    def _gradient_plan(self, capacity: int) -> GradientPlan:
-        """The same for gradients; a large one is not kept."""
-        plan = self._gradients
+    def _new_plan(self, capacity: int) -> Plan:
+        self._check()
+        return Plan(self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), turns=self._turns)
+
+    def _gradient_plan(self, capacity: int, apart: bool = False) -> GradientPlan:
+        """The same for gradients; a large one is not kept, nor one for a call that has interrupted another."""
+        plan = None if apart else self._gradients
         if plan is None or not self._in_use(plan) or plan.capacity < capacity:
             self._check()
-            plan = GradientPlan(self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), self._lock)
-            self._gradients = plan if plan.nbytes <= _KEPT_BYTES else None
+            plan = GradientPlan(self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), self._turns)
+            if not apart:
+                self._gradients = plan if plan.nbytes <= _KEPT_BYTES else None
         else:
             self._refresh(plan)
         return plan
@@ -208,49 +239,101 @@ class Engine(Watched):
     def _refresh(self, plan: Plan) -> None:
         if not plan.is_current():
             self._check()
-            with plan.lock:
-                plan.refresh((self, self.optimizer))
+            plan.refresh((self, self.optimizer))
 
     def _check(self) -> None:
         check_layers(self.layers, self.loss)
         check_dtypes(self.layers, self.dtype)
         check_optimizer(self.optimizer)
 
-    @contextmanager
-    def working(self, capacity: int = 1, classes: bool | None = None, sparse: bool = False) -> Iterator[Plan]:
-        """Hold the plan, alone, made ready for what follows.
+    # --- turns ---------------------------------------------------------------------------------
+
+    def alone(self, task: Callable[[], T]) -> T:
+        """What ``task()`` returns, while no other thread works with this engine: for copies of one moment."""
+        with self._turns.lock:
+            return task()
+
+    def work_with(
+        self, task: Callable[[Plan], T], capacity: int = 1, classes: bool | None = None, sparse: bool = False
+    ) -> T:
+        """What ``task(plan)`` returns, with a plan that nobody else uses meanwhile, made ready for it.
 
         Parameters
         ----------
+        task : function of a Plan
         capacity : int, default 1
-            For how many samples it must have room.
+            For how many samples the plan must have room.
         classes : bool, optional
             Whether targets are class indices; None where there are none.
         sparse : bool, default False
             Whether to look for inputs that are zero in a whole batch.
         """
-        plan = self.plan(capacity)
-        with plan.lock:
-            plan.pass_over_zeros(sparse)
-            if classes is not None:
-                plan.expect(classes)
-            yield plan
 
-    @contextmanager
-    def training(self, batch_size: int, classes: bool | None = None, sparse: bool = False) -> Iterator[Plan]:
-        """The same for steps of the optimiser in batches of that size."""
-        state = self.state
-        with self.working(batch_size, classes, sparse) as plan:
-            plan.descend(state, batches=batch_size > 1)
-            yield plan
+        return self._turn(lambda apart: self._ready(apart, capacity, classes, sparse), task)
+
+    def train_with(
+        self, task: Callable[[Plan], T], batch_size: int, classes: bool | None = None, sparse: bool = False
+    ) -> T:
+        """The same for steps of the optimiser in batches of that size.
+
+        Raises
+        ------
+        RuntimeError
+            If a signal handler or a finaliser calls it in the middle of another call of its own thread.
+        """
+
+        def ready(apart: bool) -> Plan:
+            if apart:
+                raise interrupts_itself()
+            plan = self._ready(apart, batch_size, classes, sparse)
+            plan.descend(self.state, batches=batch_size > 1)
+            return plan
+
+        return self._turn(ready, task)
+
+    def _with_gradients(self, task: Callable[[GradientPlan], T], capacity: int, trains: bool = False) -> T:
+        """What ``task(plan)`` returns, with a plan for gradients; `trains` says whether anything changes by it."""
+
+        def ready(apart: bool) -> GradientPlan:
+            if apart and trains:
+                raise interrupts_itself()
+            return self._gradient_plan(capacity, apart)
+
+        return self._turn(ready, task)
+
+    def _turn(self, plan: Callable[[bool], P], task: Callable[[P], T]) -> T:
+        """What ``task`` returns for the plan that ``plan(apart)`` gives; `apart` from what this thread is in now."""
+        turns = self._turns
+        with turns.lock:
+            if turns.busy:
+                return task(plan(True))
+            try:
+                turns.busy = True
+                return task(plan(False))
+            finally:
+                turns.busy = False
+
+    def _ready(self, apart: bool, capacity: int, classes: bool | None, sparse: bool) -> Plan:
+        plan = self._new_plan(capacity) if apart else self._kept_plan(capacity)
+        plan.pass_over_zeros(sparse)
+        if classes is not None:
+            plan.expect(classes)
+        return plan
 
     # --- inference -----------------------------------------------------------------------------
 
     def output(self, x: Array, name: str, plan: Plan, kind: int, place: Array) -> Array:
         """The output for one sample of that `sample_kind`, a copy of `place` in the plan, with little Python."""
-        with plan.lock:
-            finite = forward_sample(plan.address, x if kind == READY else write_sample(x, plan.sample))
-            out = place.copy()
+        turns = plan.turns
+        with turns.lock:
+            if turns.busy:
+                return self.outputs(plan.form.rows(x.reshape(1, -1), name)).reshape(place.shape)
+            try:
+                turns.busy = True
+                finite = forward_sample(plan.address, x if kind == READY else write_sample(x, plan.sample))
+                out = place.copy()
+            finally:
+                turns.busy = False
         if not finite:
             raise not_finite(name, x, plan.dtype)
         return out
@@ -259,31 +342,29 @@ class Engine(Watched):
         """The outputs (n, outs) for rows, in `out` if it is given; `unchecked` rows may not all be finite."""
         count = rows.shape[0]
         block = min(count, _FORWARD_BLOCK)
-        plan = self.plan(block)
-        if out is None:
-            out = np.empty((count, self.outs), self.dtype)
-        weights = sum(layer.memory.size for layer in plan.layers)
+        results = np.empty((count, self.outs), self.dtype) if out is None else out
+        weights = sum(layer.memory.size for layer in self.layers)
         sparse = count * weights > _WORTH_LOOKING and many_zeros(rows)
         chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
         for first in range(0, count, chunk):
             last = min(count, first + chunk)
-            with self.working(block, sparse=sparse) as plan:
-                address = plan.address
 
-                def part(who: int, first: int = first, last: int = last, address: int = address) -> bool:
-                    return forward_rows(address, rows, out, first, last, unchecked, who)
-
+            def part(plan: Plan, first: int = first, last: int = last) -> bool:
                 plan.not_finite[0] = 0
-                run_team(plan, team_size(weights * (last - first), 1, plan.capacity // 16), part)
-                finite = plan.not_finite[0] == 0
-            if not finite:
+                run_team(
+                    plan,
+                    team_size(weights * (last - first), 1, plan.capacity // 16),
+                    lambda who: forward_rows(plan.address, rows, results, first, last, unchecked, who),
+                )
+                return bool(plan.not_finite[0] == 0)
+
+            if not self.work_with(part, block, sparse=sparse):
                 raise not_finite("X", rows, self.dtype)
-        return out
+        return results
 
     def mean_loss(self, outputs: Array, targets: Array, classes: bool) -> float:
         """The mean loss of outputs (n, outs) with checked targets."""
-        with self.working(classes=classes) as plan:
-            total = loss_rows(plan.address, outputs, targets)
+        total = self.work_with(lambda plan: loss_rows(plan.address, outputs, targets), classes=classes)
         return float(total / outputs.shape[0])
 
     def scores(self, samples: Samples, measures: dict[str, Metric]) -> dict[str, float]:
@@ -307,9 +388,7 @@ class Engine(Watched):
 
         `training` says whether layers act as in training, `seed` sets their random numbers.
         """
-        plan = self._gradient_plan(samples.size)
-        with plan.lock:
-            return plan.gradients(samples, training, seed)
+        return self._with_gradients(lambda plan: plan.gradients(samples, training, seed), samples.size)
 
     def gradient(
         self, samples: Samples, weights: Array | None = None, *, seed: int | None = None, step: int = 0
@@ -335,11 +414,11 @@ class Engine(Watched):
             training, key = 1, step_key(checked_seed(seed), positive_integer(step + 1, "step + 1") - 1)
         if weights is not None:
             weights = sample_weights(weights, None, None, samples.size, "weights")
-        plan = self._gradient_plan(samples.size)
-        if not samples.fit(plan.form):
-            raise ValueError(f"samples do not fit; expected what Samples.of_rows(engine.form, X, y) makes: {plan.form}")
-        with plan.lock:
-            return plan.vector(samples, weights, training, key)
+        if not samples.fit(form := self.form):
+            raise ValueError(f"samples do not fit; expected what Samples.of_rows(engine.form, X, y) makes: {form}")
+        return self._with_gradients(
+            lambda plan: plan.vector(samples, weights, training, key), samples.size, trains=training == 1
+        )
 
     def step(self, vector: Array, lr: float | None = None) -> float:
         """One step of the optimiser from a gradient that came from elsewhere; returns the penalties.
@@ -371,6 +450,5 @@ class Engine(Watched):
             if self.rate.per != "step":
                 raise ValueError(f"lr is None but {self.rate!r} counts epochs; expected the rate of this step")
             lr = float(self.rates(1, 1)[0])
-        plan, state = self._gradient_plan(1), self.state
-        with plan.lock:
-            return plan.step(vector, state, learning_rate(lr))
+        rate = learning_rate(lr)
+        return self._with_gradients(lambda plan: plan.step(vector, self.state, rate), 1, trains=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -21,6 +20,7 @@ from ..layers.vector import trained, unpacked, vector_size
 from .optimizer_state import OptimizerState
 from .plan import Plan
 from .threads import run_team, team_size
+from .turns import Turns
 
 UPDATE_PRODUCTS = 16  # multiplications of a product that take as long as the update of one number
 
@@ -46,7 +46,7 @@ class Gradients(NamedTuple):
 
 
 class GradientPlan(Plan):
-    """A plan with room for every gradient of `capacity` samples. Who calls its methods holds its lock."""
+    """A plan with room for every gradient of `capacity` samples. Who calls its methods has the turn."""
 
     def __init__(
         self,
@@ -55,9 +55,9 @@ class GradientPlan(Plan):
         dtype: np.dtype[Any],
         capacity: int,
         owners: Sequence[Watched],
-        lock: threading.Lock,
+        turns: Turns,
     ) -> None:
-        super().__init__(layers, loss, dtype, capacity, owners, gradients=True, lock=lock)
+        super().__init__(layers, loss, dtype, capacity, owners, gradients=True, turns=turns)
         self._vector = np.empty(vector_size(layers), self.dtype)
         self._pieces: list[tuple[Array, Array]] = []
         self._more: list[tuple[Array, Array]] = []  # of layers that stand in several places: their gradients add up

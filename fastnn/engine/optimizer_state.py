@@ -10,6 +10,7 @@ from ..checks import Array
 from ..formulas.optimizers import Optimizer, descends_plainly
 from ..kernels.cpu import padded
 from ..layers.base import BaseLayer, aligned_zeros
+from ..layers.moment import at_moment
 from ..layers.stage import Stage
 
 
@@ -40,6 +41,11 @@ class OptimizerState:
         self.steps = np.zeros(1, np.int64)
         self.numbers: list[Array] = []
         self.gradients: list[Array] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes; the numbers are those of the moment at which the engine was asked."""
+        numbers = [at_moment(array) for array in self.numbers]
+        return {**self.__dict__, "numbers": numbers, "steps": at_moment(self.steps)}
 
     @property
     def is_plain(self) -> bool:

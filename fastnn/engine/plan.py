@@ -8,7 +8,6 @@ Kernels get the address of the network's record and allocate nothing.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +34,7 @@ from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.fitting import shared_elsewhere
 from ..layers.stage import Stage
 from .optimizer_state import OptimizerState
+from .turns import Turns
 
 
 def _address(array: Array) -> int:
@@ -58,8 +58,8 @@ class Plan:
         Whose changes may change what a step of training is: the engine and its optimiser.
     gradients : bool, default False
         Whether to make room for every dW, and for dx of the network's input.
-    lock : Lock, optional
-        Of the network: one kernel at a time, in this or a later plan.
+    turns : Turns, optional
+        Of the network: one call at a time, with this or a later plan.
     """
 
     def __init__(
@@ -71,9 +71,9 @@ class Plan:
         owners: Sequence[Watched] = (),
         *,
         gradients: bool = False,
-        lock: threading.Lock | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        self.lock = lock or threading.Lock()
+        self.turns = turns or Turns()
         # np.dtype(type) is the one object that every array made here has: a copied one is not
         self.layers, self.loss, self.dtype, self.capacity = list(layers), loss, np.dtype(dtype.type), capacity
         self.products = sum(layer.ins * layer.outs for layer in layers)  # of one sample in the forward pass

@@ -11,6 +11,7 @@ from ..changes import Watched
 from ..checks import Array
 from ..data.columns import real_array
 from ..kernels.cpu import VECTOR_BYTES, padded
+from .moment import at_moment
 
 
 def aligned_zeros(count: int, dtype: np.dtype[Any]) -> Array:
@@ -78,6 +79,10 @@ class BaseLayer(Watched, ABC):
     def stride(self) -> int:
         """Row length of the memory: `outs` padded to whole vectors, with zeros."""
         return row_length(self._memory, self.memory_rows, self._outs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes, with a copy of the memory: who keeps a pickle's buffers keeps what it was."""
+        return {**super().__getstate__(), "_memory": at_moment(self._memory)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy or a pickle.

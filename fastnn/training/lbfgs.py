@@ -169,5 +169,5 @@ def _full_gradient(engine: Engine, X: Any, y: Any, settings: Settings) -> FullGr
     samples = Samples.of_rows(Form(engine.ins, engine.outs, np.dtype(np.float64), engine.loss), X, y)
     weights = samples.weights(settings.sample_weight, settings.class_weight)
     engine.adapt(samples.rows)
-    layers = copy.deepcopy(engine.layers)
+    layers = engine.alone(lambda: copy.deepcopy(engine.layers))
     return FullGradient(Engine(layers, engine.loss, Constant(0.0), SGD(), dtype="float64"), samples, weights)

@@ -105,8 +105,10 @@ class Run:
             count = min(self.chunk, end - self.step)
             rates = self._rates(count)
             started = time.perf_counter()
-            with engine.training(self.batch_size, self.samples.classes, self._sparse) as plan:
-                plan.choose_steps(self.batch_size, count, end - self.step if self._bare else 0)
+            ahead = end - self.step if self._bare else 0
+
+            def take(plan: Plan, count: int = count, ahead: int = ahead, rates: Array = rates) -> None:
+                plan.choose_steps(self.batch_size, count, ahead)
                 plan.loss_sum[0] = self.loss_sum  # another call may have used it meanwhile
                 try:
                     run_team(plan, self._team(plan, count), self._kernel(plan, count, rates))
@@ -115,6 +117,8 @@ class Run:
                     plan.count_steps(reached - self.step)
                     self.step = reached
                     self.loss_sum = float(plan.loss_sum[0])
+
+            engine.train_with(take, self.batch_size, self.samples.classes, self._sparse)
             a_step = max(time.perf_counter() - started, 1e-6) / count
             self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS / a_step)))
         within = (self.step - 1) % self.steps_per_epoch + 1

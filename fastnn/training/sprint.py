@@ -36,7 +36,7 @@ def _at_once(run: Run, history: History, count: int) -> bool:
     """Take `count` epochs; False, and everything is as it was, if one of them diverges."""
     first, step = len(history.epoch), run.step
     places = run.engine.training_arrays(run.batch_size)
-    before = [place.copy() for place in places]
+    before = run.engine.alone(lambda: [place.copy() for place in places])
     finite = False
     try:
         run.advance(count * run.steps_per_epoch)

@@ -329,7 +329,7 @@ def test_interrupt(kind, loss):
     assert heard - sent[0] < 5
     assert bits(net) != before  # the steps taken so far stay
     assert all(np.isfinite(array).all() for layer in net._layers for array in (layer._W, layer._b))
-    assert not net.engine.plan().lock.locked()
+    assert not net.engine.plan().turns.busy
     twin = copy.deepcopy(net)
     assert net.train(x, t, **LONG[kind], seed=1) == twin.train(x, t, **LONG[kind], seed=1)
     assert bits(net) == bits(twin)

@@ -493,7 +493,7 @@ def test_interrupt_while_reading(ctrl_c, number):
     assert (bits(net) != before) or number == 1
     assert closed == [True]
     assert readers() == []
-    assert not net.engine.plan().lock.locked()
+    assert not net.engine.plan().turns.busy
 
 
 def test_interrupt_while_training(ctrl_c):

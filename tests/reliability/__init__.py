@@ -1,0 +1,1 @@
+"""Attempts to break fastnn, by the thousand: ``python -m tests.reliability``."""
