@@ -37,31 +37,36 @@ def save(
     engine: Engine, path: Path, more: Mapping[str, Any] | None = None, arrays: Mapping[str, Array] | None = None
 ) -> None:
     """Write a network, with its optimiser's state, to `path`; `more` and `arrays` go along."""
-    description, tensors = engine.alone(lambda: _snapshot(engine))
-    description.update(more or {})
+    described, tensors = engine.alone(lambda: (description(engine), _copies(engine)))
+    described.update(more or {})
     tensors.update(arrays or {})
     write = needs("safetensors.numpy", "save", "safetensors").save
-    write_atomically(path, write(tensors, metadata={"fastnn": json.dumps(description)}))
+    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    write_atomically(path, write(tensors, metadata={"fastnn": json.dumps(described)}))
 
 
-def _snapshot(engine: Engine) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The description and copies of the arrays of a network."""
-    state, layers = engine.state, engine.layers
-    tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(layers) for name, a in layer.arrays().items()}
-    for i, (layer, numbers) in enumerate(zip(layers, state.numbers)):
-        tensors[f"optimizer.{i}"] = numbers[:, :, : layer.outs]
-    description = {
+def description(engine: Engine) -> dict[str, Any]:
+    """What a file says of a network, in JSON's terms, beside its arrays."""
+    return {
         "format": FORMAT,
         "dtype": engine.dtype.name,
-        "layers": [_describe_layer(layer) for layer in layers],
+        "layers": [_describe_layer(layer) for layer in engine.layers],
         "loss": describe(engine.loss),
         "lr": engine.base_rate() if isinstance(engine.rate, Constant) else describe(engine.rate),
         "optimizer": describe(engine.optimizer),
         "clip_norm": engine.clip_norm,
         "clip_value": engine.clip_value,
-        "steps": int(state.steps[0]),
+        "steps": int(engine.state.steps[0]),
     }
-    return description, {name: array.copy() for name, array in tensors.items()}
+
+
+def _copies(engine: Engine) -> dict[str, Array]:
+    """Copies of the arrays of a network, by name."""
+    layers = engine.layers
+    tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(layers) for name, a in layer.arrays().items()}
+    for i, (layer, numbers) in enumerate(zip(layers, engine.state.numbers)):
+        tensors[f"optimizer.{i}"] = numbers[:, :, : layer.outs]
+    return {name: array.copy() for name, array in tensors.items()}
 
 
 def load(path: Path, custom: Iterable[type]) -> Engine:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import os
 import pathlib
+import string
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from ..checks import Array
+import numpy as np
+
+from ..checks import Array, not_negative, positive_integer
 from ..engine.engine import Engine
 from ..extras import needs
 from ..formulas.schedules import Schedule
@@ -60,6 +65,10 @@ class Callback:
     monitored : str
         What the fit is judged by unless a callback is told: ``"val_loss"`` where there is validation, else
         ``"loss"``; the same in all its epochs.
+    quantities : tuple of str, optional
+        The names in the logs of every epoch; None where callbacks that are not fastnn's own may add to them.
+    resumed : int
+        How many epochs a `Checkpoint` brought along; 0 in a fit that starts anew.
 
     Examples
     --------
@@ -71,6 +80,8 @@ class Callback:
 
     net: Trainee
     monitored: str = "loss"
+    quantities: tuple[str, ...] | None = None
+    resumed: int = 0
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""
@@ -85,11 +96,17 @@ class Callback:
         """After the last epoch, also when training was interrupted."""
 
     def get_state(self) -> dict[str, Any]:
-        """What a `Checkpoint` must keep of this callback: numbers and arrays by name."""
+        """What a `Checkpoint` must keep of this callback: numbers and arrays by name.
+
+        Asked for after an epoch, when all callbacks have had their turn.
+        """
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take back what `get_state` gave; called after `on_train_begin`."""
+        """Take back what `get_state` gave; called after `on_train_begin`, when the network has its state again.
+
+        What it raises ends the fit before it goes on, with the network as it was.
+        """
 
 
 def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
@@ -100,6 +117,68 @@ def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
             hint = " (write EarlyStopping(), not EarlyStopping)" if isinstance(callback, type) else ""
             raise TypeError(f"callbacks holds {callback!r}; expected Callback objects{hint}")
     return callbacks
+
+
+def may_add_quantities(callback: Callback) -> bool:
+    """Whether it may put something into the logs: it is, or calls, code that is not fastnn's."""
+    own = type(callback).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return not own or isinstance(callback, LambdaCallback)
+
+
+def path_of(path: Any) -> pathlib.Path:
+    """A path, or an error unless it is one."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"path is {path!r}; expected a string or a path")
+    return pathlib.Path(path)
+
+
+def check_place(path: pathlib.Path) -> None:
+    """See that a file can be written at `path`, before hours go into what is to stand there.
+
+    Raises
+    ------
+    OSError
+        If it cannot: there is no such folder, or no right to write, or something else than a file.
+    """
+    folder = pathlib.Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"path is {str(path)!r}, but there is no folder {str(folder)!r}; make it first")
+    if path.is_dir():
+        raise IsADirectoryError(f"path is {str(path)!r}, which is a folder; expected the name of a file")
+    if path.exists() and not path.is_file():
+        raise OSError(f"path is {str(path)!r}, which is no ordinary file; expected the name of a file")
+    try:
+        if path.exists():
+            path.open("ab").close()
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise type(error)(f"path is {str(path)!r}, which cannot be written: {error}") from error
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, (bool, np.bool_))
+
+
+def _is_whole(value: Any, least: int, most: float) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _number(value: Any, name: str) -> float:
+    if not _is_number(value):
+        raise TypeError(f"{name} is {value!r}; expected a number")
+    return not_negative(value, name)
+
+
+def _patience(value: Any) -> int:
+    return positive_integer(value, "patience") if value != 0 or isinstance(value, bool) else 0
+
+
+def _same_names(callback: Callback, state: Mapping[str, Any], names: Iterable[str]) -> None:
+    """See that a state has these names and no others."""
+    if set(state) != set(names):
+        raise ValueError(
+            f"the state of {type(callback).__name__} has {sorted(map(str, state))}; expected {sorted(names)}"
+        )
 
 
 class LambdaCallback(Callback):
@@ -127,35 +206,57 @@ class _Monitor(Callback):
     def __init__(self, monitor: str | None, mode: str, min_delta: float) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"mode is {mode!r}; expected 'auto', 'min' or 'max'")
-        self.monitor, self.mode, self.min_delta = monitor, mode, float(min_delta)
+        if monitor is not None and not isinstance(monitor, str):
+            raise TypeError(f"monitor is {monitor!r}; expected the name of a quantity, or None")
+        self.monitor, self.mode, self.min_delta = monitor, mode, _number(min_delta, "min_delta")
 
     @property
     def watched(self) -> str:
         """The quantity: `monitor`, or what the fit is judged by."""
         return self.monitor or self.monitored
 
+    @property
+    def low_is_good(self) -> bool:
+        """Whether it is the better the smaller it is."""
+        return self.mode == "min" or (self.mode == "auto" and not high_is_good(self.watched))
+
     def on_train_begin(self) -> None:
         self.best = math.nan
         self.best_epoch = 0
+        if self.quantities is not None:
+            self._check_watched(self.quantities)
 
     def get_state(self) -> dict[str, Any]:
-        """The best value so far, and its epoch."""
-        return {"best": self.best, "best_epoch": self.best_epoch}
+        """The best value so far, its epoch, and of which quantity."""
+        return {
+            "best": self.best, "best_epoch": self.best_epoch,
+            "watched": self.watched, "low_is_good": self.low_is_good,
+        }  # fmt: skip
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take them back."""
-        self.best, self.best_epoch = state["best"], state["best_epoch"]
+        """Take them back, all or none."""
+        _same_names(self, state, _Monitor.get_state(self))
+        best, epoch, watched, low = (state[name] for name in ("best", "best_epoch", "watched", "low_is_good"))
+        if watched != self.watched or low is not self.low_is_good:
+            mine, then = (f"{name!r}, the {'smaller' if good else 'larger'} the better"
+                          for name, good in ((self.watched, self.low_is_good), (watched, low)))  # fmt: skip
+            raise ValueError(f"{type(self).__name__} watches {mine}, but watched {then}")
+        if not _is_number(best) or not _is_whole(epoch, 0, self.resumed) or (epoch == 0) > math.isnan(best):
+            raise ValueError(f"the best is {best!r} in epoch {epoch!r}; expected one of {self.resumed} epochs")
+        self.best, self.best_epoch = float(best), epoch
+
+    def _check_watched(self, names: Iterable[str]) -> None:
+        if self.watched not in names:
+            raise ValueError(f"monitor is {self.watched!r}; expected one of {', '.join(names)}")
 
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Whether this epoch is better than the best before by more than `min_delta`."""
-        name = self.watched
-        if name not in logs:
-            raise ValueError(f"monitor is {name!r}; expected one of {', '.join(logs)}")
-        low_is_good = self.mode == "min" or (self.mode == "auto" and not high_is_good(name))
-        gain = self.best - logs[name] if low_is_good else logs[name] - self.best
+        self._check_watched(logs)
+        value = float(logs[self.watched])
+        gain = self.best - value if self.low_is_good else value - self.best
         better = math.isnan(self.best) or gain > self.min_delta
         if better:
-            self.best, self.best_epoch = logs[name], epoch
+            self.best, self.best_epoch = value, epoch
         return better
 
 
@@ -190,11 +291,11 @@ class EarlyStopping(_Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience, self.restore_best = patience, restore_best
+        self.patience, self.restore_best = _patience(patience), bool(restore_best)
 
     def on_train_begin(self) -> None:
-        super().on_train_begin()
         self._weights: list[Any] | None = None
+        super().on_train_begin()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs):
@@ -205,20 +306,35 @@ class EarlyStopping(_Monitor):
 
     def get_state(self) -> dict[str, Any]:
         """Also the weights of the best epoch."""
-        weights = {f"{i}.{j}": a for i, arrays in enumerate(self._weights or []) for j, a in enumerate(arrays)}
-        return {**super().get_state(), **weights}
+        return {**super().get_state(), **_by_place(self._weights or [])}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take them back."""
-        super().set_state(state)
-        if any(name.startswith("0.") for name in state):
+        """Take them back, all or none."""
+        numbers = {name: value for name, value in state.items() if not isinstance(value, np.ndarray)}
+        weights = None
+        if self.restore_best and numbers.get("best_epoch") != 0:
+            places = _by_place(layer.arrays().values() for layer in self.net.layers)
+            _same_names(self, state, [*numbers, *places])
+            for name, place in places.items():
+                array = np.asarray(state[name])
+                if array.shape != place.shape or array.dtype != place.dtype or not np.isfinite(array).all():
+                    raise ValueError(f"the best weights {name} are not {place.shape} finite numbers of {place.dtype}")
             layers = enumerate(self.net.layers)
-            self._weights = [tuple(state[f"{i}.{j}"] for j in range(len(layer.arrays()))) for i, layer in layers]
+            weights = [tuple(state[f"{i}.{j}"] for j in range(len(layer.arrays()))) for i, layer in layers]
+        else:
+            _same_names(self, state, numbers)
+        super().set_state(numbers)
+        self._weights = weights
 
     def on_train_end(self) -> None:
         if self._weights is not None:
             self.net.set_weights(self._weights)
             self._weights = None
+
+
+def _by_place(layers: Iterable[Iterable[Array]]) -> dict[str, Array]:
+    """The arrays of each layer, under the number of the layer and theirs."""
+    return {f"{i}.{j}": array for i, arrays in enumerate(layers) for j, array in enumerate(arrays)}
 
 
 class ReduceLROnPlateau(_Monitor):
@@ -246,9 +362,9 @@ class ReduceLROnPlateau(_Monitor):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        if not 0 < factor < 1:
+        if not 0 < _number(factor, "factor") < 1:
             raise ValueError(f"factor is {factor}; expected a number between 0 and 1")
-        self.factor, self.patience, self.min_lr = float(factor), patience, float(min_lr)
+        self.factor, self.patience, self.min_lr = float(factor), _patience(patience), _number(min_lr, "min_lr")
 
     def on_train_begin(self) -> None:
         super().on_train_begin()
@@ -270,9 +386,13 @@ class ReduceLROnPlateau(_Monitor):
         return {**super().get_state(), "since": self._since}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take them back."""
-        super().set_state(state)
-        self._since = state["since"]
+        """Take them back, all or none."""
+        rest = dict(state)
+        since = rest.pop("since", None)
+        if not _is_whole(since, 0, self.resumed):
+            raise ValueError(f"since is {since!r}; expected one of {self.resumed} epochs")
+        super().set_state(rest)
+        self._since = since
 
 
 class ModelCheckpoint(_Monitor):
@@ -297,34 +417,129 @@ class ModelCheckpoint(_Monitor):
         save_best_only: bool = True,
     ) -> None:
         super().__init__(monitor, mode, 0.0)
+        path_of(path)
         self.path, self.save_best_only = os.fspath(path), bool(save_best_only)
+
+    def on_train_begin(self) -> None:
+        super().on_train_begin()
+        try:
+            named = [name for _, name, _, _ in string.Formatter().parse(self.path) if name is not None]
+        except ValueError as error:
+            raise ValueError(f"path is {self.path!r}: {error}") from None
+        for name in named:
+            known = self.quantities is None or name in ("epoch", *self.quantities)
+            if not known or not name or name.isdigit() or any(sign in name for sign in ".["):
+                names = ", ".join(["epoch", *(self.quantities or ())])
+                raise ValueError(f"path is {self.path!r}, with {{{name}}} in it; expected names among {names}")
+        example = pathlib.Path(self._filled(1, dict.fromkeys(named, 0.5)))
+        if "{" not in os.path.dirname(self.path):
+            check_place(example)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if self.improved(epoch, logs) or not self.save_best_only:
-            self.net.save(self.path.format(epoch=epoch, **logs))
+            self.net.save(self._filled(epoch, logs))
+
+    def _filled(self, epoch: int, logs: Logs) -> str:
+        try:
+            return self.path.format(**{**logs, "epoch": epoch})
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"path is {self.path!r}, which cannot be filled in: {reason}") from None
 
 
 class CSVLogger(Callback):
-    """Write one line an epoch to a CSV file; `append` goes on in an existing one."""
+    """Write one line an epoch to a CSV file, in UTF-8.
+
+    A fit that goes on from a `Checkpoint` goes on in its file, too: the rows of epochs after the checkpoint,
+    which are trained again, are dropped, and all others stay.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file.
+    append : bool, default False
+        Whether to go on in an existing file, with its columns; otherwise it is replaced.
+
+    Raises
+    ------
+    OSError
+        Before training begins, if the file cannot be written.
+    """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
-        self.path, self.append = pathlib.Path(path), append
+        self.path, self.append = path_of(path), bool(append)
 
     def on_train_begin(self) -> None:
         self._names: list[str] = []
-        if self.append and self.path.exists():
-            with self.path.open(newline="") as file:
-                self._names = next(csv.reader(file), [])
-        else:
-            self.path.write_text("")
+        self._lines = 0  # of the file, that stay or were written
+        self._cut = self._resumed = False
+        check_place(self.path)
+        if self.append:
+            self._names, self._lines = self._header(), len(self._in_file())
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        self._cut_to_lines()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if not self._names:
-                self._names = ["epoch", *logs]
-                writer.writerow(self._names)
-            writer.writerow([{"epoch": epoch, **logs}.get(name, "") for name in self._names])
+        self._cut_to_lines()
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        self._names = self._names or ["epoch", *logs]
+        if self._lines == 0:
+            writer.writerow(self._names)
+        writer.writerow([{"epoch": epoch, **logs}.get(name, "") for name in self._names])
+        with self.path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text.getvalue())
+        self._lines += text.getvalue().count("\n")
+
+    def on_train_end(self) -> None:
+        if self._resumed:  # also where there was no epoch left
+            self._cut_to_lines()
+
+    def get_state(self) -> dict[str, Any]:
+        """The columns, and how many lines the file has."""
+        return {"names": self._names, "lines": self._lines}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take them back, all or none; the file changes when the next epoch begins."""
+        _same_names(self, state, ["names", "lines"])
+        names, lines = state["names"], state["lines"]
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"its columns are {names!r:.80}; expected their names")
+        if not _is_whole(lines, 1, math.inf):
+            raise ValueError(f"its file had {lines!r:.80} lines; expected a whole number above 0")
+        if (header := self._header()) not in ([], names):
+            raise ValueError(
+                f"path is {str(self.path)!r}, a file with the columns {header}; expected {names}, those of the fit "
+                "that goes on: delete the file, or take the path of then"
+            )
+        self._names, self._lines, self._resumed = names, lines, True
+
+    def _in_file(self) -> list[bytes]:
+        """The lines of the file, without their ends."""
+        lines = self.path.read_bytes().split(b"\n") if self.path.exists() else []
+        return lines[:-1] if lines and not lines[-1] else lines
+
+    def _header(self) -> list[str]:
+        """The columns that the file has, if there is one."""
+        try:
+            return next(csv.reader([line.decode("utf-8-sig") for line in self._in_file()[:1]]), [])
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"path is {str(self.path)!r}, which is no CSV file in UTF-8: {error}") from None
+
+    def _cut_to_lines(self) -> None:
+        """Once in a fit: drop what comes after the lines that stay."""
+        if self._cut:
+            return
+        self._cut = True
+        kept = self._in_file()[: self._lines]
+        self._lines = len(kept)
+        size = sum(len(line) + 1 for line in kept)
+        with self.path.open("ab") as file:
+            if file.tell() < size:
+                file.write(b"\r\n")  # the last line had no end
+            else:
+                file.truncate(size)
 
 
 class TensorBoard(Callback):
@@ -343,10 +558,10 @@ class TensorBoard(Callback):
 
 
 class TimeLimit(Callback):
-    """Stop after the first epoch that ends more than `seconds` after the start."""
+    """Stop after the first epoch that ends more than `seconds` after the start; the fit is then finished."""
 
     def __init__(self, seconds: float) -> None:
-        self.seconds = float(seconds)
+        self.seconds = _number(seconds, "seconds")
 
     def on_train_begin(self) -> None:
         self._started = time.monotonic()

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import os
-import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from .. import saving
+from ..checks import Array, learning_rate, positive_integer
+from ..data.samples import Samples
+from ..engine.engine import Engine
 from ..formulas.schedules import Constant
-from .callbacks import Callback, Logs
+from ..layers.normalisation import Standardize
+from .callbacks import Callback, check_place, path_of
 from .history import History
-from .run import Run
+from .kept import Kept, checksum, difference, in_json, read_kept
+from .run import Run, mark_of
 from .stream import StreamRun
+
+_left_with: WeakKeyDictionary[Engine, Any] = WeakKeyDictionary()  # the rates at the ends of fits that were kept
 
 
 class Checkpoint(Callback):
@@ -22,7 +31,12 @@ class Checkpoint(Callback):
     Call the same ``fit`` again, with a `Checkpoint` of the same path: where the file exists, it goes
     on after the last epoch in it. Weights, optimiser, learning rate, the order of the samples and
     the state of the other callbacks are as if nothing had happened. The file stays when the fit is
-    complete; the network can also be read from it with `fastnn.load`.
+    complete: with more ``epochs`` it goes on; one that a callback ended (`StopTraining`, as of
+    `EarlyStopping`) is finished, and trains nothing when it is called again. The network can also be
+    read from the file with `fastnn.load`.
+
+    Where it stands among the callbacks does not matter: it is written when all of them have had their
+    turn. Of several with paths of their own, the one that is furthest on counts.
 
     Parameters
     ----------
@@ -34,8 +48,11 @@ class Checkpoint(Callback):
     Raises
     ------
     ValueError
-        If the file is of another network or another fit: other sizes, samples, batch size, shuffling
-        or seed.
+        If the file is damaged, or of another network or another fit: other layers, loss, optimiser or learning
+        rate, other samples, batch size, shuffling, seed, metrics, or callbacks. Nothing has changed then. Those
+        callbacks that keep no state, and stand behind all that do, may come and go.
+    OSError
+        Before training begins, if the file cannot be written there.
 
     Examples
     --------
@@ -54,60 +71,272 @@ class Checkpoint(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        self.path, self.every = pathlib.Path(path), every
+        self.path, self.every = path_of(path), positive_integer(every, "every")
 
-    def attach(self, run: Run | StreamRun, history: History, callbacks: list[Callback]) -> None:
-        """Take what belongs to the state of the fit, and the file's state if there is one."""
-        self._run, self._history = run, history
-        self._others = [callback for callback in callbacks if callback is not self]
-        self._written = 0
-        if self.path.exists():
-            self._restore()
 
-    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        if epoch % self.every == 0:
-            self._write(epoch)
+class Course:
+    """A fit as its checkpoints see it: what must be the same when it goes on, and what they keep.
 
-    def on_train_end(self) -> None:
-        if self._history.epoch and self._history.epoch[-1] > self._written and not self._history.stopped:
-            self._write(self._history.epoch[-1])
+    Parameters
+    ----------
+    run : Run or StreamRun
+    callbacks : sequence of Callback
+        The caller's.
+    history : History
+    columns : sequence of str
+        The quantities that each epoch adds to it.
+    held_out : Samples, optional
+        For validation.
+    """
 
-    def _write(self, epoch: int) -> None:
-        numbers, arrays = [], {}
-        for i, callback in enumerate(self._others):
-            state = callback.get_state()
-            numbers.append({name: value for name, value in state.items() if not isinstance(value, np.ndarray)})
-            arrays.update({f"callback.{i}.{n}": value for n, value in state.items() if isinstance(value, np.ndarray)})
-        history = {"epoch": self._history.epoch, "columns": dict(self._history)}
-        more = {"run": {"epoch": epoch, **self._identity()}, "history": history, "callbacks": numbers}
-        saving.save(self._run.engine, self.path, more, arrays)
-        self._written = epoch
+    def __init__(
+        self,
+        run: Run | StreamRun,
+        callbacks: Sequence[Callback],
+        history: History,
+        columns: Sequence[str],
+        held_out: Samples | None,
+    ) -> None:
+        self._engine, self._run, self._history, self._columns = run.engine, run, history, list(columns)
+        self._checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        others = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        while others and not _keeps_state(others[-1]):
+            others.pop()
+        self._callbacks = others
+        if not self._checkpoints:
+            return
+        _check_paths(callbacks)
+        self._held_out = 0 if held_out is None else mark_of(held_out.rows, held_out.targets)
+        self._begun_with = self._now()["lr"]
+        self._identity = run.identity()
 
-    def _identity(self) -> dict[str, Any]:
-        """What must be the same for the fit to go on."""
-        return self._run.identity()
+    def _now(self) -> dict[str, Any]:
+        """What a file would say of the network."""
+        now: dict[str, Any] = in_json(saving.description(self._engine))
+        return now
 
-    def _restore(self) -> None:
-        description, tensors = saving.read(self.path)
-        if "run" not in description:
-            raise ValueError(f"{str(self.path)!r} holds a network but no fit to go on with")
-        engine, run, then = self._run.engine, self._run, description["run"]
-        sizes = [(layer.ins, layer.outs) for layer in engine.layers]
-        if sizes != [(about["ins"], about["outs"]) for about in description["layers"]]:
-            raise ValueError(f"{str(self.path)!r} holds another network; delete it, or take another path")
-        run.go_on(then, then["epoch"], str(self.path))
-        engine.weights = saving.layer_arrays(engine, tensors)
-        saving.restore_optimizer(engine.state, description, tensors)
-        lr = description["lr"]
-        if isinstance(lr, dict):
-            engine.rate.lr = lr["settings"]["lr"]
-        else:  # another network may have been given the same object
-            engine.rate = Constant(lr)
-        for epoch, *values in zip(description["history"]["epoch"], *description["history"]["columns"].values()):
-            self._history.add(epoch, dict(zip(description["history"]["columns"], values)))
-        for i, (callback, state) in enumerate(zip(self._others, description["callbacks"])):
-            prefix = f"callback.{i}."
-            arrays = {name.removeprefix(prefix): a for name, a in tensors.items() if name.startswith(prefix)}
-            if state or arrays:
-                callback.set_state({**state, **arrays})
-        self._written = then["epoch"]
+    # --- writing -------------------------------------------------------------------------------
+
+    def keep(self, epoch: int, stopped: str, last: bool) -> None:
+        """Write those checkpoints that are due after an epoch, when all callbacks have had their turn."""
+        due = [checkpoint for checkpoint in self._checkpoints if last or epoch % checkpoint.every == 0]
+        if not due:
+            return
+        engine, callbacks, arrays = self._engine, [], dict[str, Array]()
+        for i, callback in enumerate(self._callbacks):
+            state, own = _state_of(callback)
+            callbacks.append({"class": type(callback).__name__, "state": state, "arrays": sorted(own)})
+            arrays.update({f"callback.{i}.{name}": array for name, array in own.items()})
+        run: dict[str, Any] = {
+            **self._identity, "epoch": epoch, "step": self._run.step, "held_out": self._held_out,
+            "rate": self._begun_with,
+        }  # fmt: skip
+        history = {"epoch": self._history.epoch, "columns": dict(self._history), "stopped": stopped}
+        more: dict[str, Any] = {"run": run, "history": history, "callbacks": callbacks}
+        states = [numbers[:, :, : layer.outs] for layer, numbers in zip(engine.layers, engine.state.numbers)]
+        own_layers = [array for layer in engine.layers for array in layer.arrays().values()]
+        more["run"]["checksum"] = checksum(
+            {**self._now(), **more}, [*own_layers, *states, *(arrays[name] for name in sorted(arrays))]
+        )
+        for checkpoint in due:
+            saving.save(engine, checkpoint.path, more, arrays)
+
+    def end(self) -> None:
+        """Note how the fit leaves its network, so that another call knows that it is nobody else's change."""
+        if self._checkpoints:
+            _left_with[self._engine] = self._now()["lr"]
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def found(self) -> Kept | None:
+        """The checkpoint to go on from, checked against everything, or None if there is none yet."""
+        best: Kept | None = None
+        for checkpoint in self._checkpoints:
+            if checkpoint.path.exists():
+                kept = read_kept(checkpoint.path)
+                self._check(kept)
+                if best is not None and kept.run["seed"] != best.run["seed"]:
+                    raise kept.other("fit", f"seed was {kept.run['seed']}, but {best.run['seed']} in {best.path!r}")
+                if best is None or kept.epoch > best.epoch:
+                    best = kept
+        return best
+
+    def _check(self, kept: Kept) -> None:
+        self._check_network(kept)
+        self._check_rate(kept)
+        run, per_epoch = kept.run, self._run.steps_per_epoch
+        try:
+            self._run.agreed_seed(run)
+        except ValueError as error:
+            raise kept.other("fit", str(error)) from None
+        if run["held_out"] != self._held_out:
+            raise kept.other("fit", "the validation data are not what they were")
+        if list(kept.columns) != self._columns:
+            raise kept.other("fit", f"its epochs give {self._columns} but gave {list(kept.columns)}")
+        if run["step"] != run["epoch"] * per_epoch if per_epoch else run["step"] < run["epoch"]:
+            raise kept.damaged(f"{run['step']} steps are not those of {run['epoch']} epochs")
+        have, had = [type(callback).__name__ for callback in self._callbacks], [name for name, _ in kept.callbacks]
+        if have != had:
+            raise kept.other("fit", f"callbacks is [{', '.join(have)}] but was [{', '.join(had)}]")
+        self._check_arrays(kept)
+
+    def _check_network(self, kept: Kept) -> None:
+        now = self._now()
+        for name in ("layers", "dtype", "loss", "optimizer", "clip_norm", "clip_value"):
+            mine, then = ([_unfitted(layer) for layer in some] if isinstance(some, list) else some
+                          for some in (now[name], kept.description.get(name)))  # fmt: skip
+            if found := difference(mine, then, name):
+                raise kept.other("network", found)
+
+    def _check_rate(self, kept: Kept) -> None:
+        """The rate is that of the beginning, or as the fit left it; callbacks change only the `lr` of a schedule."""
+        mine, begun, then = self._begun_with, kept.begun_with, kept.description.get("lr")
+        for rate in (begun, then):
+            try:
+                learning_rate(rate["settings"]["lr"] if isinstance(rate, dict) else rate)
+            except (KeyError, TypeError, ValueError):
+                raise kept.damaged(f"{rate!r:.80} is no learning rate") from None
+        known = [begun, then, _left_with.get(self._engine, begun)]
+        if all(difference(mine, rate) for rate in known):
+            raise kept.other("fit", difference(mine, begun, "lr"))
+        if found := difference(_without_rate(mine), _without_rate(then), "lr"):
+            raise kept.other("fit", found)
+
+    def _check_arrays(self, kept: Kept) -> None:
+        """Shapes, dtypes, and the sum of all."""
+        engine, tensors = self._engine, kept.tensors
+        try:
+            found = saving.layer_arrays(engine, tensors)
+            numbers = [tensors[f"optimizer.{i}"] for i in range(len(engine.layers))] if _has_state(kept, engine) else []
+        except KeyError as error:
+            raise kept.damaged(f"it lacks the array {error}") from None
+        kinds = max(1, len(engine.optimizer.state))
+        wanted = [
+            *((f"layers.{i}.{name}", place.shape) for i, one in enumerate(engine.layers)
+              for name, place in one.arrays().items()),
+            *((f"optimizer.{i}", (kinds, one.shape[0], one.outs)) for i, one in enumerate(engine.layers) if numbers),
+        ]  # fmt: skip
+        arrays = [array for some in found for array in some]
+        for (name, shape), array in zip(wanted, [*arrays, *numbers]):
+            if array.shape != shape or array.dtype != engine.dtype:
+                have, want = f"shape {array.shape} and dtype {array.dtype}", f"{shape} and {engine.dtype}"
+                raise kept.damaged(f"{name} has {have}; expected {want}")
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise kept.damaged("not all of its weights are finite")
+        own = [tensors[name] for name in sorted(tensors) if name.startswith("callback.")]
+        if checksum(kept.description, [*arrays, *numbers, *own]) != kept.run["checksum"]:
+            raise kept.damaged("its sum is not that of what it holds")
+
+    # --- going on ------------------------------------------------------------------------------
+
+    def restore(self, kept: Kept, callbacks: Sequence[Callback]) -> None:
+        """Go on from a checkpoint that has been checked: all of it, or, if one of `callbacks` refuses, nothing."""
+        engine = self._engine
+        with self._all_or_nothing(callbacks):
+            engine.weights = saving.layer_arrays(engine, kept.tensors)
+            saving.restore_optimizer(engine.state, kept.description, kept.tensors)
+            lr = kept.description["lr"]
+            if isinstance(lr, dict):
+                engine.rate.lr = float(lr["settings"]["lr"])
+            else:  # another network may have been given the same object
+                engine.rate = Constant(lr)
+            if isinstance(engine.layers[0], Standardize):  # its numbers are there
+                engine.layers[0].fitted = True
+            for callback, (name, state) in zip(self._callbacks, kept.callbacks):
+                if state:
+                    try:
+                        callback.set_state(state)
+                    except (OSError, MemoryError):
+                        raise
+                    except Exception as error:
+                        reason = error if isinstance(error, ValueError) else repr(error)
+                        raise kept.other("fit", f"{name}.set_state does not take its state: {reason}") from error
+        columns = kept.columns
+        for epoch, values in enumerate(zip(*columns.values()), 1):
+            self._history.add(epoch, dict(zip(columns, values)))
+        self._history.stopped = kept.stopped
+        seed = self._run.agreed_seed(kept.run)
+        self._run.go_on(seed, columns["loss"], kept.run["step"])
+        self._identity["seed"], self._begun_with = seed, kept.begun_with
+
+    @contextmanager
+    def _all_or_nothing(self, callbacks: Sequence[Callback]) -> Iterator[None]:
+        """What happens inside is undone if it raises: in the network, its optimiser, its rate and the callbacks."""
+        engine, state, first = self._engine, self._engine.state, self._engine.layers[0]
+        weights, rate, lr, steps = engine.weights, engine.rate, engine.rate.lr, state.steps.copy()
+        numbers = [array.copy() for array in state.numbers]
+        fitted = isinstance(first, Standardize) and first.fitted
+        attributes = [dict(vars(callback)) for callback in callbacks]
+        try:
+            yield
+        except BaseException:
+            engine.weights, engine.rate, rate.lr = weights, rate, lr
+            state.steps[...] = steps
+            if not numbers:  # there was no room for any
+                state.numbers.clear()
+                state.gradients.clear()
+            for place, array in zip(state.numbers, numbers):
+                place[...] = array
+            if isinstance(first, Standardize):
+                first.fitted = fitted
+            for callback, before in zip(callbacks, attributes):
+                vars(callback).clear()
+                vars(callback).update(before)
+            raise
+
+
+def _keeps_state(callback: Callback) -> bool:
+    """Whether it has a `get_state` or `set_state` of its own."""
+    return any(
+        getattr(getattr(callback, name), "__func__", None) is not getattr(Callback, name)
+        for name in ("get_state", "set_state")
+    )
+
+
+def _state_of(callback: Callback) -> tuple[dict[str, Any], dict[str, Array]]:
+    """The numbers and the arrays of a callback's state."""
+    name, state = type(callback).__name__, callback.get_state()
+    if not isinstance(state, dict) or not all(isinstance(key, str) for key in state):
+        raise TypeError(f"{name}.get_state returned {state!r:.80}; expected a dict of numbers and arrays by name")
+    arrays = {key: value for key, value in state.items() if isinstance(value, np.ndarray) and value.ndim}
+    for key, array in arrays.items():
+        if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+            raise TypeError(f"{name}.get_state returned {key!r} of dtype {array.dtype}; expected numbers")
+    rest = {
+        key: value[()] if isinstance(value, np.ndarray) else value for key, value in state.items() if key not in arrays
+    }
+    try:
+        return in_json(rest), arrays
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"{name}.get_state returned what no file can keep: {error}") from error
+
+
+def _check_paths(callbacks: Iterable[Callback]) -> None:
+    """Each checkpoint has a place to be written to, which is no other callback's."""
+    owners: dict[str, str] = {}
+    for callback in callbacks:
+        if (path := getattr(callback, "path", None)) is not None:
+            name, place = type(callback).__name__, os.path.realpath(path)
+            if isinstance(callback, Checkpoint):
+                check_place(callback.path)
+            if place in owners and Checkpoint.__name__ in (name, owners[place]):
+                raise ValueError(f"{owners[place]} and {name} have the same path {str(path)!r}; expected one for each")
+            owners[place] = name
+
+
+def _has_state(kept: Kept, engine: Engine) -> bool:
+    """Whether there are, or must be, numbers of the optimiser: plain descent has none, but may have room for them."""
+    return not engine.state.is_plain or any(name.startswith("optimizer.") for name in kept.tensors)
+
+
+def _unfitted(layer: Any) -> Any:
+    """The description of a layer without what training has made of it."""
+    if isinstance(layer, dict) and isinstance(layer.get("settings"), dict):
+        settings = {name: value for name, value in layer["settings"].items() if name != "fitted"}
+        return {**layer, "settings": settings}
+    return layer
+
+
+def _without_rate(rate: Any) -> Any:
+    """The description of a schedule without its `lr`; nothing of a fixed rate."""
+    return {**rate, "settings": {**rate["settings"], "lr": None}} if isinstance(rate, dict) else None

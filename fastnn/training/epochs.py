@@ -11,8 +11,8 @@ from ..checks import Array
 from ..data.columns import real_array
 from ..data.samples import Samples
 from ..data.sources import opened, rows_to_keep
-from .callbacks import Callback, NaNGuard, StopTraining, Trainee
-from .checkpoint import Checkpoint
+from .callbacks import Callback, NaNGuard, StopTraining, Trainee, may_add_quantities
+from .checkpoint import Course
 from .history import History
 from .progress import progress
 from .run import Run
@@ -41,7 +41,6 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     else:
         run = StreamRun(engine, source, settings)
     held_out = None if validation_data is None else Samples.of_rows(form, *validation_data, " of validation_data")
-    run.adapt()
     history = History()
     take_epochs(net, run, settings, y_train, held_out, history)
     return history
@@ -64,20 +63,34 @@ def take_epochs(
     engine, measures = net.engine, settings.measures
     shown = progress(settings.verbose, settings.epochs)
     started: list[Callback] = []
+    course: Course | None = None
     try:
         if not settings.callbacks and shown is None and held_out is None and not measures and isinstance(run, Run):
+            run.adapt()
             sprint(net, run, history, settings.epochs)
             return
-        callbacks = [NaNGuard(), *settings.callbacks, *([] if shown is None else [shown])]
+        guard, others = NaNGuard(), [*settings.callbacks, *([] if shown is None else [shown])]
+        callbacks = [guard, *others]
+        trained = run.measures if isinstance(run, StreamRun) else measures if y is not None else {}
+        columns = ["loss", *trained]
+        if held_out is not None:
+            columns += ["val_loss", *(f"val_{name}" for name in measures if held_out.y is not None)]
+        course = Course(run, settings.callbacks, history, columns, held_out)
+        kept = course.found()
+        if kept is None:
+            run.adapt()
         for callback in callbacks:
             callback.net, callback.monitored = net, settings.monitor
-        for callback in callbacks:
+            callback.quantities = None if any(map(may_add_quantities, callbacks)) else tuple(columns)
+            callback.resumed = 0 if kept is None else kept.epoch
+        for callback in others:
             started.append(callback)
             callback.on_train_begin()
-        for callback in callbacks:
-            if isinstance(callback, Checkpoint):
-                callback.attach(run, history, callbacks)
-        for epoch in range(len(history.epoch) + 1, settings.epochs + 1):
+        if kept is not None:
+            course.restore(kept, others)
+            del kept  # its arrays
+        guard.on_train_begin()  # what it holds is what a fit that goes on falls back to
+        for epoch in range(len(history.epoch) + 1, 1 + (0 if history.stopped else settings.epochs)):
             for callback in callbacks:
                 callback.on_epoch_begin(epoch)
             logs = run.epoch()
@@ -92,12 +105,16 @@ def take_epochs(
                     callback.on_epoch_end(epoch, logs)
                 except StopTraining as request:
                     stop = stop or request
+            reason = "" if stop is None else str(stop) or type(stop).__name__
+            course.keep(epoch, reason, last=stop is not None or epoch == settings.epochs)
             if stop is not None:
-                history.stopped = str(stop)
+                history.stopped = reason
                 break
     except KeyboardInterrupt:
         history.stopped = f"interrupted after {run.step} steps"
     finally:
         with contextlib.ExitStack() as endings:
+            if course is not None:
+                endings.callback(course.end)
             for callback in started:
                 endings.callback(callback.on_train_end)

@@ -75,7 +75,6 @@ def fit_many(
             some = None if sample_weight is None else sample_weight[drawn]
             weights = train.weights(some, settings.class_weight)
         run = Run(net.engine, train, own[k], weights)
-        run.adapt()
         run.interrupt = interrupt
         sizes = tuple(layer.outs for layer in net.layers)
         run.chunk = chunks.get(sizes, 1)

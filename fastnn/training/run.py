@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from ..kernels.records import RUN
 from .settings import Settings
 
 CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
+MARKED_BYTES = 2**25  # how much of an array `mark_of` looks at: some hundredths of a second
 
 
 class Divergence(NamedTuple):
@@ -171,24 +173,45 @@ class Run:
             "shuffled": int(self._order is not None),
             "seed": int(record["seed"]),
             "chunk_rows": 0,
+            "samples": mark_of(self.samples.rows, self.samples.targets, self._weights),
         }
 
-    def go_on(self, then: Mapping[str, int], epochs: int, path: str) -> None:
-        """Continue the run `then`, of the checkpoint `path`, after so many epochs."""
-        self._record[0]["seed"] = agreed_seed(self.identity(), then, self._seeded, path)
-        self.step = epochs * self.steps_per_epoch
+    def agreed_seed(self, then: Mapping[str, int]) -> int:
+        """The seed with which it may go on where the run of identity `then` was, or an error."""
+        return agreed_seed(self.identity(), then, self._seeded)
+
+    def go_on(self, seed: int, losses: Sequence[float], step: int) -> None:
+        """Continue under that seed after the epochs with these losses, which took so many steps in all."""
+        self._record[0]["seed"] = seed
+        self.step = step
+        known = min(len(losses), self.losses.size)
+        self.losses[:known] = losses[:known]
 
 
-def agreed_seed(mine: Mapping[str, int], then: Mapping[str, int], seeded: bool, path: str) -> int:
-    """The seed with which a run of identity `mine` goes on where `then` was, or an error if they differ.
+def agreed_seed(mine: Mapping[str, int], then: Mapping[str, int], seeded: bool) -> int:
+    """The seed with which a run of identity `mine` goes on where `then` was.
 
     A seed that the caller left to us is the one of then.
+
+    Raises
+    ------
+    ValueError
+        If the two differ; it says in what.
     """
     mine = {**mine, "seed": mine["seed"] if seeded else then["seed"]}
     for name, value in mine.items():
-        if then.get(name, 0) != value:
-            raise ValueError(
-                f"{name} is {value} but was {then.get(name, 0)} in the checkpoint {path!r}; a fit goes on only with "
-                "the same samples and settings. Delete the file to start anew."
-            )
+        if then[name] != value:
+            if name == "samples":
+                raise ValueError("the samples, their targets or their weights are not what they were")
+            raise ValueError(f"{name} is {value} but was {then[name]}")
     return mine["seed"]
+
+
+def mark_of(*arrays: Array | None) -> int:
+    """A number that tells arrays of the same shapes apart; of large ones it looks at some rows only."""
+    mark = 0
+    for array in arrays:
+        if array is not None:
+            some = array[:: -(-array.nbytes // MARKED_BYTES) or 1]
+            mark = zlib.crc32(np.ascontiguousarray(some).data, mark)
+    return mark

@@ -7,7 +7,7 @@ import contextvars
 import queue
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -95,20 +95,29 @@ class StreamRun:
         self.epochs_done += 1
         return {name: total / count for name, total in sums.items()}
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch; 0 where nobody knows."""
+        return self.source.steps
+
     def identity(self) -> dict[str, int]:
-        """What makes two runs the same; 0 stands for what an iterable does not tell."""
+        """What makes two runs the same; 0 stands for what an iterable does not tell, or what is not in memory."""
         return {
             "rows": self.source.count,
             "batch_size": self.settings.batch_size,
             "shuffled": int(self.settings.shuffle),
             "seed": self.seed,
             "chunk_rows": self.source.rows_each,
+            "samples": 0,
         }
 
-    def go_on(self, then: Mapping[str, int], epochs: int, path: str) -> None:
-        """Continue the run `then`, of the checkpoint `path`, after so many epochs."""
-        self.seed = agreed_seed(self.identity(), then, self.settings.seed is not None, path)
-        self.epochs_done, self.step = epochs, epochs * self.source.steps
+    def agreed_seed(self, then: Mapping[str, int]) -> int:
+        """As of `Run`."""
+        return agreed_seed(self.identity(), then, self.settings.seed is not None)
+
+    def go_on(self, seed: int, losses: Sequence[float], step: int) -> None:
+        """As of `Run`."""
+        self.seed, self.epochs_done, self.step = seed, len(losses), step
 
     def _prepare(self, chunk: Chunk) -> Prepared:
         """The chunk through the door; this is what the reading thread does."""
