@@ -122,7 +122,8 @@ class Course:
         due = [checkpoint for checkpoint in self._checkpoints if last or epoch % checkpoint.every == 0]
         if not due:
             return
-        engine, callbacks, arrays = self._engine, [], dict[str, Array]()
+        engine, callbacks = self._engine, []
+        arrays: dict[str, Array] = {}
         for i, callback in enumerate(self._callbacks):
             state, own = _state_of(callback)
             callbacks.append({"class": type(callback).__name__, "state": state, "arrays": sorted(own)})
@@ -133,6 +134,10 @@ class Course:
         }  # fmt: skip
         history = {"epoch": self._history.epoch, "columns": dict(self._history), "stopped": stopped}
         more: dict[str, Any] = {"run": run, "history": history, "callbacks": callbacks}
+        engine.alone(lambda: self._write(due, more, arrays))  # so that the sum is that of what is saved
+
+    def _write(self, due: list[Checkpoint], more: dict[str, Any], arrays: dict[str, Array]) -> None:
+        engine = self._engine
         states = [numbers[:, :, : layer.outs] for layer, numbers in zip(engine.layers, engine.state.numbers)]
         own_layers = [array for layer in engine.layers for array in layer.arrays().values()]
         more["run"]["checksum"] = checksum(

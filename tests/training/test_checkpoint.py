@@ -12,8 +12,6 @@ from networks import bits, classifier
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from tests.reliability import checkpoints, kills
-
 import fastnn
 from fastnn import (
     SGD,
@@ -44,6 +42,7 @@ from fastnn import (
     TimeLimit,
 )
 from fastnn.training.callbacks import NaNGuard
+from tests.reliability import checkpoints, kills
 
 
 class Killed(BaseException):
