@@ -6,10 +6,10 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..checks import positive_integer
+from .cores import default_threads
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -23,23 +23,18 @@ _pool_size = 0
 _pool_free = threading.Lock()
 
 
-def usable_cores() -> int:
-    """The cores that this process may run on; two hardware threads of one core count once."""
-    try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:  # macOS, Windows
-        return os.cpu_count() or 1
-    siblings = set()
-    for number in allowed:
-        path = Path(f"/sys/devices/system/cpu/cpu{number}/topology/thread_siblings_list")
-        siblings.add(path.read_text() if path.exists() else str(number))
-    return len(siblings)
-
-
 def get_num_threads() -> int:
     """How many threads one call may use.
 
-    By default as many as there are usable cores, or what the environment variable ``FASTNN_NUM_THREADS`` says.
+    What `set_num_threads` was given, else what the environment variable ``FASTNN_NUM_THREADS`` says. By default the
+    least of: the cores that this process may run on, the container's share of processor time, and what
+    ``OMP_NUM_THREADS``, ``NUMBA_NUM_THREADS``, ``OMP_THREAD_LIMIT``, ``LOKY_MAX_CPU_COUNT`` and ``PYTHON_CPU_COUNT``
+    say (joblib's process workers have their limit there); in a worker of a ``multiprocessing.Pool`` 1.
+
+    Raises
+    ------
+    ValueError
+        If ``FASTNN_NUM_THREADS`` is no positive integer.
 
     Examples
     --------
@@ -47,17 +42,13 @@ def get_num_threads() -> int:
     >>> fastnn.get_num_threads() >= 1
     True
     """
-    global _limit
-    if _limit is None:
-        text = os.environ.get("FASTNN_NUM_THREADS", "")
-        if text and not (text.isdecimal() and int(text) > 0):
-            raise ValueError(f"the environment variable FASTNN_NUM_THREADS is {text!r}; expected a positive integer")
-        _limit = int(text) if text else usable_cores()
-    return _limit
+    return default_threads() if _limit is None else _limit
 
 
 def set_num_threads(count: int) -> None:
     """Set how many threads one call may use; small work uses fewer. Results do not depend on it, bit for bit.
+
+    It counts more than all that `get_num_threads` would otherwise look at, and processes forked later keep it.
 
     Parameters
     ----------
