@@ -87,8 +87,8 @@ def _groups(root: Path) -> Iterator[Path]:
     paths: dict[str | None, str] = {}  # of this process, by controller; version 2 has one hierarchy, with no name
     for line in _read(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2) if line.count(":") >= 2 else ("", "none", "")
-        for controller in controllers.split(","):
-            paths[controller] = path
+        for name in controllers.split(","):
+            paths[name] = path
     for line in _read(root / "proc/self/mountinfo").splitlines():
         where, _, what = line.partition(" - ")
         fields, (kind, _, options) = where.split(), (*what.split(), "", "", "")[:3]
