@@ -18,7 +18,8 @@ Read it in this order:
 ``fused``, ``denormals``  a * b + c in one instruction, which happens nowhere else; numbers next to zero
 ``zeros``                 inputs that are zero in a whole batch, which the products pass over
 ``records``               the tables by which Python tells a kernel where everything is
-``memory``, ``compiling`` addresses to arrays; the decorator and its cache; the processor
+``memory``, ``cpu``       addresses to arrays; the processor
+``compiling``, ``cache``  the decorator; compiled code on disk
 ========================  ====================================================================
 
 Kernels allocate nothing, hold no Python object and release the GIL. They also trust their

@@ -1,17 +1,23 @@
-"""The decorator of every kernel, and the disk cache that keeps compiled code between processes."""
+"""The decorator of every kernel; what is compiled is kept on disk (see ``cache``), and not disturbed by signals."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import functools
 import importlib.util
-import pathlib
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core import config
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
+
+from .cache import KernelCache
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,38 +47,89 @@ def _load_numba() -> None:
 _load_numba()
 
 
-def _fingerprint() -> str:
-    """Hash of the source of all kernels and of the versions that compile it."""
-    digest = hashlib.sha256(f"{numba.__version__} {numba.__file__}".encode())
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+class _HeldBack:
+    """The handler of all signals while code is compiled: it notes which came, for the handlers that were there."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[int, Any] = {}
+        self.came: list[int] = []
+        self.waiting = True
+
+    def __call__(self, number: int, frame: Any) -> None:
+        if self.waiting:
+            self.came.append(number)
+        else:
+            self.handlers[number](number, frame)
+
+    def begin(self) -> None:
+        """Take the place of every handler written in Python."""
+        for number in signal.valid_signals():
+            handler = signal.getsignal(number)
+            if callable(handler):
+                self.handlers[number] = handler
+                signal.signal(number, self)
+
+    def end(self) -> None:
+        """Give the places back, and call the handlers of what came."""
+        try:
+            self.waiting = False  # from here on a handler may raise, between any two lines; those left pass it on
+            for number, handler in self.handlers.items():
+                if signal.getsignal(number) is self:
+                    signal.signal(number, handler)
+        finally:
+            self._deliver()
+
+    def _deliver(self) -> None:
+        while self.came:
+            number = self.came.pop(0)
+            try:
+                self.handlers[number](number, sys._getframe(1))
+            except BaseException:
+                self.came = [other for other in self.came if other != number]  # one exception of a kind is enough
+                self._deliver()
+                raise
 
 
-FINGERPRINT = _fingerprint()
+def undisturbed(function: F) -> F:
+    """Let signals, as Ctrl-C, wait until `function` is done, and then do what they do.
 
-
-class KernelCache(FunctionCache):
-    """Numba's cache, stale as soon as *any* kernel changes.
-
-    Numba looks only at the file of the function itself. A kernel has the kernels it calls
-    compiled into it, so here the stamp covers the whole package. `key`, where given, replaces
-    the hash of the function's own code (see ``formula``, whose functions are closures).
+    Their handlers run between any two instructions of the main thread, and raise there. Numba, stopped half-way
+    through a compilation, may never compile again in this process, or go on as if nothing had been raised. What
+    runs in other threads is disturbed by no handler.
     """
 
-    def __init__(self, function: Callable[..., Any], key: str | None = None) -> None:
-        super().__init__(function)
-        self._key = key
-        self._cache_file = IndexDataCacheFile(
-            cache_path=self._cache_path,
-            filename_base=self._impl.filename_base,
-            source_stamp=FINGERPRINT,
-        )
+    @functools.wraps(function)
+    def run(*args: Any, **options: Any) -> Any:
+        if _compiling or threading.get_ident() != threading.main_thread().ident:
+            return function(*args, **options)
+        held = _HeldBack()
+        try:
+            held.begin()
+            _compiling.append(held)
+            return function(*args, **options)
+        finally:
+            _compiling.clear()
+            held.end()
 
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        if self._key is None:
-            return super()._index_key(sig, codegen)
-        return sig, codegen.magic_tuple(), self._key
+    return run  # type: ignore[return-value]
+
+
+_compiling: list[_HeldBack] = []  # in the main thread, which is the one that has handlers
+
+
+def _forget() -> None:
+    """In a forked process nobody is compiling."""
+    while _compiling:
+        _compiling.pop().waiting = False
+    global_compiler_lock.release()
+
+
+if hasattr(os, "register_at_fork"):  # no thread of the child would ever give back the lock of a compiling one
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=_forget,
+    )
 
 
 def kernel(function: F) -> F:
@@ -92,11 +149,13 @@ def sums_kernel(function: F) -> F:
 
 def _cached(function: F, options: dict[str, Any]) -> F:
     dispatcher = numba.njit(**options)(function)
-    with contextlib.suppress(RuntimeError):  # no place to write: compile anew in every process
-        dispatcher._cache = KernelCache(function)
+    dispatcher._cache = KernelCache(function)
+    if not config.DISABLE_JIT:
+        dispatcher._compile_for_args = undisturbed(dispatcher._compile_for_args)
     return dispatcher  # type: ignore[no-any-return]
 
 
+@undisturbed
 def compiled_address(
     function: Callable[..., Any], signature: Any, key: str | None = None, only_cached: bool = False
 ) -> int:
@@ -108,8 +167,7 @@ def compiled_address(
     the cache is not compiled; the answer is 0 then.
     """
     compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
-    with contextlib.suppress(RuntimeError):
-        compiled._cache = KernelCache(function, key)
+    compiled._cache = KernelCache(function, key)
     if only_cached and compiled._cache.load_overload(compiled._sig, compiled._targetdescr.target_context) is None:
         return 0
     compiled.compile()

@@ -39,7 +39,7 @@ from numba.core.untyped_passes import ReconstructSSA
 from numba.extending import intrinsic, models, overload_attribute, overload_method, register_model
 
 from . import numpy_scalars
-from .compiling import OPTIONS, compiled_address
+from .compiling import OPTIONS, compiled_address, undisturbed
 
 Function = Callable[..., Any]
 Fields = tuple[tuple[str, str], ...]
@@ -329,6 +329,7 @@ def callables(cls: Any, fields: Fields, real: types.Float, names: tuple[str, ...
 
 
 @lru_cache(maxsize=None)
+@undisturbed
 def block_address(
     cls: Any,
     fields: Fields,

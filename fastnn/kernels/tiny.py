@@ -23,7 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .blocks import ELEMENTS, df_method, loss_maker, loss_methods, of_numbers
-from .compiling import OPTIONS, compiled_address
+from .compiling import OPTIONS, compiled_address, undisturbed
 from .cpu import lanes, padded
 from .epoch import STEPS, not_finite, note_divergence
 from .formula import Fields, callables, class_digest, numeric_fields
@@ -306,6 +306,7 @@ SCOPE: dict[str, Any] = {
 }  # fmt: skip
 
 
+@undisturbed
 def _compiled(architecture: Architecture, only_cached: bool = False) -> int:
     """Address of the compiled kernel; 0 if it should come from the disk cache and is not there."""
     sizes, activations, (loss, loss_fields), class_index, dtype = architecture
