@@ -17,6 +17,7 @@ import numba
 import pytest
 from numba import types
 from numba.core import config
+from reliability import caches
 
 import fastnn
 from fastnn.kernels import cache
@@ -366,3 +367,9 @@ def test_processes_that_fill_a_cache_at_once(tmp_path):
     assert printed("print(*(result(float(i), True) for i in range(8)))", NUMBA_CACHE_DIR=str(tmp_path))[0] == expected
     assert len(files(tmp_path, ".nbc")) == 8
     assert not files(tmp_path, ".tmp")
+
+
+def test_damaged_caches():
+    found = caches.run(2, seed=0)
+    assert found.pop("tried") == 2
+    assert not any(found.values()), found
