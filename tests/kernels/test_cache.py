@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 from numba import types
 from numba.core import config
@@ -210,6 +211,23 @@ def test_a_disk_that_takes_nothing_is_told_once(folder, monkeypatch, place, numb
     assert not kept(1.5)
     assert result(1.5) == 2.5  # there is room again
     assert kept(1.5)
+
+
+class Half(fastnn.ActivationFunction):
+    def f(self, x):
+        return x * 0.5
+
+    def df(self, x):
+        return x * 0 + 0.5
+
+
+def test_a_formula_compiles_on_a_full_disk(folder, monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda *places: os.stat(folder / "no room"))
+    net = fastnn.NeuralNetwork([fastnn.Layer(2, 1, Half(), init="zeros")], fastnn.MSELoss(), 0.1)
+    with pytest.warns(RuntimeWarning, match="compiled code cannot be kept in") as warned:
+        net.train(np.ones((2, 1)), np.full((1, 1), 4.0))
+    assert len(warned) == 1
+    assert net.forward_pass(np.ones((2, 1))).item() == 0.5 * 3 * 0.1 * 2 * 4 * 0.5
 
 
 TOOLS = """
