@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from numba import types
 from numba.core import config
-from reliability import caches
 
 import fastnn
 from fastnn.kernels import cache
 from fastnn.kernels.compiling import compiled_address
+from tests.reliability import caches
 
 SIGNATURE = types.float64(types.float64)
 CALL = ctypes.CFUNCTYPE(ctypes.c_double, ctypes.c_double)

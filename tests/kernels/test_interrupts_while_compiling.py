@@ -9,10 +9,10 @@ import threading
 import time
 
 import pytest
-from reliability import interrupted_compiles
 
 from fastnn.kernels import compiling
 from fastnn.kernels.compiling import undisturbed
+from tests.reliability import interrupted_compiles
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGALRM"), reason="no such signals on this system")
 
