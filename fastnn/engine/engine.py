@@ -33,8 +33,9 @@ from ..layers.normalisation import Standardize
 from ..layers.vector import vector_size
 from .gradients import GradientPlan, Gradients
 from .optimizer_state import OptimizerState
+from .pace import pace_of
 from .plan import Plan
-from .threads import run_team, team_size
+from .threads import run_turn, team_size
 from .turns import Turns, interrupts_itself
 
 T = TypeVar("T")
@@ -346,19 +347,29 @@ class Engine(Watched):
         weights = sum(layer.memory.size for layer in self.layers)
         sparse = count * weights > _WORTH_LOOKING and many_zeros(rows)
         chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))
-        for first in range(0, count, chunk):
-            last = min(count, first + chunk)
+        first = 0
+        while first < count:
 
-            def part(plan: Plan, first: int = first, last: int = last) -> bool:
+            def part(plan: Plan, first: int = first) -> int:
+                """The next rows; returns those that are done, or -1 if not all are finite."""
+                last = min(count, first + chunk)
+                size = team_size(weights * (last - first), 1, plan.capacity // 16)
                 plan.not_finite[0] = 0
-                run_team(
-                    plan,
-                    team_size(weights * (last - first), 1, plan.capacity // 16),
-                    lambda who: forward_rows(plan.address, rows, results, first, last, unchecked, who),
-                )
-                return bool(plan.not_finite[0] == 0)
+                if size == 1:
+                    forward_rows(plan.address, rows, results, first, last, unchecked, 0)
+                else:
+                    pace = pace_of("inference", plan.dtype, size, weights, block, count.bit_length())
+                    turn = pace.turn()
+                    last = int(min(last, first + max(1, turn.samples // block) * block))
 
-            if not self.work_with(part, block, sparse=sparse):
+                    def kernel(address: int, who: int) -> bool:
+                        return forward_rows(address, rows, results, first, last, unchecked, who)
+
+                    run_turn(plan, size, pace, turn, last - first, kernel)
+                return -1 if plan.not_finite[0] else last
+
+            first = self.work_with(part, block, sparse=sparse)
+            if first < 0:
                 raise not_finite("X", rows, self.dtype)
         return results
 

@@ -19,7 +19,7 @@ from ..layers.base import BaseLayer
 from ..layers.vector import trained, unpacked, vector_size
 from .optimizer_state import OptimizerState
 from .plan import Plan
-from .threads import run_team, team_size
+from .threads import run_call, team_size
 from .turns import Turns
 
 UPDATE_PRODUCTS = 16  # multiplications of a product that take as long as the update of one number
@@ -132,7 +132,8 @@ class GradientPlan(Plan):
         self.descend(state, batches=True)
         self._record[0]["descend"] = descend_address(self.dtype)
         size = team_size(UPDATE_PRODUCTS * vector.size, 1, vector.size)
-        run_team(self, size, lambda who: step_given(self.address, self._vector, lr, who))
+        products = UPDATE_PRODUCTS * vector.size
+        run_call(self, size, "step", products, 1, lambda address, who: step_given(address, self._vector, lr, who))
         if self.plain:
             state.steps += 1
         return float(self.loss_sum[0])
@@ -148,9 +149,10 @@ class GradientPlan(Plan):
         if weights is not None or self._weighted:
             self._run[0]["weights"] = 0 if weights is None else weights.ctypes.data
             self._weighted = weights is not None
-        run_team(
-            self,
-            team_size(3 * count * self.products, 1, count // 4),
-            lambda who: gradient_rows(self.address, run, rows, targets, training, key, who),
-        )
+        size = team_size(3 * count * self.products, 1, count // 4)
+
+        def kernel(address: int, who: int) -> bool:
+            return gradient_rows(address, run, rows, targets, training, key, who)
+
+        run_call(self, size, "gradients", 3 * self.products, count, kernel)
         return float(self.loss_sum[0]) / count

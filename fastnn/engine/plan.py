@@ -21,7 +21,8 @@ from ..formulas.losses import LossFunction, check_loss
 from ..formulas.optimizers import moves_zeros
 from ..kernels import tiny
 from ..kernels.blocks import activation_blocks, loss_block, update_block
-from ..kernels.cpu import CACHE_LINE, VECTOR_BYTES, padded, whole_vectors
+from ..kernels.clock import clock_address, ticks_per_second
+from ..kernels.cpu import VECTOR_BYTES, padded, whole_vectors
 from ..kernels.descent import band_rows, descend_address
 from ..kernels.epoch import steps_address
 from ..kernels.formula import parameter_values
@@ -29,11 +30,12 @@ from ..kernels.products import DEPTH, multiply_address
 from ..kernels.records import LAYER, NETWORK, STAGE
 from ..kernels.single import WIDE
 from ..kernels.stages import stage_addresses
-from ..kernels.team import give_way_address
+from ..kernels.team import MEETINGS, futex, give_way_address
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.fitting import shared_elsewhere
 from ..layers.stage import Stage
 from .optimizer_state import OptimizerState
+from .pace import Turn
 from .turns import Turns
 
 
@@ -41,8 +43,9 @@ def _address(array: Array) -> int:
     return int(array.ctypes.data)
 
 
-# Where the two counters of a team lie among its int64 numbers: each on a cache line of its own
-_CALLED_OFF = 2 * CACHE_LINE // 8
+# Seconds for which a thread of a team looks for others before it lets the system wait: about what that costs. A share
+# is seldom later than this while every thread has a core.
+_SPIN = 50e-6
 
 
 class Plan:
@@ -100,7 +103,7 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Bytes of scratch memory and tables (the parameters belong to the layers)."""
-        own = (self._table, self._record, self._bands, self._meetings, self._numbers, self._places)
+        own = (self._table, self._record, self._bands, self._numbers, self._places)
         return sum(array.nbytes for array in (*self._kept, *own, self._stages, self.not_finite))
 
     def _new(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
@@ -165,19 +168,26 @@ class Plan:
                 row["Wt"] = _address(self._new(int(row["columns"]), int(row["stride_in"])))
         self.not_finite = np.zeros(1, np.int64)
         record["not_finite"] = _address(self.not_finite)
-        record["give_way"] = give_way_address()
+        record["team"] = 1
+        record["clock"], record["give_way"] = clock_address(), give_way_address()
+        record["syscall"], record["futex"] = futex()
+        record["spin"] = int(_SPIN * ticks_per_second())
         self._team = 0
-        self._meetings = np.zeros(3 * _CALLED_OFF // 2, np.int64)
-        record["meetings"] = _address(self._meetings[_CALLED_OFF // 2 :])
-        record["called_off"] = _address(self._meetings[_CALLED_OFF:])
-        self.muster(1)
+        self._make_room(1)
 
-    def muster(self, team: int) -> None:
-        """Make ready for a team of so many threads."""
-        if team == self._team == 1:
-            return
+    def muster(self, team: int, turn: Turn) -> tuple[Array, Array]:
+        """The record of a call of a team of so many threads, and its meetings: see ``kernels.team``."""
+        self._make_room(team)
+        record, meetings, ticks = self._record.copy(), aligned_zeros(MEETINGS, np.dtype(np.int64)), ticks_per_second()
+        call = record[0]
+        call["team"], call["meetings"], call["patience"] = team, _address(meetings), int(turn.patience * ticks)
+        call["a_sample"], call["allowance"] = turn.a_sample * ticks, turn.allowance * ticks
+        return record, meetings
+
+    def _make_room(self, team: int) -> None:
+        """Let each thread of a team have what it needs for itself."""
         record = self._record[0]
-        if team != self._team:
+        if team > self._team:
             numbers = max(VECTOR_BYTES, int((self._table["band"] * self._table["stride"]).max()))
             self._bands = aligned_zeros(team * numbers, self.dtype)
             self._places = np.zeros(team * self.layers[0].ins, np.int64)
@@ -185,13 +195,7 @@ class Plan:
             record["places"] = _address(self._places)
             self._stages = np.zeros(team, STAGE)
             record["stages"] = _address(self._stages)
-            record["team"] = self._team = team
-        if team > 1:
-            self._meetings[:] = 0
-
-    def call_off(self) -> None:
-        """Let threads go that wait for others to begin."""
-        self._meetings[_CALLED_OFF] = 1
+            self._team = team
 
     def is_current(self) -> bool:
         """Whether nothing that the plan was made of has changed since."""

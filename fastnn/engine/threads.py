@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 from ..checks import positive_integer
+from ..kernels.team import ARRIVED, CLOSED, end_call
 from .cores import default_threads
+from .pace import ALONE, Pace, Turn, pace_of
 
 if TYPE_CHECKING:
     from .plan import Plan
 
-MIN_WORK = 200_000  # multiplications of one thread in one step; with less, meeting costs more than it saves
+Kernel = Callable[[int, int], bool]  # of the address of a network's record, and the number of a thread
+
+MIN_WORK = 400_000  # multiplications of one thread in one step; with less, meeting costs more than it saves
 WORTH_STARTING = 20_000_000  # multiplications of one call that repay the start of its threads, some 0.1 ms
 
 _limit: int | None = None
-_pool: ThreadPoolExecutor | None = None
-_pool_size = 0
-_pool_free = threading.Lock()
+_crew: list[threading.Thread] = []  # the threads that wait for calls
+_calls: queue.SimpleQueue[tuple[_Call, int]] = queue.SimpleQueue()
+_current: _Call | None = None  # the call that uses them
 
 
 def get_num_threads() -> int:
@@ -78,61 +84,108 @@ def team_size(products: int, steps: int, most: int) -> int:
     return max(1, min(get_num_threads(), most, products // MIN_WORK))
 
 
-def run_team(plan: Plan, size: int, kernel: Callable[[int], bool]) -> None:
-    """Run ``kernel(who)`` for the threads 0 to `size` - 1 of a team; this thread is number 0.
+class _Call:
+    """One call of a kernel by a team: with numbers of its own, so that whoever comes late finds it over."""
 
-    While another network uses the threads, this one does its work alone.
+    def __init__(self, plan: Plan, size: int, kernel: Kernel, turn: Turn) -> None:
+        self.kernel, self.thread = kernel, threading.get_ident()
+        self._record, self._meetings = plan.muster(size, turn)
+        self.address = int(self._record.ctypes.data)
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._meetings[ARRIVED] >= CLOSED)
+
+    def end(self) -> None:
+        """Let nobody in any more, and wait for those that are at work. What has ended does not end again."""
+        end_call(self.address)
+
+
+def run_team(plan: Plan, size: int, kernel: Kernel, turn: Turn = ALONE) -> bool:
+    """Run ``kernel(address, who)`` for the threads 0 to `size` - 1 of a team; this thread is number 0.
+
+    `turn` says whether a team is wanted. Returns whether one was tried: while another call
+    uses the threads, and where they do not come in time or cannot start, this one does its work alone.
     """
-    if size > 1 and _pool_free.acquire(blocking=False):
+    global _current
+    if size > 1 and turn.together and _is_free():
+        call = _Call(plan, size, kernel, turn)
         try:
-            if _run_together(plan, size, kernel):
-                return
+            _current = call
+            if _gather(call, size) and kernel(call.address, 0):
+                return True
         finally:
-            _pool_free.release()
-    plan.muster(1)
-    kernel(0)
+            call.end()
+            _current = None
+        kernel(plan.address, 0)
+        return True
+    kernel(plan.address, 0)
+    return False
 
 
-def _run_together(plan: Plan, size: int, kernel: Callable[[int], bool]) -> bool:
-    """`run_team` with the threads of the pool; False, and nothing is done, if one could not start."""
-    plan.muster(size)
-    others: list[Future[bool]] = []
+def run_call(plan: Plan, size: int, kind: str, products: int, samples: int, kernel: Kernel) -> None:
+    """`run_team` for a call of a kind that is one step of so many samples: by a team where that has been quicker."""
+    if size == 1:
+        kernel(plan.address, 0)
+    else:
+        pace = pace_of(kind, plan.dtype, size, products, samples)
+        run_turn(plan, size, pace, pace.turn(), samples, kernel)
+
+
+def run_turn(plan: Plan, size: int, pace: Pace, turn: Turn, samples: int, kernel: Kernel) -> None:
+    """`run_team` for as many samples of a `pace`, which is told what they took."""
+    started = time.perf_counter()
+    tried = run_team(plan, size, kernel, turn)
+    pace.note(turn if tried else ALONE, samples, time.perf_counter() - started)
+
+
+def _is_free() -> bool:
+    """Whether no call uses the threads.
+
+    Nothing depends on it but time, so there is no lock, which an interrupt could leave taken. Where an
+    interrupt came in the way of a call's end, the next one of its thread ends it.
+    """
+    other = _current
+    if other is None or other.is_over:
+        return True
+    if other.thread == threading.get_ident():
+        other.end()
+        return True
+    return False
+
+
+def _gather(call: _Call, size: int) -> bool:
+    """Tell the others of a call; False if one of them could not start."""
+    global _crew
+    crew = [thread for thread in _crew if thread.is_alive()]
     try:
-        try:
-            for who in range(1, size):
-                others.append(_workers(size - 1).submit(_member, plan, kernel, who))
-        except RuntimeError:  # the system has no more threads, or the interpreter is about to end
-            return False
-        return kernel(0)
-    finally:
-        # Those that wait for others may go: an error, or Ctrl-C, came before all had begun. After the
-        # first meeting this changes nothing.
-        plan.call_off()
-        wait(others)
+        while len(crew) < size - 1:
+            crew.append(threading.Thread(target=_work, args=(_calls,), name="fastnn", daemon=True))
+            crew[-1].start()
+    except RuntimeError:  # the system has no more threads, or the interpreter is about to end
+        crew.pop()
+    _crew = crew
+    if len(crew) < size - 1:
+        return False
+    for who in range(1, size):
+        _calls.put((call, who))
+    return True
 
 
-def _member(plan: Plan, kernel: Callable[[int], bool], who: int) -> bool:
-    try:
-        return kernel(who)
-    except BaseException:
-        plan.call_off()
-        raise
-
-
-def _workers(count: int) -> ThreadPoolExecutor:
-    """A pool of at least so many threads."""
-    global _pool, _pool_size
-    if _pool is None or _pool_size < count:
-        if _pool is not None:
-            _pool.shutdown(wait=False)
-        _pool, _pool_size = ThreadPoolExecutor(count, "fastnn"), count
-    return _pool
+def _work(calls: queue.SimpleQueue[tuple[_Call, int]]) -> None:
+    """What a thread of the crew does for as long as the process lives."""
+    while True:
+        call, who = calls.get()
+        with contextlib.suppress(BaseException):  # it had not begun: the call is called off, or goes on without it
+            if not call.is_over:
+                call.kernel(call.address, who)
+        del call  # it keeps a network's memory alive
 
 
 def _forget() -> None:
-    """A forked process has none of its parent's threads."""
-    global _pool, _pool_free
-    _pool, _pool_free = None, threading.Lock()
+    """A forked process has none of its parent's threads, nor their calls."""
+    global _crew, _calls, _current
+    _crew, _calls, _current = [], queue.SimpleQueue(), None
 
 
 if hasattr(os, "register_at_fork"):

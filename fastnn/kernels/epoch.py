@@ -19,7 +19,7 @@ from .order import INT64, gather, row_of, shuffle
 from .random import STEP
 from .records import network_at, run_at
 from .recursion import FLOAT64, Part, backward_one, forward_one, layer_of
-from .team import assemble, meet
+from .team import assemble, count_step, given_up, leave, meet, steps_taken
 
 
 @kernel
@@ -31,11 +31,12 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
     holds the learning rate of each step, or one for all. The sum of the losses of the current
     epoch stays in ``net.loss_sum``, and the mean of a complete one goes to ``run.losses``, as long as
     there is room. Where that sum stops being finite, ``run.diverged`` and what is beside it tell the
-    step. This is thread number `who` of ``net.team``. Returns False, and has done nothing, if another
-    one could not start.
+    step. ``run.reached`` is the step that it came to: before `end`, where the team was too slow and was given
+    up. This is thread number `who` of ``net.team``. Returns False, and has done nothing, if another one
+    could not start.
     """
     net, run = network_at(address), run_at(run_address)
-    if not assemble(net):
+    if not assemble(net, who):
         return False
     denormals = flush_denormals()
     loss_sum = pointer_at(net.loss_sum, FLOAT64)
@@ -45,21 +46,28 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
         before = epoch * steps
         first, last = step - before, min(steps, end - before)
         if who == 0:
-            if run.order != 0:
+            if run.order != 0 and run.ordered != epoch + 1:
                 shuffle(run.order, run.rows, run.seed, epoch)
+                run.ordered = epoch + 1
             if first == 0:
                 loss_sum[0] = 0.0
         meet(net)
         scheduled = int(rates.size != 1)
         rate = pointer_plus(pointer_to(rates), scheduled * (step - begin))
         call(net.take_steps, address, run_address, first, last, rate, scheduled, before, who)
-        if who == 0 and last == steps and epoch < run.epochs:
+        step = before + last
+        early = given_up(net)
+        if early:
+            step = begin + steps_taken(net)
+        if who == 0 and step == before + steps and epoch < run.epochs:
             pointer_at(run.losses, FLOAT64)[epoch] = loss_sum[0] / run.rows
+        if early:
+            break
         epoch += 1
-        step = epoch * steps
     if who == 0:
-        run.reached = end
+        run.reached = step
     restore_denormals(denormals)
+    leave(net, who)
     return True
 
 
@@ -95,6 +103,8 @@ def _make_batch_steps(like: Any) -> Callable[..., None]:
             train_batch(address, run, start, min(run.batch_size, run.rows - start), lr, key, who, like)
             if who == 0 and not_finite(loss_sum[0]):
                 note_divergence(run, before + k, so_far, start, 1)
+            if given_up(net):
+                break
 
     return batch_steps
 
@@ -158,6 +168,8 @@ def train_batch(address: int, run: Any, start: int, n: int, lr: float, key: int,
         x_batch, t_batch = pointer_plus(x, start * ins), pointer_plus(t, start * items)
     both_passes(net, run, x_batch, t_batch, start, part, like)
     call(net.descend, address, x_batch, n, lr, who)
+    if who == 0 and net.team > 1:
+        count_step(net, n)
     meet(net)
     if who == 0:
         finish_step(net, n)
@@ -171,13 +183,13 @@ def step_given(address: int, X: Any, lr: float, who: int) -> bool:
     nothing, if another one could not start.
     """
     net = network_at(address)
-    if not assemble(net):
+    if not assemble(net, who):
         return False
     denormals = flush_denormals()
     if who == 0:
         pointer_at(net.loss_sum, FLOAT64)[0] = 0.0
     call(net.descend, address, pointer_to(X), 0, lr, who)
-    meet(net)
+    leave(net, who)
     if who == 0:
         finish_step(net, 0)
     restore_denormals(denormals)

@@ -13,25 +13,39 @@ from .order import INT64
 from .products import TILE_ROWS
 from .records import network_at, run_at
 from .recursion import FLOAT64, Part, forward_batch, forward_one, layer_of
-from .team import assemble, share
+from .team import assemble, join, leave, next_rows, share
 
 
 @kernel
 def forward_rows(address: int, X: Any, Y: Any, begin: int, end: int, unchecked: bool, who: int) -> bool:
     """Y[i] = the network's output for row i of X, for the rows `begin` to `end`.
 
-    Each thread takes some of them, through some of the scratch memory. Rows that are `unchecked` are
-    looked at here, while they are in the cache; ``net.not_finite`` tells of the wrong ones.
+    Each thread takes the next ones that are left, through some of the scratch memory: nobody waits for
+    a thread that comes late. Rows that are `unchecked` are looked at here, while they are in the cache;
+    ``net.not_finite`` tells of the wrong ones.
     """
     net = network_at(address)
-    if not assemble(net):
-        return False
+    if net.team > 1:
+        if not join(net, who):
+            return False
+        room = net.capacity // net.team // TILE_ROWS * TILE_ROWS
+        first, last = next_rows(net, begin, end, room)
+        while first < last:
+            forward_some(net, X, Y, first, last, room, unchecked, who)
+            first, last = next_rows(net, begin, end, room)
+        leave(net, who)
+    else:
+        forward_some(net, X, Y, begin, end, net.capacity, unchecked, who)
+    return True
+
+
+@kernel
+def forward_some(net: Any, X: Any, Y: Any, begin: int, end: int, room: int, unchecked: bool, who: int) -> None:
+    """`forward_rows` of one thread, which has room for so many rows at a time."""
     x, y = pointer_to(X), pointer_to(Y)
     ins, final = layer_of(net, 0).ins, layer_of(net, net.depth - 1)
-    room = net.capacity // net.team
-    first, last = share(end - begin, TILE_ROWS, who, net.team)
-    for start in range(begin + first, begin + last, room):
-        n = min(room, begin + last - start)
+    for start in range(begin, end, room):
+        n = min(room, end - start)
         if unchecked and not finite_numbers(pointer_plus(x, start * ins), n * ins):
             pointer_at(net.not_finite, INT64)[0] = 1
             break
@@ -45,7 +59,6 @@ def forward_rows(address: int, X: Any, Y: Any, begin: int, end: int, unchecked: 
         for i in range(n):
             for j in range(final.outs):
                 y[(start + i) * final.outs + j] = out[i * final.stride + j]
-    return True
 
 
 @kernel
@@ -91,7 +104,7 @@ def gradient_rows(address: int, run_address: int, X: Any, T: Any, training: int,
     `who` of ``net.team``. Returns False, and has done nothing, if another one could not start.
     """
     net, run = network_at(address), run_at(run_address)
-    if not assemble(net):
+    if not assemble(net, who):
         return False
     denormals = flush_denormals()
     x, n = pointer_to(X), X.shape[0]
@@ -109,6 +122,7 @@ def gradient_rows(address: int, run_address: int, X: Any, T: Any, training: int,
         pointer_at(net.loss_sum, FLOAT64)[0] = 0.0
         add_losses(net, n)
     restore_denormals(denormals)
+    leave(net, who)
     return True
 
 

@@ -86,9 +86,15 @@ NETWORK = np.dtype(
         ("clip_norm", "f8"),  # the largest norm of all gradients together; 0: no limit
         ("clip_value", "f8"),  # the largest gradient of one parameter; 0: no limit
         ("team", "i8"),  # how many threads run the kernel, see team
-        ("meetings", "i8"),  # int64: how often a thread came to a meeting
-        ("called_off", "i8"),  # int64: whether the first meeting was called off
+        ("meetings", "i8"),  # int64[MEETINGS]: of this call, see team
+        ("clock", "i8"),  # C function, see clock
         ("give_way", "i8"),  # C function: let another thread have this core
+        ("syscall", "i8"),  # C function: a call of the system, on Linux
+        ("futex", "i8"),  # the number of the call that waits on an address; 0: there is none
+        ("spin", "i8"),  # ticks for which a thread looks for others before it lets the system wait
+        ("patience", "i8"),  # ticks for which thread 0 waits for the others to begin
+        ("a_sample", "f8"),  # ticks that one thread takes for a sample of a batch
+        ("allowance", "f8"),  # ticks that the team may take longer, in all, before it is given up
     ],
     align=True,
 )
@@ -101,6 +107,7 @@ RUN = np.dtype(
         ("t", "i8"),  # (rows, target_items)
         ("order", "i8"),  # int64[rows]: room for an epoch's order; 0: as the rows come
         ("seed", "i8"),  # of the order
+        ("ordered", "i8"),  # the epoch whose order lies there, + 1; 0: none
         ("weights", "i8"),  # float64[rows]: weights of the samples' losses; 0: all are 1
         ("reached", "i8"),  # the step that training has come to
         ("outputs", "i8"),  # (rows, outs): where each sample's output is kept; 0: nowhere

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from ..checks import Array
 from ..data.rows import many_zeros
 from ..data.samples import Samples
 from ..engine.engine import Engine
+from ..engine.pace import ALONE, pace_of
 from ..engine.plan import Plan
 from ..engine.threads import run_team, team_size
 from ..kernels.epoch import train_steps
@@ -104,16 +105,17 @@ class Run:
         while self.step < end:
             if self.interrupt is not None and self.interrupt.is_set():
                 raise KeyboardInterrupt
-            count = min(self.chunk, end - self.step)
-            rates = self._rates(count)
-            started = time.perf_counter()
-            ahead = end - self.step if self._bare else 0
+            most = min(self.chunk, end - self.step)
+            rates = self._rates(most)
+            begin, started = self.step, time.perf_counter()
+            ahead = end - begin if self._bare else 0
 
-            def take(plan: Plan, count: int = count, ahead: int = ahead, rates: Array = rates) -> None:
-                plan.choose_steps(self.batch_size, count, ahead)
+            def take(plan: Plan, most: int = most, ahead: int = ahead, rates: Array = rates) -> None:
+                plan.choose_steps(self.batch_size, most, ahead)
                 plan.loss_sum[0] = self.loss_sum  # another call may have used it meanwhile
+                self._record[0]["reached"] = self.step
                 try:
-                    run_team(plan, self._team(plan, count), self._kernel(plan, count, rates))
+                    self._take(plan, most, rates)
                 finally:  # Ctrl-C is heard when the kernel returns: its steps count
                     reached = int(self._record[0]["reached"])
                     plan.count_steps(reached - self.step)
@@ -121,16 +123,36 @@ class Run:
                     self.loss_sum = float(plan.loss_sum[0])
 
             engine.train_with(take, self.batch_size, self.samples.classes, self._sparse)
-            a_step = max(time.perf_counter() - started, 1e-6) / count
-            self.chunk = max(1, min(8 * self.chunk, int(CHUNK_SECONDS / a_step)))
+            taken = self.step - begin
+            if taken == most:
+                self.chunk *= 8
+            a_step = max(time.perf_counter() - started, 1e-6) / max(1, taken)
+            self.chunk = max(1, min(self.chunk, int(CHUNK_SECONDS / a_step)))
         within = (self.step - 1) % self.steps_per_epoch + 1
         return self.loss_sum / int(min(self.samples.size, within * self.batch_size))
 
-    def _kernel(self, plan: Plan, count: int, rates: Array) -> Callable[[int], bool]:
-        """The next `count` steps, as what each thread of a team calls with its number."""
-        begin, run = self.step, self._address
-        self._record[0]["reached"] = begin
-        return lambda who: train_steps(plan.address, run, begin, begin + count, rates, who)
+    def _take(self, plan: Plan, most: int, rates: Array) -> None:
+        """Take at most so many steps: as many as one team, or one thread, should (see ``engine.pace``)."""
+        begin, run, record = self.step, self._address, self._record[0]
+        size, turn, pace = self._team(plan, most), ALONE, None
+        if size > 1:
+            pace = pace_of("training", plan.dtype, size, 3 * plan.products, self.batch_size)
+            turn = pace.turn()
+        end = begin + int(min(most, max(1, turn.samples // self.batch_size)))
+
+        def kernel(address: int, who: int) -> bool:
+            return train_steps(address, run, begin, end, rates, who)
+
+        started = time.perf_counter()
+        tried = run_team(plan, size, kernel, turn)
+        if pace is not None:
+            samples = self._samples(int(record["reached"])) - self._samples(begin)
+            pace.note(turn if tried else ALONE, samples, time.perf_counter() - started)
+
+    def _samples(self, step: int) -> int:
+        """How many samples the steps before this one have."""
+        epochs, steps = divmod(step, self.steps_per_epoch)
+        return epochs * self.samples.size + steps * self.batch_size
 
     def _team(self, plan: Plan, count: int) -> int:
         """How many threads suit the next `count` steps."""

@@ -22,7 +22,6 @@ from fastnn import (
     Tanh,
 )
 from fastnn.data.samples import Samples
-from fastnn.engine import threads
 
 OPTIMIZERS = [SGD(), SGD(momentum=0.9, nesterov=True), Adam(), AdamW()]
 OPTIONS = {
@@ -36,10 +35,8 @@ OPTIONS = {
 
 
 @pytest.fixture(params=[1, 2])
-def team(request, monkeypatch):
+def team(request, always_teams):
     """The number of threads, for work that would otherwise be too small for two."""
-    monkeypatch.setattr(threads, "MIN_WORK", 1)
-    monkeypatch.setattr(threads, "WORTH_STARTING", 0)
     before = fastnn.get_num_threads()
     fastnn.set_num_threads(request.param)
     yield request.param
@@ -124,9 +121,7 @@ def test_a_single_sample():
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("training", [0, 1, 2])
-def test_gradients_do_not_depend_on_the_threads(dtype, training, monkeypatch):
-    monkeypatch.setattr(threads, "MIN_WORK", 1)
-    monkeypatch.setattr(threads, "WORTH_STARTING", 0)
+def test_gradients_do_not_depend_on_the_threads(dtype, training, always_teams):
     before, found = fastnn.get_num_threads(), []
     weights = np.linspace(0.5, 2.0, 301)
     try:

@@ -10,7 +10,6 @@ import pytest
 
 import fastnn
 from fastnn import SGD, Adam, Identity, Layer, MSELoss, NeuralNetwork, Tanh, reference
-from fastnn.engine import threads
 from fastnn.kernels.formula import function_digest
 from fastnn.kernels.stages import FLOAT64, pointer_at, stage_at
 from fastnn.layers.stage import Stage
@@ -202,9 +201,7 @@ def test_gradients_of_any_number_of_trained_rows(count, untrained):
 
 @pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("count", [1, 3])
-def test_trained_rows_in_a_team(count, dtype, monkeypatch):
-    monkeypatch.setattr(threads, "MIN_WORK", 1)
-    monkeypatch.setattr(threads, "WORTH_STARTING", 0)
+def test_trained_rows_in_a_team(count, dtype, always_teams):
     before, results = fastnn.get_num_threads(), []
     try:
         for team in (1, 2):
