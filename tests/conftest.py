@@ -16,3 +16,4 @@ def always_teams(monkeypatch):
     monkeypatch.setattr(threads, "MIN_WORK", 1)
     monkeypatch.setattr(threads, "WORTH_STARTING", 0)
     monkeypatch.setattr(pace.Pace, "turn", lambda self: pace.Turn(True, patience=0.5))
+    monkeypatch.setattr(pace.Pace, "note", lambda self, turn, samples, seconds: None)
