@@ -360,7 +360,7 @@ class Engine(Watched):
                 else:
                     pace = pace_of("inference", plan.dtype, size, weights, block, count.bit_length())
                     turn = pace.turn()
-                    last = int(min(last, first + max(1, turn.samples // block) * block))
+                    last = first + int(min(last - first, max(block, turn.samples)))
 
                     def kernel(address: int, who: int) -> bool:
                         return forward_rows(address, rows, results, first, last, unchecked, who)

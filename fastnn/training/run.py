@@ -138,7 +138,7 @@ class Run:
         if size > 1:
             pace = pace_of("training", plan.dtype, size, 3 * plan.products, self.batch_size)
             turn = pace.turn()
-        end = begin + int(min(most, max(1, turn.samples // self.batch_size)))
+        end = begin + int(min(most, max(1.0, turn.samples / self.batch_size)))
 
         def kernel(address: int, who: int) -> bool:
             return train_steps(address, run, begin, end, rates, who)
