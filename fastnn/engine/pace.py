@@ -21,7 +21,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-FIRST = 1e-3  # seconds of work by one thread, before a team is tried
+FIRST = 0.03  # seconds of work by one thread, before a team is tried: where it has to wait, that takes nearly as long
 FIRST_PRODUCTS = 2e7  # multiplications that take less than about this
 SLACK = 3e-4  # seconds that a team may lose: a single interrupt takes up to 0.1 ms
 CREDIT = 1e-2  # seconds of what it has gained that a team may lose besides: time slices of others have 3 to 4 ms
@@ -82,7 +82,7 @@ class Pace:
     False
     """
 
-    _trouble: ClassVar[float] = -math.inf  # until when no kind of work tries its first team: one has just failed
+    trouble: ClassVar[float] = -math.inf  # until when no kind of work tries its first team: one has just failed
 
     def __init__(self, products: int, step: int = 1, clock: Callable[[], float] = time.perf_counter) -> None:
         self._step, self._clock = step, clock
@@ -107,7 +107,7 @@ class Pace:
         if len(self._alone) < 2:  # the first finds nothing in the cache
             return Turn(False, self._first)
         due = self._spent >= self._change
-        if due and not self._together and (self._tried or self._clock() >= Pace._trouble):
+        if due and not self._together and (self._tried or self._clock() >= Pace.trouble):
             self._together = self._tried = True
             self._credit, self._gap, self._since = 0.0, GAP * max(CHECK, self._slack()), self._spent
             self._change, due = self._spent + self._gap, False
@@ -139,7 +139,7 @@ class Pace:
         self._together = False
         self._wait = max(min(2 * self._wait, LONGEST), FACTOR * lost)
         self._change = self._spent + self._wait
-        Pace._trouble = self._clock() + min(self._wait, 1.0)
+        Pace.trouble = self._clock() + min(self._wait, 1.0)
 
 
 @lru_cache(maxsize=256)
