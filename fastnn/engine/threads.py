@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Kernel = Callable[[int, int], bool]  # of the address of a network's record, and the number of a thread
 
-MIN_WORK = 400_000  # multiplications of one thread in one step; with less, meeting costs more than it saves
+MIN_WORK = 300_000  # multiplications of one thread in one step; with less, meeting costs more than it saves
 WORTH_STARTING = 20_000_000  # multiplications of one call that repay the start of its threads, some 0.1 ms
 
 _limit: int | None = None
