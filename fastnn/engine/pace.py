@@ -92,10 +92,10 @@ class Pace:
         self._tried = False
         self._spent = 0.0  # seconds of all stretches
         self._change = FIRST  # of these: when to try a team, or to see what one thread takes
-        self._since = 0.0  # when the team's time began
         self._wait = FIRST  # between two tries
         self._gap = 0.0  # between two checks
-        self._credit = 0.0  # seconds that the team has gained
+        self._credit = 0.0  # seconds that the team has gained lately
+        self._gained = 0.0  # and in all, since it was tried
 
     @property
     def a_sample(self) -> float:
@@ -109,7 +109,7 @@ class Pace:
         due = self._spent >= self._change
         if due and not self._together and (self._tried or self._clock() >= Pace.trouble):
             self._together = self._tried = True
-            self._credit, self._gap, self._since = 0.0, GAP * max(CHECK, self._slack()), self._spent
+            self._credit, self._gained, self._gap = 0.0, 0.0, GAP * max(CHECK, self._slack())
             self._change, due = self._spent + self._gap, False
         if self._together and not due:
             allowance = max(0.0, self._credit) + self._slack()
@@ -126,20 +126,23 @@ class Pace:
                 self._gap = min(2 * self._gap, LONGEST)
                 self._change = self._spent + max(self._gap, GAP * seconds)
             return
-        self._credit = min(self._credit + samples * self.a_sample - seconds, max(CREDIT, 2 * self._slack()))
+        gain = samples * self.a_sample - seconds
+        self._gained += gain
+        self._credit = min(self._credit + gain, max(CREDIT, 2 * self._slack()))
         if self._credit < -self._slack():
             self._give_up(-self._credit)
-        elif self._spent - self._since > self._wait:
-            self._wait = FIRST  # it was worth it
 
     def _slack(self) -> float:
         return max(SLACK, self._step * self.a_sample)
 
     def _give_up(self, lost: float) -> None:
         self._together = False
-        self._wait = max(min(2 * self._wait, LONGEST), FACTOR * lost)
+        if self._gained > 0:  # it was worth it: this may have been one of the rare long waits of a quiet machine
+            self._wait = lost
+        else:
+            self._wait = max(min(2 * self._wait, LONGEST), FACTOR * lost)
+            Pace.trouble = self._clock() + min(self._wait, 1.0)
         self._change = self._spent + self._wait
-        Pace.trouble = self._clock() + min(self._wait, 1.0)
 
 
 @lru_cache(maxsize=256)

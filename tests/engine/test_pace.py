@@ -73,6 +73,14 @@ def test_nor_does_a_slow_step_now_and_then_end_it(alone):
     assert machine.together > 0.97 * machine.steps
 
 
+def test_nor_a_long_wait_every_second():
+    machine = Machine(2e-4, lambda step: 1.1e-4 + 5e-2 * (step % 9000 == 8999))
+    machine.work(1.0)
+    machine.steps = machine.together = 0
+    machine.work(20.0)
+    assert machine.together > 0.9 * machine.steps
+
+
 @pytest.mark.parametrize("alone", [2e-5, 2e-4, 2e-3, 2e-2])
 @pytest.mark.parametrize("times", [1.2, 2.0, 100.0])
 def test_a_team_that_is_slower_costs_little(alone, times):
