@@ -28,7 +28,7 @@ CREDIT = 1e-2  # seconds of what it has gained that a team may lose besides: tim
 FACTOR = 8  # the next try of a team comes after so many times what the last one lost
 CHECK = 5e-4  # seconds in which one thread shows what it takes while a team is at work
 GAP = 64  # and that comes after so many times as long
-LONGEST = 4.0  # seconds between two tries, or checks, at most, however often they failed
+LONGEST = 4.0  # seconds between two tries, or checks, at most, unless a single step takes so long
 PATIENCE = 1e-3  # seconds for which a team's first thread waits for the others, at least
 
 
@@ -140,7 +140,7 @@ class Pace:
         if self._gained > 0:  # it was worth it: this may have been one of the rare long waits of a quiet machine
             self._wait = lost
         else:
-            self._wait = max(min(2 * self._wait, LONGEST), FACTOR * lost)
+            self._wait = max(min(2 * self._wait, max(LONGEST, 4 * FACTOR * lost)), FACTOR * lost)
             Pace.trouble = self._clock() + min(self._wait, 1.0)
         self._change = self._spent + self._wait
 
