@@ -1,46 +1,176 @@
-"""Checks of single settings: numbers in, the same numbers out, or an error that names the argument."""
+"""Checks of single settings: values in, the same values out, or an error that names the argument.
+
+A class says beside its parameters what each of them may be, and is `Checked`: whoever sets one, the constructor, a
+user later, or a file by way of the constructor, passes the same check::
+
+    class HuberLoss(ElementwiseLoss):
+        checked = {"delta": positive_number}
+
+        def __init__(self, delta: float = 1.0) -> None:
+            self.delta = delta
+"""
 
 from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Check = Callable[[Any, str], Any]  # the value and its name in; the value as it is kept out
+
+
+class Checked:
+    """An object whose settings are checked whenever they are set.
+
+    Attributes
+    ----------
+    checked : mapping of str to function
+        For each setting the check that it must pass, ``check(value, name)``, which returns the value or raises
+        TypeError or ValueError. A class adds its own to those of its bases.
+
+    Examples
+    --------
+    >>> from fastnn import ActivationFunction
+    >>> from fastnn.checks import positive_number
+    >>> class Scaled(ActivationFunction):
+    ...     checked = {"scale": positive_number}
+    ...     def __init__(self, scale=1.0):
+    ...         self.scale = scale
+    ...     def f(self, x):
+    ...         return self.scale * x
+    ...     def df(self, x):
+    ...         return self.scale + 0 * x
+    >>> Scaled(-1)
+    Traceback (most recent call last):
+    ...
+    ValueError: scale is -1; expected a finite number above 0
+    """
+
+    __slots__ = ()
+
+    checked: Mapping[str, Check] = {}
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        together: dict[str, Check] = {}
+        for base in reversed(cls.__mro__):
+            together.update(vars(base).get("checked", {}))
+        cls.checked = together
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        check = type(self).checked.get(name)
+        super().__setattr__(name, value if check is None else check(value, name))
+
+
+def _number(value: Any, name: str, expected: str) -> float:
+    """A real number as a float; what is too large is infinite."""
+    number = value[()] if isinstance(value, np.ndarray) else value  # the number in an array of no dimension
+    if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
+        raise TypeError(f"{name} is {value!r}; expected {expected}")
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf
+
+
+def _integer(value: Any, name: str, expected: str) -> int:
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} is {value!r}; expected {expected}")
+    return int(value)
 
 
 def learning_rate(value: Any) -> float:
     """A learning rate as a float, or an error."""
-    number = value[()] if isinstance(value, np.ndarray) else value  # the number in an array of no dimension
-    if isinstance(number, (bool, np.bool_)) or not isinstance(number, numbers.Real):
-        raise TypeError(f"learning_rate is {value!r}; expected a number")
-    try:
-        rate = float(number)
-    except OverflowError:
-        rate = math.inf
+    rate = _number(value, "learning_rate", "a number")
     if not (math.isfinite(rate) and rate >= 0):
         raise ValueError(f"learning_rate is {rate}; expected a finite number of at least 0")
     return rate
 
 
+def finite_number(value: Any, name: str) -> float:
+    """A finite number, or an error."""
+    number = _number(value, name, "a finite number")
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {value}; expected a finite number")
+    return number
+
+
 def positive_number(value: Any, name: str) -> float:
     """A finite number above 0, or an error."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
-        raise TypeError(f"{name} is {value!r}; expected a number above 0")
-    if not 0 < value < math.inf:
+    number = _number(value, name, "a number above 0")
+    if not 0 < number < math.inf:
         raise ValueError(f"{name} is {value}; expected a finite number above 0")
-    return float(value)
+    return number
+
+
+def not_negative(value: Any, name: str) -> float:
+    """A finite number of at least 0, or an error."""
+    number = _number(value, name, "a number of at least 0")
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name} is {value}; expected a finite number of at least 0")
+    return number
+
+
+def at_least_one(value: Any, name: str) -> float:
+    """A finite number of at least 1, or an error."""
+    number = _number(value, name, "a number of at least 1")
+    if not 1 <= number < math.inf:
+        raise ValueError(f"{name} is {value}; expected a finite number, at least 1")
+    return number
+
+
+def above_one(value: Any, name: str) -> float:
+    """A finite number above 1, or an error."""
+    number = _number(value, name, "a number above 1")
+    if not 1 < number < math.inf:
+        raise ValueError(f"{name} is {value}; expected a finite number above 1")
+    return number
+
+
+def fraction(value: Any, name: str) -> float:
+    """A number from 0 up to, not including, 1, or an error."""
+    number = _number(value, name, "a number from 0 up to, not including, 1")
+    if not 0 <= number < 1:
+        raise ValueError(f"{name} is {value}; expected a number from 0 up to, not including, 1")
+    return number
+
+
+def share(value: Any, name: str) -> float:
+    """A number from 0 to 1, both included, or an error."""
+    number = _number(value, name, "a number from 0 to 1")
+    if not 0 <= number <= 1:
+        raise ValueError(f"{name} is {value}; expected a number from 0 to 1")
+    return number
+
+
+def between_zero_and_one(value: Any, name: str) -> float:
+    """A number between 0 and 1, neither included, or an error."""
+    number = _number(value, name, "a number between 0 and 1")
+    if not 0 < number < 1:
+        raise ValueError(f"{name} is {value}; expected a number between 0 and 1")
+    return number
 
 
 def positive_integer(value: Any, name: str) -> int:
-    """A count of at least 1, or an error."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} is {value!r}; expected a positive integer")
-    if value < 1:
+    """A count of at least 1 that 64 bits hold, or an error."""
+    number = _integer(value, name, "a positive integer")
+    if number < 1:
         raise ValueError(f"{name} is {value}; expected a positive integer")
-    return int(value)
+    if number >= 2**63:
+        raise ValueError(f"{name} is too large; expected a positive integer below 2**63")
+    return number
+
+
+def count(value: Any, name: str) -> int:
+    """A count of at least 0 that 64 bits hold, or an error."""
+    number = _integer(value, name, "an integer of at least 0")
+    if not 0 <= number < 2**63:
+        raise ValueError(f"{name} is {value}; expected an integer of at least 0, below 2**63")
+    return number
 
 
 def seed(value: Any) -> int:
@@ -52,15 +182,37 @@ def seed(value: Any) -> int:
     return int(value)
 
 
-def fraction(value: float, name: str) -> float:
-    """A number from 0 up to, not including, 1."""
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is {value}; expected a number from 0 up to, not including, 1")
-    return float(value)
+def flag(value: Any, name: str) -> bool:
+    """True or False, or an error."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} is {value!r}; expected True or False")
+    return bool(value)
 
 
-def not_negative(value: float, name: str) -> float:
-    """A finite number of at least 0."""
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{name} is {value}; expected a finite number of at least 0")
-    return float(value)
+def one_of(*words: str) -> Check:
+    """The check that a value is one of these words."""
+    expected = " or ".join([", ".join(map(repr, words[:-1])), repr(words[-1])])
+
+    def check(value: Any, name: str) -> str:
+        if not isinstance(value, str) or value not in words:
+            raise ValueError(f"{name} is {value!r}; expected {expected}")
+        return str(value)
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """The check that a value is None or passes `check`."""
+    return lambda value, name: None if value is None else check(value, name)
+
+
+def an_object_of(cls: type) -> Check:
+    """The check that a value is an object of a class."""
+
+    def check(value: Any, name: str) -> Any:
+        if not isinstance(value, cls):
+            hint = f" (write {value.__name__}(...), not {value.__name__})" if isinstance(value, type) else ""
+            raise TypeError(f"{name} is {value!r}; expected an object of {cls.__name__}{hint}")
+        return value
+
+    return check

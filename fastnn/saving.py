@@ -1,9 +1,11 @@
 """Networks in files: one safetensors file holds the weights and, as JSON, everything else.
 
-There is no pickle in it, so a file from a stranger can do no more than fail to load. The format,
-in the metadata entry ``fastnn``: ``{"format": 1, "layers": [...], "loss": ..., "lr": ...,
-"optimizer": ..., ...}``, where every activation, loss, optimiser and schedule is
-``{"class": name, "settings": {...}}`` with the numbers that are its attributes.
+There is no pickle in it, and nothing that it says is believed (``files`` sees to the arrays): a file from a stranger
+can do no more than fail to load. The format, in the metadata entry ``fastnn``: ``{"format": 2, "layers": [...],
+"loss": ..., "lr": ..., "optimizer": ..., ...}``, where every activation, loss, optimiser, schedule and stage is
+``{"class": name, "settings": {...}}`` with the arguments of its constructor, which is called with them, and
+``"own": true`` where the class is not fastnn's. A layer that stands in several places is ``{"same_as": place}`` after
+its first. `load` checks the whole description, and holds it against the arrays, before it makes any layer.
 """
 
 from __future__ import annotations
@@ -11,26 +13,30 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import pathlib
-import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from .checks import Array
+from .checks import Array, count, flag, not_negative, one_of, optional, positive_integer, positive_number
 from .engine.engine import Engine
 from .engine.optimizer_state import OptimizerState
-from .extras import needs
-from .formulas.component import Component, built_in
+from .files import ArrayFile, Kind, Path, read_json, write_arrays
+from .formulas.activations import ActivationFunction
+from .formulas.component import MOST_DEEP, Component, built_in
+from .formulas.losses import LossFunction
+from .formulas.optimizers import Optimizer
 from .formulas.schedules import Constant, Schedule
-from .layers.base import BaseLayer, assign
+from .layers.base import BaseLayer
 from .layers.dense import Layer
+from .layers.fitting import check_optimizer, check_stage
 from .layers.stage import Stage
 
-Path = str | os.PathLike[str]
+FORMAT = 2
+MOST_STEPS = 2**53  # up to which a float counts them
 
-FORMAT = 1
+_KEYS = {"format", "dtype", "layers", "loss", "lr", "optimizer", "clip_norm", "clip_value", "steps"}
+_LAYER_SETTINGS = ("l1", "l2", "max_norm", "trainable")
 
 
 def save(
@@ -40,17 +46,18 @@ def save(
     described, tensors = engine.alone(lambda: (description(engine), _copies(engine)))
     described.update(more or {})
     tensors.update(arrays or {})
-    write = needs("safetensors.numpy", "save", "safetensors").save
-    tensors = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    write_atomically(path, write(tensors, metadata={"fastnn": json.dumps(described)}))
+    write_arrays(path, tensors, {"fastnn": json.dumps(described)})
 
 
 def description(engine: Engine) -> dict[str, Any]:
     """What a file says of a network, in JSON's terms, beside its arrays."""
+    first = _first_places(engine.layers)
     return {
         "format": FORMAT,
         "dtype": engine.dtype.name,
-        "layers": [_describe_layer(layer) for layer in engine.layers],
+        "layers": [
+            _describe_layer(layer) if first[i] == i else {"same_as": first[i]} for i, layer in enumerate(engine.layers)
+        ],
         "loss": describe(engine.loss),
         "lr": engine.base_rate() if isinstance(engine.rate, Constant) else describe(engine.rate),
         "optimizer": describe(engine.optimizer),
@@ -63,136 +70,300 @@ def description(engine: Engine) -> dict[str, Any]:
 def _copies(engine: Engine) -> dict[str, Array]:
     """Copies of the arrays of a network, by name."""
     layers = engine.layers
-    tensors = {f"layers.{i}.{name}": a for i, layer in enumerate(layers) for name, a in layer.arrays().items()}
+    first = _first_places(layers)
+    tensors: dict[str, Array] = {}
+    for i, layer in enumerate(layers):
+        if first[i] == i:
+            tensors.update({f"layers.{i}.{name}": array for name, array in layer.arrays().items()})
     for i, (layer, numbers) in enumerate(zip(layers, engine.state.numbers)):
         tensors[f"optimizer.{i}"] = numbers[:, :, : layer.outs]
     return {name: array.copy() for name, array in tensors.items()}
 
 
-def load(path: Path, custom: Iterable[type]) -> Engine:
+def load(path: Path, custom: Iterable[type] = ()) -> Engine:
     """Read a network; see `fastnn.load`."""
-    description, tensors = read(path)
-    found = {cls.__name__: cls for cls in custom}
-    with _clear_errors(path):
-        layers = [_restore_layer(about, description["dtype"], found) for about in description["layers"]]
-        lr = description["lr"]
+    found = own_classes(custom)
+    with _clear_errors(path), ArrayFile(path) as file:
+        described = _description(file)
+        dtype, abouts = np.dtype(described["dtype"]), described["layers"]
+        _check_description(described)
+        parts = [_restored_part(about, i, found) for i, about in enumerate(abouts)]
+        optimizer = restore(described["optimizer"], found, Optimizer)
+        loss = restore(described["loss"], found, LossFunction)
+        lr = described["lr"]
+        rate = restore(lr, found, Schedule) if isinstance(lr, dict) else Constant(lr)
+        check_optimizer(optimizer)
+        kinds = _kinds_of_layers(abouts, parts, dtype)
+        kinds.update(_kinds_of_numbers(optimizer, abouts, parts, dtype, file.kinds))
+        _check_kinds(kinds, file.kinds, "run" in described)
+        layers: list[BaseLayer] = []
+        for about, part in zip(abouts, parts):
+            layers.append(layers[part] if isinstance(part, int) else _layer(about, part, dtype))
         engine = Engine(
-            layers,
-            restore(description["loss"], found),
-            restore(lr, found) if isinstance(lr, dict) else Constant(lr),
-            restore(description["optimizer"], found),
-            clip_norm=description["clip_norm"],
-            clip_value=description["clip_value"],
+            layers, loss, rate, optimizer, clip_norm=described["clip_norm"], clip_value=described["clip_value"]
         )
-        for layer, arrays in zip(engine.layers, layer_arrays(engine, tensors)):
-            for (name, place), array in zip(layer.arrays().items(), arrays):
-                assign(name, place, array)
-        restore_optimizer(engine.state, description, tensors)
+        for name, place in _places(engine.layers).items():
+            file.read_into(name, place)
+        state = engine.state
+        state.steps[0] = described["steps"]
+        if "optimizer.0" in file.kinds:
+            for name, place in _number_places(state).items():
+                file.read_into(name, place)
     return engine
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
-    """The description and the arrays of a file."""
-    safetensors = needs("safetensors", "load", "safetensors")
-    path = pathlib.Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"path is {str(path)!r}; there is no such file")
-    with _clear_errors(path), safetensors.safe_open(path, framework="numpy") as file:
-        description = json.loads((file.metadata() or {})["fastnn"])
-        if description["format"] != FORMAT:
-            raise ValueError(f"its format is {description['format']}; this fastnn reads {FORMAT}")
-        return description, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
+    """The description and the arrays of a file; what lies in either is not checked."""
+    with _clear_errors(path), ArrayFile(path) as file:
+        return _description(file), {name: file.read(name) for name in file.kinds}
 
 
 def restore_optimizer(state: OptimizerState, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
-    """Set an optimiser's state to the one in a file."""
-    state.steps[0] = description["steps"]
-    if "optimizer.0" in tensors:
-        state.make_room(state.layers[0].dtype)
-        for i, (layer, numbers) in enumerate(zip(state.layers, state.numbers)):
-            numbers[:, :, : layer.outs] = tensors[f"optimizer.{i}"]
-
-
-def describe(thing: object) -> dict[str, Any]:
-    """The class of an activation, loss, optimiser or schedule, and its settings."""
-    settings: dict[str, Any] = {}
-    for name, value in vars(thing).items():
-        if isinstance(value, Schedule):
-            settings[name] = describe(value)
-        elif value is None or isinstance(value, (bool, int, float, str)):
-            settings[name] = value
-        elif isinstance(value, (np.bool_, np.integer, np.floating)):
-            settings[name] = value.item()
-        else:
-            raise TypeError(
-                f"{type(thing).__name__}.{name} is {value!r}, which cannot be saved; "
-                "expected a number, a string or None"
-            )
-    return {"class": type(thing).__name__, "settings": settings}
-
-
-def restore(about: Mapping[str, Any], custom: Mapping[str, type]) -> Any:
-    """The object that `describe` described; its attributes are set as they were, without a call."""
-    name = about["class"]
-    cls: Any = custom.get(name, built_in(Component).get(name))
-    if cls is None:
-        raise ValueError(f"it uses the class {name}, which is not fastnn's: give it with custom=[{name}]")
-    thing = cls.__new__(cls)
-    for attribute, value in about["settings"].items():
-        setattr(thing, attribute, restore(value, custom) if isinstance(value, dict) else value)
-    return thing
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is either the old one or the new one, whenever the process dies."""
-    path = pathlib.Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    if hasattr(os, "O_DIRECTORY"):  # the new name, too, must be on the disk
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _describe_layer(layer: Any) -> dict[str, Any]:
-    # A subclass of Layer differs in how it begins; what it is afterwards is a Layer
-    name = "Layer" if isinstance(layer, Layer) else type(layer).__name__
-    sizes = {"class": name, "ins": layer.ins, "outs": layer.outs}
-    if isinstance(layer, Layer):
-        settings = {name: getattr(layer, name) for name in ("l1", "l2", "max_norm", "trainable")}
-        return {**sizes, "act_function": describe(layer.act_function), "settings": settings}
-    return {**sizes, "settings": {**layer.attributes, "trainable": layer.trainable}}
-
-
-def _restore_layer(about: Mapping[str, Any], dtype: str, custom: Mapping[str, type]) -> BaseLayer:
-    if about["class"] == "Layer":
-        act = restore(about["act_function"], custom)
-        return Layer(about["ins"], about["outs"], act, init="zeros", dtype=dtype, **about["settings"])
-    layer: Any = restore(about, custom)
-    Stage.__init__(layer)
-    layer.trainable = about["settings"]["trainable"]
-    layer.build(about["outs"], np.dtype(dtype))
-    return layer  # type: ignore[no-any-return]
+    """Set an optimiser's state to the one in a file, or raise a ValueError before anything is changed."""
+    steps = _steps(description["steps"])
+    kinds = {name: Kind(array.dtype, array.shape) for name, array in tensors.items() if name.startswith("optimizer.")}
+    if kinds:
+        dtype = state.layers[0].dtype
+        parts = [(i, layer.shape[0], layer.outs) for i, layer in enumerate(state.layers)]
+        _check_kinds(_kinds_of_state(state.optimizer, parts, dtype), kinds, False)
+        for name, place in _number_places(state).items():
+            place[...] = tensors[name]
+    state.steps[0] = steps
 
 
 def layer_arrays(engine: Engine, tensors: Mapping[str, Array]) -> list[tuple[Array, ...]]:
     """The arrays of a file, layer by layer, for the layers of `engine`."""
-    return [tuple(tensors[f"layers.{i}.{name}"] for name in layer.arrays()) for i, layer in enumerate(engine.layers)]
+    first = _first_places(engine.layers)
+    return [
+        tuple(tensors[f"layers.{first[i]}.{name}"] for name in layer.arrays()) for i, layer in enumerate(engine.layers)
+    ]
+
+
+# --- activations, losses, optimisers, schedules, stages ----------------------------------------
+
+
+def describe(thing: Component) -> dict[str, Any]:
+    """The class of an activation, loss, optimiser, schedule or stage, and what makes one like it."""
+    return thing.described()
+
+
+def own_classes(custom: Iterable[type]) -> dict[str, type]:
+    """The classes that a user gives for a file, by name."""
+    try:
+        classes = list(custom)
+    except TypeError:
+        raise TypeError(f"custom is {custom!r}; expected a list of classes") from None
+    found: dict[str, type] = {}
+    for cls in classes:
+        if not (isinstance(cls, type) and issubclass(cls, Component)):
+            raise TypeError(f"custom holds {cls!r}; expected your activations, losses, optimisers, schedules or stages")
+        if found.setdefault(cls.__name__, cls) is not cls:
+            raise ValueError(f"custom holds two classes named {cls.__name__}; expected one")
+    return found
+
+
+def restore(about: Any, custom: Mapping[str, type], base: type = Component, depth: int = 0) -> Any:
+    """The object that `describe` described, made by its constructor: one of `base`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the description is none, names a class that is neither fastnn's nor in `custom` or no `base`, or the
+        constructor refuses the settings.
+    """
+    _check_names(about, {"class", "settings"}, {"own"}, "the description of a class")
+    name, settings = about["class"], about["settings"]
+    if not isinstance(name, str) or not isinstance(settings, dict):
+        raise ValueError(f"it describes a class by {name!r} and {settings!r}; expected a name and settings by name")
+    if depth > MOST_DEEP:
+        raise ValueError(f"its settings lie more than {MOST_DEEP} deep")
+    cls: Any = custom.get(name) if flag(about.get("own", False), "own") else built_in(Component).get(name)
+    if cls is None:
+        raise ValueError(f"it uses the class {name}, which is not fastnn's: give it with custom=[{name}]")
+    if not issubclass(cls, base):
+        raise ValueError(f"it has a {name} where it should have one of {base.__name__}")
+    made = {key: restore(x, custom, depth=depth + 1) if isinstance(x, dict) else x for key, x in settings.items()}
+    for key, value in made.items():
+        if isinstance(value, list):
+            raise ValueError(f"{name} has the setting {key} = {value!r}; expected a number, a string or nothing")
+    try:
+        return cls.made(made)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the settings of its {name} do not fit: {error}") from error
+
+
+# --- what a file says of a network --------------------------------------------------------------
+
+
+def _description(file: ArrayFile) -> dict[str, Any]:
+    if "fastnn" not in file.metadata:
+        raise ValueError("it is no network of fastnn's: its metadata have no entry 'fastnn'")
+    description = read_json(file.metadata["fastnn"])
+    if not isinstance(description, dict) or "format" not in description:
+        raise ValueError("its description is no JSON object with a format")
+    if type(description["format"]) is not int or description["format"] != FORMAT:
+        raise ValueError(f"its format is {description['format']!r}; this fastnn reads {FORMAT}")
+    return description
+
+
+def _check_names(about: Any, needed: set[str], allowed: set[str], what: str) -> None:
+    """See that `about` has the entries that it needs, and no others than are allowed."""
+    if not isinstance(about, dict):
+        raise ValueError(f"{what} is {about!r}; expected entries by name")
+    for name in sorted(needed - set(about)):
+        raise ValueError(f"it lacks {name!r} in {what}")
+    for name in sorted(set(about) - needed - allowed):
+        raise ValueError(f"it has {name!r} in {what}; expected {', '.join(sorted(needed | allowed))} alone")
+
+
+def _check_description(about: dict[str, Any]) -> None:
+    """See that everything is there and of the right type, and that the layers' sizes fit."""
+    # The rest of a checkpoint is the checkpoint's to judge
+    _check_names(about, _KEYS, set(about) if "run" in about else set(), "the description")
+    one_of("float32", "float64")(about["dtype"], "dtype")
+    _steps(about["steps"])
+    for name in ("clip_norm", "clip_value"):
+        about[name] = optional(positive_number)(about[name], name)
+    if not isinstance(about["lr"], dict):
+        not_negative(about["lr"], "lr")
+    if not isinstance(about["layers"], list) or not about["layers"]:
+        raise ValueError("its layers are no list of at least one")
+    sizes: list[tuple[int, int]] = []
+    for i, layer in enumerate(about["layers"]):
+        if not isinstance(layer, dict):
+            raise ValueError(f"layer {i} is {layer!r}; expected entries by name")
+        if "same_as" in layer:
+            _check_names(layer, {"same_as"}, set(), f"layer {i}")
+            place = count(layer["same_as"], "same_as")
+            if place >= i or "same_as" in about["layers"][place]:
+                raise ValueError(f"layer {i} is the same as layer {place}; expected one before it")
+            sizes.append(sizes[place])
+        else:
+            is_dense = layer.get("class") == "Layer" and "own" not in layer
+            own = {"act_function"} if is_dense else {"trainable"}
+            _check_names(layer, {"class", "settings", "ins", "outs"} | own, {"own"}, f"layer {i}")
+            sizes.append((positive_integer(layer["ins"], "ins"), positive_integer(layer["outs"], "outs")))
+            if not is_dense and layer["ins"] != layer["outs"]:
+                raise ValueError(f"layer {i} has {layer['ins']} inputs and {layer['outs']} outputs; expected as many")
+    for i, (below, above) in enumerate(zip(sizes, sizes[1:])):
+        if below[1] != above[0]:
+            raise ValueError(f"layer {i} has {below[1]} outputs but layer {i + 1} takes {above[0]} inputs")
+
+
+def _steps(value: Any) -> int:
+    steps = count(value, "steps")
+    if steps > MOST_STEPS:
+        raise ValueError(f"steps is {steps}; expected at most 2**53")
+    return steps
+
+
+def _describe_layer(layer: Any) -> dict[str, Any]:
+    # A subclass of Layer differs in how it begins; what it is afterwards is a Layer
+    sizes = {"ins": layer.ins, "outs": layer.outs}
+    if isinstance(layer, Layer):
+        settings = {name: getattr(layer, name) for name in _LAYER_SETTINGS}
+        return {"class": "Layer", **sizes, "act_function": describe(layer.act_function), "settings": settings}
+    return {**describe(layer), **sizes, "trainable": layer.trainable}
+
+
+def _restored_part(about: dict[str, Any], index: int, custom: Mapping[str, type]) -> Any:
+    """What takes no memory of a layer: its activation, the stage before it is built, or the place of the same."""
+    if "same_as" in about:
+        return about["same_as"]
+    if "act_function" in about:
+        _check_names(about["settings"], set(_LAYER_SETTINGS), set(), f"the settings of layer {index}")
+        for name in _LAYER_SETTINGS:
+            Layer.checked[name](about["settings"][name], name)
+        return restore(about["act_function"], custom, ActivationFunction)
+    stage = restore({name: about[name] for name in ("class", "own", "settings") if name in about}, custom, Stage)
+    check_stage(stage)
+    stage.trainable = flag(about["trainable"], "trainable")
+    return stage
+
+
+def _layer(about: dict[str, Any], part: Any, dtype: np.dtype[Any]) -> BaseLayer:
+    if isinstance(part, Stage):
+        part.build(about["outs"], dtype)
+        return part
+    return Layer(about["ins"], about["outs"], part, init="zeros", dtype=dtype, **about["settings"])
+
+
+# --- the arrays of a file -------------------------------------------------------------------------
+
+
+def _first_places(layers: list[BaseLayer]) -> list[int]:
+    """For each place in a network the first one where the same layer stands."""
+    first: dict[int, int] = {}
+    return [first.setdefault(id(layer), i) for i, layer in enumerate(layers)]
+
+
+def _places(layers: list[BaseLayer]) -> dict[str, Array]:
+    """The arrays of the layers by their names in a file."""
+    first = _first_places(layers)
+    each = ((i, layer) for i, layer in enumerate(layers) if first[i] == i)
+    return {f"layers.{i}.{name}": array for i, layer in each for name, array in layer.arrays().items()}
+
+
+def _number_places(state: OptimizerState) -> dict[str, Array]:
+    """The optimiser's numbers by their names in a file."""
+    state.make_room(state.layers[0].dtype)
+    pairs = enumerate(zip(state.layers, state.numbers))
+    return {f"optimizer.{i}": numbers[:, :, : layer.outs] for i, (layer, numbers) in pairs}
+
+
+def _kinds_of_layers(abouts: list[dict[str, Any]], parts: list[Any], dtype: np.dtype[Any]) -> dict[str, Kind]:
+    """What the arrays of the layers must be."""
+    kinds = {}
+    for i, (about, part) in enumerate(zip(abouts, parts)):
+        if isinstance(part, Stage):
+            kinds.update({f"layers.{i}.{name}": Kind(dtype, (about["outs"], 1)) for name in type(part).rows})
+        elif not isinstance(part, int):
+            kinds[f"layers.{i}.W"] = Kind(dtype, (about["outs"], about["ins"]))
+            kinds[f"layers.{i}.b"] = Kind(dtype, (about["outs"], 1))
+    return kinds
+
+
+def _kinds_of_numbers(
+    optimizer: Optimizer,
+    abouts: list[dict[str, Any]],
+    parts: list[Any],
+    dtype: np.dtype[Any],
+    found: Mapping[str, Kind],
+) -> dict[str, Kind]:
+    """What the optimiser's numbers must be, if the file has any."""
+    if not any(name.startswith("optimizer.") for name in found):
+        return {}
+    sizes = []
+    for i, part in enumerate(parts):
+        k = part if isinstance(part, int) else i
+        rows = type(parts[k]).trained if isinstance(parts[k], Stage) else abouts[k]["ins"] + 1
+        sizes.append((i, rows, abouts[k]["outs"]))
+    return _kinds_of_state(optimizer, sizes, dtype)
+
+
+def _kinds_of_state(optimizer: Optimizer, sizes: list[tuple[int, int, int]], dtype: np.dtype[Any]) -> dict[str, Kind]:
+    depth = max(1, len(optimizer.state))
+    return {f"optimizer.{i}": Kind(dtype, (depth, rows, outs)) for i, rows, outs in sizes}
+
+
+def _check_kinds(wanted: Mapping[str, Kind], found: Mapping[str, Kind], others: bool) -> None:
+    """See that the arrays are those that are wanted; `others` says whether there may be more."""
+    for name, kind in wanted.items():
+        if name not in found:
+            raise ValueError(f"it lacks the array {name!r}")
+        if found[name] != kind:
+            raise ValueError(
+                f"its array {name!r} is {found[name].dtype} of shape {found[name].shape}; expected {kind.dtype} of "
+                f"shape {kind.shape}"
+            )
+    known = ("layers.", "optimizer.")
+    for name in found:
+        if name not in wanted and (not others or name.startswith(known)):
+            raise ValueError(f"it has an array {name!r}, of which its description does not know")
 
 
 @contextlib.contextmanager
-def _clear_errors(path: Path) -> Any:
+def _clear_errors(path: Path) -> Iterator[None]:
     """Errors from inside a file, as errors about the file."""
     try:
         yield

@@ -17,8 +17,9 @@ ALLOWED = {  # what each folder or file may import of fastnn, besides itself; no
     "data": {"checks", "formulas", "kernels"},
     "layers": {"checks", "changes", "data", "formulas", "kernels"},
     "engine": {"checks", "changes", "data", "formulas", "kernels", "layers"},
-    "saving": {"checks", "extras", "engine", "formulas", "layers"},
-    "training": {"checks", "extras", "saving", "data", "engine", "formulas", "kernels", "layers"},
+    "files": {"checks"},
+    "saving": {"checks", "files", "engine", "formulas", "layers"},
+    "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers"},
     "reference": {"checks", "formulas", "kernels", "layers"},
 }
 

@@ -19,6 +19,8 @@ class OptimizerState:
 
     Attributes
     ----------
+    starts : dict of str to float
+        The optimiser's `state`, by which the numbers are laid out.
     steps : ndarray of int64, (1,)
         Steps taken so far.
     numbers : list of ndarray
@@ -38,14 +40,36 @@ class OptimizerState:
     ) -> None:
         self.optimizer, self.layers = optimizer, list(layers)
         self.clip_norm, self.clip_value = clip_norm, clip_value
-        self.steps = np.zeros(1, np.int64)
+        self.starts = dict(optimizer.state)
+        self._steps = np.zeros(1, np.int64)
         self.numbers: list[Array] = []
         self.gradients: list[Array] = []
 
     def __getstate__(self) -> dict[str, Any]:
         """The attributes; the numbers are those of the moment at which the engine was asked."""
         numbers = [at_moment(array) for array in self.numbers]
-        return {**self.__dict__, "numbers": numbers, "steps": at_moment(self.steps)}
+        return {**self.__dict__, "numbers": numbers, "_steps": at_moment(self._steps)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take the state of a copy or a pickle.
+
+        Its arrays may be read-only, or a file's, or padded for another processor: the numbers go into new memory.
+        """
+        steps, numbers = state["_steps"], state["numbers"]
+        self.__dict__.update(state, numbers=[], gradients=[], _steps=np.array(steps, np.int64).reshape(1))
+        if numbers:
+            self.make_room(np.dtype(numbers[0].dtype.type))
+            for layer, place, values in zip(self.layers, self.numbers, numbers):
+                place[:, :, : layer.outs] = values[:, :, : layer.outs]
+
+    @property
+    def steps(self) -> Array:
+        """Steps taken so far, (1,)."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: Any) -> None:
+        self._steps[...] = steps  # kernels have its address
 
     @property
     def is_plain(self) -> bool:
@@ -63,7 +87,7 @@ class OptimizerState:
     ) -> bool:
         """Whether this is still the state of that optimiser for those layers."""
         same = self.optimizer is optimizer and self.layers == layers
-        same = same and (self.clip_norm, self.clip_value) == (clip_norm, clip_value)
+        same = same and self.starts == optimizer.state and (self.clip_norm, self.clip_value) == (clip_norm, clip_value)
         return same and all(a.dtype == layer.dtype for a, layer in zip(self.numbers, layers))
 
     def make_room(self, dtype: np.dtype[Any]) -> None:
@@ -73,7 +97,7 @@ class OptimizerState:
         for layer in self.layers:
             shape = (layer.shape[0], padded(layer.outs, dtype))
             count = shape[0] * shape[1]
-            kinds = list(self.optimizer.state.values())
+            kinds = list(self.starts.values())
             numbers = aligned_zeros(max(1, len(kinds)) * count, dtype).reshape(max(1, len(kinds)), *shape)
             for place, start in zip(numbers, kinds):
                 place[...] = start

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import finite_number, share
 from .component import Component
 
 Array = Any  # a NumPy array of any float dtype, or inside a kernel one number
@@ -79,7 +80,7 @@ class LeakyReLU(ActivationFunction):
     Parameters
     ----------
     leaky_param : float, default 0.1
-        Slope for negative x, at most 1. It may be changed at any time.
+        Slope for negative x, from 0 to 1. It may be changed at any time.
 
     Attributes
     ----------
@@ -98,6 +99,8 @@ class LeakyReLU(ActivationFunction):
     >>> act
     LeakyReLU(leaky_param=0.1)
     """
+
+    checked = {"leaky_param": share, "alpha": share}
 
     def __init__(self, leaky_param: float = 0.1) -> None:
         self.leaky_param = leaky_param
@@ -206,6 +209,8 @@ class ELU(ActivationFunction):
     Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential
     linear units (ELUs)" (2016).
     """
+
+    checked = {"alpha": finite_number}
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha

@@ -1,4 +1,8 @@
-"""What activations, losses, optimisers, schedules and stages have in common: settings, which are attributes."""
+"""What activations, losses, optimisers, schedules and stages have in common: settings, which are attributes.
+
+A file keeps of such an object its class and the arguments of the constructor that make one like it (`described`), and
+`made` calls the constructor: nothing is ever set by a name that a file gives.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,13 @@ from weakref import WeakSet
 import numpy as np
 
 from ..changes import Watched
-from ..checks import Array
+from ..checks import Array, Checked
 from ..kernels.formula import FormulaError
 
 C = TypeVar("C", bound="Component")
 
 
-class Component(Watched):
+class Component(Checked, Watched):
     """Something with settings, which are its public attributes.
 
     Attributes
@@ -28,11 +32,31 @@ class Component(Watched):
         The names of those of its formulas that take each number by itself.
     is_compiled : bool
         Whether the kernels compile the text of its class, so that a method set on one object would not count.
+    of_the_class : frozenset of str
+        Names of what only a class may say: what kernels, or the memory that they are given, are made by.
+    given : tuple
+        The arguments with which the constructor was called, by place and by name.
     """
+
+    __slots__ = ("__dict__", "__weakref__", "given")  # beside the attributes, as `stamp` is
 
     required: Mapping[str, Any] = {}
     of_numbers: tuple[str, ...] = ()
     is_compiled: bool = True
+    of_the_class: frozenset[str] = frozenset({"required", "of_numbers", "is_compiled", "of_the_class", "checked"})
+    given: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls, *args, **kwargs)
+        object.__setattr__(self, "given", (args, kwargs))
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), _GIVEN: self.given}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        object.__setattr__(self, "given", state.get(_GIVEN, ((), {})))
+        super().__setstate__({name: value for name, value in state.items() if name != _GIVEN})
 
     @classmethod
     def example(cls: type[C]) -> C:
@@ -52,6 +76,11 @@ class Component(Watched):
             ) from error
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.of_the_class:
+            raise TypeError(
+                f"{type(self).__name__}.{name} cannot be set on one object: the kernels go by that of the class. "
+                f"Write a subclass with the {name} that you want"
+            )
         if self.is_compiled and callable(getattr(type(self), name, None)):
             raise TypeError(
                 f"{type(self).__name__}.{name} is a method, and the kernels compile that of the class: it cannot be "
@@ -64,27 +93,158 @@ class Component(Watched):
         """The public attributes by name."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
+    @classmethod
+    def made(cls: type[C], settings: Mapping[str, Any]) -> C:
+        """One made by calling the constructor with `settings`, and with nothing but its parameters.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a name is no parameter, one is missing, or the constructor refuses a value.
+        """
+        parameters = _parameters(cls)
+        kinds = {one.kind for one in parameters.values()}
+        unknown = [name for name in settings if name not in parameters]
+        if unknown and inspect.Parameter.VAR_KEYWORD not in kinds:
+            raise ValueError(
+                f"{cls.__name__} has no setting {unknown[0]!r}; expected the parameters of its constructor: "
+                f"{', '.join(parameters) or 'none'}"
+            )
+        placed = [settings[name] for name, one in parameters.items() if one.kind is one.POSITIONAL_ONLY]
+        named = {name: value for name, value in settings.items() if name not in _placed(parameters)}
+        return cls(*placed, **named)
+
+    def described(self, depth: int = 0) -> dict[str, Any]:
+        """Its class, and the arguments of the constructor that make one like it, for a file.
+
+        Each is the attribute of the parameter's name, as it is now, or what the constructor was given.
+
+        Raises
+        ------
+        TypeError
+            If the constructor does not make one like it, or takes more than numbers, strings, None and components.
+        ValueError
+            If components lie within components more than 16 deep.
+        """
+        cls = type(self)
+        if depth > MOST_DEEP:
+            raise ValueError(f"{cls.__name__} lies {depth} deep in others; a file holds at most {MOST_DEEP}")
+        reason = ""
+        for arguments in (self._arguments(True), self._arguments(False)):
+            try:
+                settings = {name: _plain(f"{cls.__name__}.{name}", x, depth) for name, x in arguments.items()}
+                twin = cls.made({name: _as_read(arguments[name], x) for name, x in settings.items()})
+                difference = self.difference(twin)
+            except (TypeError, ValueError) as error:
+                difference = str(error)
+            if not difference:
+                return {"class": cls.__name__, **({} if is_built_in(cls) else {"own": True}), "settings": settings}
+            reason = reason or difference
+        raise TypeError(
+            f"{reason}. A file keeps the arguments of a constructor: let {cls.__name__}.__init__ take all that its "
+            "objects differ by, as numbers, strings or None, and keep each as the attribute of that name"
+        )
+
+    def _arguments(self, now: bool) -> dict[str, Any]:
+        """The arguments of the constructor: as they were given, or, `now`, the attributes of their names."""
+        parameters = _parameters(type(self))
+        signature = inspect.Signature(list(parameters.values()))
+        found: dict[str, Any] = {}
+        for name, value in signature.bind_partial(*self.given[0], **self.given[1]).arguments.items():
+            kind = parameters[name].kind
+            found.update(value if kind is inspect.Parameter.VAR_KEYWORD else {name: value})
+        if now:
+            for name in {**parameters, **found}:
+                if name in vars(self) or isinstance(getattr(type(self), name, None), property):
+                    found[name] = getattr(self, name)
+        return {name: found[name] for name in {**parameters, **found} if name in found}
+
+    def difference(self, other: Component) -> str:
+        """The first attribute by which `other`, of the same class, differs, in words; "" if there is none."""
+        mine, others = self.compared, other.compared
+        for name in {**mine, **others}:
+            if name not in others:
+                return f"{type(self).__name__}.{name} is {mine[name]!r}, which cannot be saved"
+            if name not in mine or not _same(mine[name], others[name]):
+                value = repr(mine[name]) if name in mine else "not there"
+                return (
+                    f"{type(self).__name__}.{name} is {value}, which cannot be saved: made anew it would be "
+                    f"{others[name]!r}"
+                )
+        return ""
+
+    @property
+    def compared(self) -> dict[str, Any]:
+        """The attributes, private ones too, that must come back from a file."""
+        return dict(vars(self))
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.attributes.items())
         return f"{type(self).__name__}({settings})"
 
 
-def built_in(base: type) -> dict[str, Any]:
-    """The classes of fastnn's own under `base` that one can make objects of, by name, in alphabetical order.
+MOST_DEEP = 16  # components within components
+_GIVEN = " given"  # no attribute has such a name
 
-    A class is fastnn's own if it stands in one of its modules under its own name.
-    """
+
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The parameters of the constructor by name."""
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return {}
+    return dict(list(inspect.signature(cls.__init__).parameters.items())[1:])  # type: ignore[misc]
+
+
+def _placed(parameters: Mapping[str, inspect.Parameter]) -> set[str]:
+    return {name for name, one in parameters.items() if one.kind is one.POSITIONAL_ONLY}
+
+
+def _plain(name: str, value: Any, depth: int) -> Any:
+    """A setting as a file keeps it."""
+    if isinstance(value, Component):
+        return value.described(depth + 1)
+    if isinstance(value, (np.bool_, np.integer, np.floating)) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    if value is None or isinstance(value, (bool, float, str)):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
+    raise TypeError(f"{name} is {value!r}, which cannot be saved; expected a number, a string or None")
+
+
+def _as_read(value: Any, plain: Any) -> Any:
+    """What the constructor will be given for `value` when the file is read."""
+    return value if isinstance(value, Component) else plain
+
+
+def _same(a: Any, b: Any) -> bool:
+    """Whether two attributes are as good as equal."""
+    if isinstance(a, Component):
+        return type(a) is type(b) and not a.difference(b)
+    try:
+        return bool(np.array_equal(a, b, equal_nan=True))
+    except (TypeError, ValueError):
+        return bool(np.array_equal(a, b))
+
+
+def is_built_in(cls: type) -> bool:
+    """Whether it is a class of fastnn's own: it stands in one of its modules under its own name."""
+    home = sys.modules.get(cls.__module__)
+    return cls.__module__.split(".")[0] == _PACKAGE and home is not None and vars(home).get(cls.__name__) is cls
+
+
+_PACKAGE = __name__.split(".")[0]
+
+
+def built_in(base: type) -> dict[str, Any]:
+    """The classes of fastnn's own under `base` that one can make objects of, by name, in alphabetical order."""
     return {cls.__name__: cls for cls in sorted(_below(base), key=lambda cls: cls.__name__)}
 
 
 def _below(base: type) -> Iterator[type]:
-    package = __name__.split(".")[0]
     cls: type
     for cls in base.__subclasses__():
         yield from _below(cls)
-        home = sys.modules.get(cls.__module__)
-        own = cls.__module__.split(".")[0] == package and vars(home).get(cls.__name__) is cls
-        if own and not inspect.isabstract(cls):
+        if is_built_in(cls) and not inspect.isabstract(cls):
             yield cls
 
 

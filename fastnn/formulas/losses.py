@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import fraction
+from ..checks import fraction, positive_number
 from ..kernels.formula import FormulaError
 from .component import Component
 
@@ -45,6 +45,7 @@ class LossFunction(Component, ABC):
     """
 
     target: str | None = None
+    of_the_class = Component.of_the_class | {"target"}
 
     @abstractmethod
     def loss(self, values: Array, expected: Array) -> Array:
@@ -153,6 +154,8 @@ class HuberLoss(ElementwiseLoss):
     Huber, "Robust estimation of a location parameter" (1964).
     """
 
+    checked = {"delta": positive_number}
+
     def __init__(self, delta: float = 1.0) -> None:
         self.delta = delta
 
@@ -217,9 +220,10 @@ class CrossEntropyLoss(LossFunction):
     """
 
     target = "class"
+    checked = {"label_smoothing": fraction}
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = fraction(label_smoothing, "label_smoothing")
+        self.label_smoothing = label_smoothing
 
     def loss(self, values: Array, target_class: Array) -> Array:
         top, s = np.max(values), self.label_smoothing

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import fraction, not_negative
+from ..checks import above_one, between_zero_and_one, flag, fraction, not_negative
 from .component import Component
 
 Number = Any  # a NumPy array, or inside a kernel one number
@@ -103,10 +103,12 @@ class SGD(Optimizer):
     deep learning" (2013).
     """
 
+    checked = {"momentum": fraction, "nesterov": flag, "weight_decay": not_negative}
+
     def __init__(self, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
-        self.momentum = fraction(momentum, "momentum")
-        self.nesterov = bool(nesterov)
-        self.weight_decay = not_negative(weight_decay, "weight_decay")
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
 
     state = {"v": 0.0}
 
@@ -141,6 +143,14 @@ class RMSprop(Optimizer):
     Tieleman and Hinton, "Lecture 6.5: RMSprop" (2012).
     """
 
+    checked = {
+        "rho": fraction,
+        "eps": not_negative,
+        "momentum": fraction,
+        "weight_decay": not_negative,
+        "centered": flag,
+    }
+
     def __init__(
         self,
         rho: float = 0.99,
@@ -149,11 +159,11 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         centered: bool = False,
     ) -> None:
-        self.rho = fraction(rho, "rho")
-        self.eps = not_negative(eps, "eps")
-        self.momentum = fraction(momentum, "momentum")
-        self.weight_decay = not_negative(weight_decay, "weight_decay")
-        self.centered = bool(centered)
+        self.rho = rho
+        self.eps = eps
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.centered = centered
 
     state = {"s": 0.0, "mean": 0.0, "v": 0.0}
 
@@ -182,10 +192,12 @@ class Adagrad(Optimizer):
     optimization" (2011).
     """
 
+    checked = {"lr_decay": not_negative, "weight_decay": not_negative, "eps": not_negative}
+
     def __init__(self, lr_decay: float = 0.0, weight_decay: float = 0.0, eps: float = 1e-10) -> None:
-        self.lr_decay = not_negative(lr_decay, "lr_decay")
-        self.weight_decay = not_negative(weight_decay, "weight_decay")
-        self.eps = not_negative(eps, "eps")
+        self.lr_decay = lr_decay
+        self.weight_decay = weight_decay
+        self.eps = eps
 
     state = {"s": 0.0}
 
@@ -212,10 +224,12 @@ class Adadelta(Optimizer):
     Zeiler, "ADADELTA: an adaptive learning rate method" (2012).
     """
 
+    checked = {"rho": fraction, "eps": not_negative, "weight_decay": not_negative}
+
     def __init__(self, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0) -> None:
-        self.rho = fraction(rho, "rho")
-        self.eps = not_negative(eps, "eps")
-        self.weight_decay = not_negative(weight_decay, "weight_decay")
+        self.rho = rho
+        self.eps = eps
+        self.weight_decay = weight_decay
 
     state = {"s": 0.0, "u": 0.0}
 
@@ -244,10 +258,12 @@ class Adam(Optimizer):
     Kingma and Ba, "Adam: a method for stochastic optimization" (2015).
     """
 
+    checked = {"beta1": fraction, "beta2": fraction, "eps": not_negative, "weight_decay": not_negative}
+
     def __init__(self, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0) -> None:
-        self.beta1, self.beta2 = fraction(beta1, "beta1"), fraction(beta2, "beta2")
-        self.eps = not_negative(eps, "eps")
-        self.weight_decay = not_negative(weight_decay, "weight_decay")
+        self.beta1, self.beta2 = beta1, beta2
+        self.eps = eps
+        self.weight_decay = weight_decay
 
     state = {"m": 0.0, "v": 0.0}
 
@@ -328,6 +344,8 @@ class NAdam(Adam):
     Dozat, "Incorporating Nesterov momentum into Adam" (2016).
     """
 
+    checked = {"momentum_decay": not_negative}
+
     def __init__(
         self,
         beta1: float = 0.9,
@@ -337,7 +355,7 @@ class NAdam(Adam):
         momentum_decay: float = 4e-3,
     ) -> None:
         super().__init__(beta1, beta2, eps, weight_decay)
-        self.momentum_decay = not_negative(momentum_decay, "momentum_decay")
+        self.momentum_decay = momentum_decay
 
     state = {"m": 0.0, "v": 0.0, "product": 1.0}
 
@@ -400,9 +418,11 @@ class Lion(Optimizer):
     Chen, Liang, Huang et al., "Symbolic discovery of optimization algorithms" (2023).
     """
 
+    checked = {"beta1": fraction, "beta2": fraction, "weight_decay": not_negative}
+
     def __init__(self, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0) -> None:
-        self.beta1, self.beta2 = fraction(beta1, "beta1"), fraction(beta2, "beta2")
-        self.weight_decay = not_negative(weight_decay, "weight_decay")
+        self.beta1, self.beta2 = beta1, beta2
+        self.weight_decay = weight_decay
 
     state = {"m": 0.0}
 
@@ -428,11 +448,16 @@ class RProp(Optimizer):
     Igel and Huesken, "Improving the Rprop learning algorithm" (2000).
     """
 
+    checked = {
+        "shrink": between_zero_and_one,
+        "grow": above_one,
+        "smallest": not_negative,
+        "largest": not_negative,
+    }
+
     def __init__(self, shrink: float = 0.5, grow: float = 1.2, smallest: float = 1e-6, largest: float = 50.0) -> None:
-        if not 0 < shrink < 1 < grow:
-            raise ValueError(f"shrink and grow are {shrink} and {grow}; expected 0 < shrink < 1 < grow")
-        self.shrink, self.grow = float(shrink), float(grow)
-        self.smallest, self.largest = not_negative(smallest, "smallest"), not_negative(largest, "largest")
+        self.shrink, self.grow = shrink, grow
+        self.smallest, self.largest = smallest, largest
 
     state = {"size": 0.0, "last": 0.0}
 

@@ -15,7 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import positive_integer
+from ..checks import (
+    an_object_of,
+    at_least_one,
+    between_zero_and_one,
+    finite_number,
+    flag,
+    not_negative,
+    one_of,
+    positive_integer,
+)
 from .component import Component
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -34,13 +43,12 @@ class Schedule(Component, ABC):
 
     required = {"lr": 0.1}
     is_compiled = False
+    checked = {"lr": not_negative, "per": one_of("step", "epoch")}
+    lr: float
+    per: str
 
     def __init__(self, lr: float, per: str = "step") -> None:
-        if not 0 <= lr < float("inf"):
-            raise ValueError(f"lr is {lr}; expected a finite number of at least 0")
-        if per not in ("step", "epoch"):
-            raise ValueError(f"per is {per!r}; expected 'step' or 'epoch'")
-        self.lr, self.per = float(lr), per
+        self.lr, self.per = lr, per
 
     @abstractmethod
     def factor(self, t: Array) -> Array:
@@ -77,10 +85,11 @@ class StepDecay(Schedule):
     """Times `gamma` every `every` steps or epochs."""
 
     required = {"lr": 0.1, "every": 10}
+    checked = {"every": positive_integer, "gamma": not_negative}
 
     def __init__(self, lr: float, every: int, gamma: float = 0.1, per: str = "epoch") -> None:
         super().__init__(lr, per)
-        self.every, self.gamma = positive_integer(every, "every"), float(gamma)
+        self.every, self.gamma = every, gamma
 
     def factor(self, t: Array) -> Array:
         return self.gamma ** (t // self.every)
@@ -90,10 +99,11 @@ class ExponentialDecay(Schedule):
     """Times `gamma` each step or epoch."""
 
     required = {"lr": 0.1, "gamma": 0.9}
+    checked = {"gamma": not_negative}
 
     def __init__(self, lr: float, gamma: float, per: str = "epoch") -> None:
         super().__init__(lr, per)
-        self.gamma = float(gamma)
+        self.gamma = gamma
 
     def factor(self, t: Array) -> Array:
         return self.gamma**t
@@ -103,10 +113,11 @@ class InverseTimeDecay(Schedule):
     """lr / (1 + decay * t)**power (Robbins and Monro 1951; scikit-learn's "invscaling")."""
 
     required = {"lr": 0.1, "decay": 0.1}
+    checked = {"decay": not_negative, "power": finite_number}
 
     def __init__(self, lr: float, decay: float, power: float = 1.0, per: str = "step") -> None:
         super().__init__(lr, per)
-        self.decay, self.power = float(decay), float(power)
+        self.decay, self.power = decay, power
 
     def factor(self, t: Array) -> Array:
         return (1.0 + self.decay * t) ** -self.power
@@ -134,15 +145,13 @@ class CosineDecay(Schedule):
     """
 
     required = {"lr": 0.1, "steps": 100}
+    checked = {"steps": positive_integer, "final": not_negative, "restarts": flag, "growth": at_least_one}
 
     def __init__(
         self, lr: float, steps: int, final: float = 0.0, restarts: bool = False, growth: float = 1.0, per: str = "step"
     ) -> None:
         super().__init__(lr, per)
-        if growth < 1:
-            raise ValueError(f"growth is {growth}; expected at least 1")
-        self.steps, self.final = positive_integer(steps, "steps"), float(final)
-        self.restarts, self.growth = bool(restarts), float(growth)
+        self.steps, self.final, self.restarts, self.growth = steps, final, restarts, growth
 
     def factor(self, t: Array) -> Array:
         done = t / self.steps
@@ -168,15 +177,34 @@ class WarmUp(Schedule):
     """
 
     required = {"after": Constant(0.1), "steps": 10}
+    checked = {"after": an_object_of(Schedule), "steps": positive_integer}
 
     def __init__(self, after: Schedule, steps: int) -> None:
-        super().__init__(after.lr, after.per)
-        self.after, self.steps = after, positive_integer(steps, "steps")
+        self.after, self.steps = after, steps
+
+    @property
+    def lr(self) -> float:
+        """That of `after`, which is also set by it."""
+        return self.after.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self.after.lr = value
+
+    @property
+    def per(self) -> str:
+        """That of `after`."""
+        return self.after.per
+
+    @per.setter
+    def per(self, value: str) -> None:
+        self.after.per = value
 
     def factor(self, t: Array) -> Array:
-        start = self.after.factor(np.zeros(1))[0]
-        later = self.after.factor(np.maximum(t - self.steps, 0.0))
-        return np.where(t < self.steps, start * (t + 1) / self.steps, later)
+        # Its start and all later times in one question: with two, twenty warm-ups in a row would ask a million times
+        times = np.concatenate([np.zeros(1), np.maximum(t - self.steps, 0.0).ravel()])
+        factors = np.broadcast_to(self.after.factor(times), times.shape)
+        return np.where(t < self.steps, factors[0] * (t + 1) / self.steps, factors[1:].reshape(t.shape))
 
 
 class OneCycle(Schedule):
@@ -200,15 +228,13 @@ class OneCycle(Schedule):
     """
 
     required = {"lr": 0.1, "steps": 100}
+    checked = {"steps": positive_integer, "rise": between_zero_and_one, "start": not_negative, "final": not_negative}
 
     def __init__(
         self, lr: float, steps: int, rise: float = 0.3, start: float = 0.04, final: float = 4e-6, per: str = "step"
     ) -> None:
         super().__init__(lr, per)
-        if not 0 < rise < 1:
-            raise ValueError(f"rise is {rise}; expected a number between 0 and 1")
-        self.steps, self.rise = positive_integer(steps, "steps"), float(rise)
-        self.start, self.final = float(start), float(final)
+        self.steps, self.rise, self.start, self.final = steps, rise, start, final
 
     def factor(self, t: Array) -> Array:
         top = self.rise * self.steps - 1

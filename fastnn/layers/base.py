@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..changes import Watched
-from ..checks import Array
+from ..checks import Array, Checked, flag, not_negative, optional
 from ..data.columns import real_array
 from ..kernels.cpu import VECTOR_BYTES, padded
 from .moment import at_moment
@@ -38,7 +38,7 @@ def float_dtype(dtype: np.typing.DTypeLike) -> np.dtype[Any]:
     return np.dtype(found.type)
 
 
-class BaseLayer(Watched, ABC):
+class BaseLayer(Checked, Watched, ABC):
     """What all layers have in common: sizes, memory, and whether training changes it.
 
     Attributes
@@ -47,6 +47,7 @@ class BaseLayer(Watched, ABC):
         Whether training changes the layer's parameters.
     """
 
+    checked = {"l1": not_negative, "l2": not_negative, "max_norm": optional(not_negative), "trainable": flag}
     trainable: bool
     _ins: int
     _outs: int

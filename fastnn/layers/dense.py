@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array, not_negative
+from ..checks import Array
 from ..formulas.activations import ActivationFunction
 from ..formulas.initializers import Initializer, article, initializer, zeros
-from .base import BaseLayer, assign, float_dtype
+from ..kernels.cpu import padded
+from .base import BaseLayer, aligned_zeros, assign, float_dtype
 
 
 class Layer(BaseLayer):
@@ -87,10 +88,9 @@ class Layer(BaseLayer):
             raise TypeError(f"act_function is {act_function!r}; expected an ActivationFunction{hint}")
         self._ins, self._outs = int(ins), int(outs)
         self.act_function = act_function
-        self.l1, self.l2 = not_negative(l1, "l1"), not_negative(l2, "l2")
-        self.max_norm = None if max_norm is None else not_negative(max_norm, "max_norm")
-        self.trainable = bool(trainable)
-        self._memory = self._laid_out(np.zeros((self.ins + 1, self.outs)), float_dtype(dtype))
+        self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
+        dtype = float_dtype(dtype)
+        self._memory = aligned_zeros((self.ins + 1) * padded(self.outs, dtype), dtype)
         draw_W = initializer(act_function.init if init is None else init)
         draw_b = initializer(
             bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"
@@ -99,8 +99,9 @@ class Layer(BaseLayer):
             rng = np.random.default_rng(seed)
         except (TypeError, ValueError) as error:
             raise type(error)(f"seed is {seed!r}; expected an integer of at least 0, a Generator or None") from error
-        assign("what init returned", self._W, draw_W(self.outs, self.ins, rng))
-        assign("what bias_init returned", self._b, draw_b(self.outs, 1, rng))
+        for name, place, draw in (("init", self._W, draw_W), ("bias_init", self._b, draw_b)):
+            if draw is not zeros:  # which it holds; a network from a file takes no more memory than it needs
+                assign(f"what {name} returned", place, draw(place.shape[0], place.shape[1], rng))
 
     @property
     def memory_rows(self) -> int:

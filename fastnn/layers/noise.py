@@ -62,11 +62,12 @@ class Dropout(Stage):
     """
 
     required = {"rate": 0.1}
+    checked = {"rate": fraction}
     kernels = (dropout_forward, dropout_backward)
 
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate = fraction(rate, "rate")
+        self.rate = rate
 
     @property
     def settings(self) -> tuple[float, ...]:
@@ -123,11 +124,12 @@ class GaussianNoise(Stage):
     """
 
     required = {"std": 0.1}
+    checked = {"std": not_negative}
     kernels = (noise_forward, noise_backward)
 
     def __init__(self, std: float) -> None:
         super().__init__()
-        self.std = not_negative(std, "std")
+        self.std = std
 
     @property
     def settings(self) -> tuple[float, ...]:

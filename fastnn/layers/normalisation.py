@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array, fraction, positive_number
+from ..checks import Array, flag, fraction, positive_number
 from ..kernels.stages import FLOAT64, pointer_at, stage_at
 from .stage import Stage
 
@@ -40,6 +40,12 @@ class Standardize(Stage):
     they are saved with the network and stay as they are. `adapt` measures them again. An input
     that never varies is only shifted.
 
+    Parameters
+    ----------
+    fitted : bool, default False
+        Whether mean and scale are those wanted already, as when you write them into the rows yourself: the
+        first training then leaves them.
+
     Examples
     --------
     >>> import numpy as np
@@ -54,10 +60,11 @@ class Standardize(Stage):
     rows = ("mean", "scale")
     start = (0.0, 1.0)
     kernels = (standardize_forward, standardize_backward)
+    checked = {"fitted": flag}
 
-    def __init__(self) -> None:
+    def __init__(self, fitted: bool = False) -> None:
         super().__init__()
-        self.fitted = False
+        self.fitted = fitted
 
     def adapt(self, rows: Array) -> None:
         """Measure mean and standard deviation on samples, one a row."""
@@ -167,10 +174,11 @@ class BatchNorm(Stage):
     trained = 2
     start = (1.0, 0.0, 0.0, 1.0)
     kernels = (batch_norm_forward, batch_norm_backward)
+    checked = {"momentum": fraction, "eps": positive_number}
 
     def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
-        self.momentum, self.eps = fraction(momentum, "momentum"), positive_number(eps, "eps")
+        self.momentum, self.eps = momentum, eps
 
     @property
     def settings(self) -> tuple[float, ...]:
@@ -256,10 +264,11 @@ class LayerNorm(Stage):
     trained = 2
     start = (1.0, 0.0)
     kernels = (layer_norm_forward, layer_norm_backward)
+    checked = {"eps": positive_number}
 
     def __init__(self, eps: float = 1e-5) -> None:
         super().__init__()
-        self.eps = positive_number(eps, "eps")
+        self.eps = eps
 
     @property
     def settings(self) -> tuple[float, ...]:

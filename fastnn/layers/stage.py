@@ -25,6 +25,7 @@ class Stage(BaseLayer, Component, ABC):
     start: tuple[float, ...] = ()  # their values at first
     is_compiled = False  # but for its two kernels, which are the class's
     kernels: tuple[Any, Any]  # forward and backward, compiled by kernels.stages
+    of_the_class = Component.of_the_class | {"rows", "trained", "start", "kernels"}
 
     def __init__(self) -> None:
         self.trainable = True
@@ -35,21 +36,21 @@ class Stage(BaseLayer, Component, ABC):
         """Take so many inputs, which the network says; nothing happens where it is so already."""
         if self._outs == 0:
             self._ins = self._outs = width
-            start = np.array(self.start, dtype).reshape(-1, 1)
-            self._memory = self._laid_out(np.broadcast_to(start, (len(self.rows), width)), dtype)
+            start = np.array(type(self).start, dtype).reshape(-1, 1)
+            self._memory = self._laid_out(np.broadcast_to(start, (self.memory_rows, width)), dtype)
         self.convert(dtype)
 
     @property
     def memory_rows(self) -> int:
-        return len(self.rows)
+        return len(type(self).rows)
 
     def row(self, name: str) -> Array:
         """A view of the row of that name, as a column (outs, 1)."""
-        row: Array = self._memory.reshape(len(self.rows), -1)[self.rows.index(name)]
+        row: Array = self._memory.reshape(self.memory_rows, -1)[type(self).rows.index(name)]
         return row[: self._outs].reshape(self._outs, 1)
 
     def arrays(self) -> dict[str, Array]:
-        return {name: self.row(name) for name in self.rows}
+        return {name: self.row(name) for name in type(self).rows}
 
     @property
     def settings(self) -> tuple[float, ...]:
@@ -58,11 +59,11 @@ class Stage(BaseLayer, Component, ABC):
 
     @property
     def is_plain(self) -> bool:
-        return self.trained == 0
+        return type(self).trained == 0
 
     @property
     def shape(self) -> tuple[int, int]:
-        return self.trained, self.stride
+        return type(self).trained, self.stride
 
     @abstractmethod
     def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
@@ -80,3 +81,9 @@ class Stage(BaseLayer, Component, ABC):
     def attributes(self) -> dict[str, Any]:
         """The public attributes by name, but for `trainable`, which all layers have."""
         return {name: value for name, value in super().attributes.items() if name != "trainable"}
+
+    @property
+    def compared(self) -> dict[str, Any]:
+        """What must come back from a file, but for what a file says of all layers."""
+        of_layers = ("trainable", "_ins", "_outs", "_memory")
+        return {name: value for name, value in super().compared.items() if name not in of_layers}
