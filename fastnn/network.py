@@ -719,10 +719,12 @@ class NeuralNetwork:
         self.engine.weights = weights
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the network to one safetensors file (needs safetensors); `fastnn.load` reads it.
+        """Write the network to one safetensors file; `fastnn.load` reads it.
 
         The file holds weights, architecture, optimiser and its state. It is written beside `path`
-        and then renamed, so that a crash leaves the old file or the new one, never half of one.
+        and then renamed, so that a crash leaves the old file or the new one, never half of one; what a
+        killed process left there is taken away by the next one that saves in that folder. The target of a
+        symbolic link is replaced, and the mode is the old file's, or the umask's.
 
         Parameters
         ----------
@@ -732,8 +734,11 @@ class NeuralNetwork:
         Raises
         ------
         TypeError
-            If an activation, a loss or an optimiser of your own has an attribute that is no number,
-            string or None.
+            If an activation, a loss, an optimiser or the like of your own is more than its constructor makes
+            of numbers, strings and None: a file keeps a class and the arguments of its constructor.
+        OSError, ValueError
+            If `path` is no place for a file: a folder, a device, a pipe, one of several hard links, no name; if
+            its folder is not there or not to be written to; if the disk is full.
         """
         saving.save(self.engine, path)
 
@@ -859,8 +864,8 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> NeuralNet
     path
         The file.
     custom : classes, optional
-        Your own activations, losses, optimisers and schedules that the network uses; a file can
-        name a class, and never bring or import one.
+        Your own activations, losses, optimisers, schedules and stages that the network uses; a file can
+        name a class and the arguments of its constructor, and never bring or import one.
 
     Returns
     -------
@@ -869,9 +874,14 @@ def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> NeuralNet
 
     Raises
     ------
+    FileNotFoundError, IsADirectoryError, OSError
+        If there is no such file, or it cannot be read.
     ValueError
         If the file is damaged, of another format, or names a class that is neither fastnn's nor
-        in `custom`.
+        in `custom`. All is checked before any layer is made, so a file from a stranger can do no
+        more than fail to load.
+    TypeError
+        If `custom` holds anything but such classes.
 
     Examples
     --------

@@ -139,6 +139,13 @@ def layer_arrays(engine: Engine, tensors: Mapping[str, Array]) -> list[tuple[Arr
     ]
 
 
+def base_rate(lr: Any) -> Any:
+    """The learning rate in a description: a number, or the one that the factors of its schedule multiply."""
+    while isinstance(lr, dict):
+        lr = lr["settings"].get("lr", lr["settings"].get("after"))  # a warm-up has the rate of what follows
+    return lr
+
+
 # --- activations, losses, optimisers, schedules, stages ----------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,10 +24,10 @@ class OptimizerState:
         The optimiser's `state`, by which the numbers are laid out.
     steps : ndarray of int64, (1,)
         Steps taken so far.
-    numbers : list of ndarray
+    numbers : tuple of ndarray
         For each layer the optimiser's numbers, (len(optimizer.state), *layer.shape), in the
         layout of the layer's own memory.
-    gradients : list of ndarray
+    gradients : tuple of ndarray
         For each layer room for its gradients, of shape ``layer.shape``, where a step needs all of
         them at once; others make do with a few rows at a time, and have an empty array here.
     """
@@ -42,34 +43,50 @@ class OptimizerState:
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.starts = dict(optimizer.state)
         self._steps = np.zeros(1, np.int64)
-        self.numbers: list[Array] = []
-        self.gradients: list[Array] = []
+        self._numbers: tuple[Array, ...] = ()
+        self._gradients: tuple[Array, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """The attributes; the numbers are those of the moment at which the engine was asked."""
-        numbers = [at_moment(array) for array in self.numbers]
-        return {**self.__dict__, "numbers": numbers, "_steps": at_moment(self._steps)}
+        numbers = tuple(at_moment(array) for array in self._numbers)
+        return {**self.__dict__, "_numbers": numbers, "_gradients": (), "_steps": at_moment(self._steps)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy or a pickle.
 
         Its arrays may be read-only, or a file's, or padded for another processor: the numbers go into new memory.
         """
-        steps, numbers = state["_steps"], state["numbers"]
-        self.__dict__.update(state, numbers=[], gradients=[], _steps=np.array(steps, np.int64).reshape(1))
+        steps, numbers = state["_steps"], state["_numbers"]
+        self.__dict__.update(state, _numbers=(), _gradients=(), _steps=np.array(steps, np.int64).reshape(1))
         if numbers:
             self.make_room(np.dtype(numbers[0].dtype.type))
-            for layer, place, values in zip(self.layers, self.numbers, numbers):
-                place[:, :, : layer.outs] = values[:, :, : layer.outs]
+            self.numbers = [values[..., : layer.outs] for layer, values in zip(self.layers, numbers)]
 
     @property
     def steps(self) -> Array:
-        """Steps taken so far, (1,)."""
+        """Steps taken so far, (1,). What is assigned is copied: kernels have the array's address."""
         return self._steps
 
     @steps.setter
     def steps(self, steps: Any) -> None:
-        self._steps[...] = steps  # kernels have its address
+        self._steps[...] = steps
+
+    @property
+    def numbers(self) -> tuple[Array, ...]:
+        """The optimiser's numbers, layer by layer. What is assigned, with padding or without, is copied."""
+        return self._numbers
+
+    @numbers.setter
+    def numbers(self, numbers: Sequence[Array]) -> None:
+        if len(numbers) != len(self._numbers):
+            raise ValueError(f"numbers holds {len(numbers)} arrays; expected {len(self._numbers)}")
+        for layer, place, values in zip(self.layers, self._numbers, numbers):
+            place[:, :, : layer.outs] = values[..., : layer.outs]
+
+    @property
+    def gradients(self) -> tuple[Array, ...]:
+        """Room for the gradients, layer by layer."""
+        return self._gradients
 
     @property
     def is_plain(self) -> bool:
@@ -92,15 +109,17 @@ class OptimizerState:
 
     def make_room(self, dtype: np.dtype[Any]) -> None:
         """Allocate the arrays, which plain descent does not need."""
-        if self.numbers:
+        if self._numbers:
             return
+        kinds = list(self.starts.values())
+        all_numbers, gradients = [], []
         for layer in self.layers:
             shape = (layer.shape[0], padded(layer.outs, dtype))
             count = shape[0] * shape[1]
-            kinds = list(self.starts.values())
             numbers = aligned_zeros(max(1, len(kinds)) * count, dtype).reshape(max(1, len(kinds)), *shape)
             for place, start in zip(numbers, kinds):
                 place[...] = start
-            self.numbers.append(numbers)
+            all_numbers.append(numbers)
             whole = self.needs_whole_gradients or isinstance(layer, Stage)
-            self.gradients.append(aligned_zeros(count, dtype).reshape(shape) if whole else np.empty(0, dtype))
+            gradients.append(aligned_zeros(count, dtype).reshape(shape) if whole else np.empty(0, dtype))
+        self._numbers, self._gradients = tuple(all_numbers), tuple(gradients)

@@ -291,6 +291,9 @@ class Plan:
             record["wipe_padding"] = moves_zeros(state.optimizer)
             record["clip_norm"], record["clip_value"] = state.clip_norm or 0.0, state.clip_value or 0.0
             record["whole"] = state.needs_whole_gradients
+            for row, numbers in zip(self._table, state.numbers):
+                if numbers.shape[1:] != (row["rows"], row["stride"]):
+                    raise ValueError(f"the optimiser has numbers of shape {numbers.shape} for {row['rows']} trained rows")
             for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
                 row["state"] = _address(numbers)
                 if not self.dWs:  # a plan with room for every gradient has its own

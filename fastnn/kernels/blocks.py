@@ -91,6 +91,8 @@ def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
     data, count = types.CPointer(real), types.int64
     signature = types.void(FLOAT64, data, data, data, count, count, count, FLOAT64, count, count)
     names = loss_methods(cls)
+    if class_index and names == ELEMENTS:
+        raise FormulaError(f"{cls.__name__} takes values as targets, and was given the numbers of classes")
     make = loss_maker(names, class_index)
     return block_address(cls, fields, real, make, signature, names, _ONE_COLUMN, narrow=of_numbers(names))
 

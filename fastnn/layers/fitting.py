@@ -48,6 +48,8 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
     if not isinstance(loss, LossFunction):
         hint = " (write MSELoss(), not MSELoss)" if isinstance(loss, type) else ""
         raise TypeError(f"loss_function is {loss!r}; expected a LossFunction{hint}")
+    if type(loss).target not in ("values", "class", None):
+        raise ValueError(f"{type(loss).__name__}.target is {loss.target!r}; expected 'values', 'class' or None")
     check_elementwise(loss)
 
 

@@ -198,7 +198,7 @@ class Course:
         mine, begun, then = self._begun_with, kept.begun_with, kept.description.get("lr")
         for rate in (begun, then):
             try:
-                learning_rate(rate["settings"]["lr"] if isinstance(rate, dict) else rate)
+                learning_rate(saving.base_rate(rate))
             except (KeyError, TypeError, ValueError):
                 raise kept.damaged(f"{rate!r:.80} is no learning rate") from None
         known = [begun, then, _left_with.get(self._engine, begun)]
@@ -242,7 +242,7 @@ class Course:
             saving.restore_optimizer(engine.state, kept.description, kept.tensors)
             lr = kept.description["lr"]
             if isinstance(lr, dict):
-                engine.rate.lr = float(lr["settings"]["lr"])
+                engine.rate.lr = float(saving.base_rate(lr))
             else:  # another network may have been given the same object
                 engine.rate = Constant(lr)
             if isinstance(engine.layers[0], Standardize):  # its numbers are there
@@ -343,5 +343,8 @@ def _unfitted(layer: Any) -> Any:
 
 
 def _without_rate(rate: Any) -> Any:
-    """The description of a schedule without its `lr`; nothing of a fixed rate."""
-    return {**rate, "settings": {**rate["settings"], "lr": None}} if isinstance(rate, dict) else None
+    """The description of a schedule without its `lr`, which may be that of another one in it; nothing of a number."""
+    if not isinstance(rate, dict):
+        return None
+    parts = {name: _without_rate(part) for name, part in rate["settings"].items() if isinstance(part, dict)}
+    return {**rate, "settings": {**rate["settings"], **parts, "lr": None}}
