@@ -21,7 +21,7 @@ import numpy as np
 from .checks import Array, count, flag, not_negative, one_of, optional, positive_integer, positive_number
 from .engine.engine import Engine
 from .engine.optimizer_state import OptimizerState
-from .files import ArrayFile, Kind, Path, read_json, write_arrays
+from .files import ArrayFile, Kind, Path, named, read_json, write_arrays
 from .formulas.activations import ActivationFunction
 from .formulas.component import MOST_DEEP, Component, built_in
 from .formulas.losses import LossFunction
@@ -82,11 +82,11 @@ def _copies(engine: Engine) -> dict[str, Array]:
 
 def load(path: Path, custom: Iterable[type] = ()) -> Engine:
     """Read a network; see `fastnn.load`."""
-    found = own_classes(custom)
+    path, found = named(path), own_classes(custom)
     with _clear_errors(path), ArrayFile(path) as file:
         described = _description(file)
-        dtype, abouts = np.dtype(described["dtype"]), described["layers"]
         _check_description(described)
+        dtype, abouts = np.dtype(described["dtype"]), described["layers"]
         parts = [_restored_part(about, i, found) for i, about in enumerate(abouts)]
         optimizer = restore(described["optimizer"], found, Optimizer)
         loss = restore(described["loss"], found, LossFunction)
@@ -114,6 +114,7 @@ def load(path: Path, custom: Iterable[type] = ()) -> Engine:
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The description and the arrays of a file; what lies in either is not checked."""
+    path = named(path)
     with _clear_errors(path), ArrayFile(path) as file:
         return _description(file), {name: file.read(name) for name in file.kinds}
 

@@ -261,7 +261,7 @@ class Plan:
     def _formulas_of(self, layer: BaseLayer) -> tuple[dict[str, int], Array]:
         """What the table says of a layer's formulas, and the parameters they use."""
         if isinstance(layer, Stage):
-            forward, backward = stage_addresses(*layer.kernels, self.dtype)
+            forward, backward = stage_addresses(*type(layer).kernels, self.dtype)
             return {"forward": forward, "backward": backward}, np.array(layer.settings, dtype=np.float64)
         act = layer.act_function  # type: ignore[attr-defined]
         f, df = activation_blocks(act, self.dtype)
@@ -293,7 +293,9 @@ class Plan:
             record["whole"] = state.needs_whole_gradients
             for row, numbers in zip(self._table, state.numbers):
                 if numbers.shape[1:] != (row["rows"], row["stride"]):
-                    raise ValueError(f"the optimiser has numbers of shape {numbers.shape} for {row['rows']} trained rows")
+                    raise ValueError(
+                        f"the optimiser has numbers of shape {numbers.shape} for {row['rows']} trained rows"
+                    )
             for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
                 row["state"] = _address(numbers)
                 if not self.dWs:  # a plan with room for every gradient has its own

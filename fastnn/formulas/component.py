@@ -130,22 +130,26 @@ class Component(Checked, Watched):
         if depth > MOST_DEEP:
             raise ValueError(f"{cls.__name__} lies {depth} deep in others; a file holds at most {MOST_DEEP}")
         reason = ""
-        for arguments in (self._arguments(True), self._arguments(False)):
+        candidates = [self._arguments(now=True), self._arguments(now=False)]
+        within = {id(x): x for arguments in candidates for x in arguments.values() if isinstance(x, Component)}
+        described = {key: x.described(depth + 1) for key, x in within.items()}  # each once, however deep they lie
+        for arguments in candidates:
             try:
-                settings = {name: _plain(f"{cls.__name__}.{name}", x, depth) for name, x in arguments.items()}
-                twin = cls.made({name: _as_read(arguments[name], x) for name, x in settings.items()})
-                difference = self.difference(twin)
+                settings = {name: _plain(f"{cls.__name__}.{name}", x) for name, x in arguments.items()}
+                difference = self.difference(cls.made(settings))
             except (TypeError, ValueError) as error:
                 difference = str(error)
             if not difference:
-                return {"class": cls.__name__, **({} if is_built_in(cls) else {"own": True}), "settings": settings}
+                own = {} if is_built_in(cls) else {"own": True}
+                settings = {name: described.get(id(x), x) for name, x in settings.items()}
+                return {"class": cls.__name__, **own, "settings": settings}
             reason = reason or difference
         raise TypeError(
             f"{reason}. A file keeps the arguments of a constructor: let {cls.__name__}.__init__ take all that its "
             "objects differ by, as numbers, strings or None, and keep each as the attribute of that name"
         )
 
-    def _arguments(self, now: bool) -> dict[str, Any]:
+    def _arguments(self, *, now: bool) -> dict[str, Any]:
         """The arguments of the constructor: as they were given, or, `now`, the attributes of their names."""
         parameters = _parameters(type(self))
         signature = inspect.Signature(list(parameters.values()))
@@ -198,10 +202,10 @@ def _placed(parameters: Mapping[str, inspect.Parameter]) -> set[str]:
     return {name for name, one in parameters.items() if one.kind is one.POSITIONAL_ONLY}
 
 
-def _plain(name: str, value: Any, depth: int) -> Any:
-    """A setting as a file keeps it."""
+def _plain(name: str, value: Any) -> Any:
+    """A setting as the constructor gets it when a file is read."""
     if isinstance(value, Component):
-        return value.described(depth + 1)
+        return value
     if isinstance(value, (np.bool_, np.integer, np.floating)) or (isinstance(value, np.ndarray) and value.ndim == 0):
         value = value.item()
     if value is None or isinstance(value, (bool, float, str)):
@@ -211,15 +215,10 @@ def _plain(name: str, value: Any, depth: int) -> Any:
     raise TypeError(f"{name} is {value!r}, which cannot be saved; expected a number, a string or None")
 
 
-def _as_read(value: Any, plain: Any) -> Any:
-    """What the constructor will be given for `value` when the file is read."""
-    return value if isinstance(value, Component) else plain
-
-
 def _same(a: Any, b: Any) -> bool:
     """Whether two attributes are as good as equal."""
     if isinstance(a, Component):
-        return type(a) is type(b) and not a.difference(b)
+        return a is b or (type(a) is type(b) and not a.difference(b))
     try:
         return bool(np.array_equal(a, b, equal_nan=True))
     except (TypeError, ValueError):

@@ -108,7 +108,10 @@ def _teach_field(own: type[SelfType], name: str) -> None:
 
     @overload_attribute(own, name)
     def attribute(self):  # type: ignore[no-untyped-def]
-        index = [field for field, _ in self.fields].index(name)
+        names = [field for field, _ in self.fields]
+        if name not in names:  # of another object it was a number: Numba says that it is unknown
+            return None
+        index = names.index(name)
         read = _parameter(
             index, {"float": self.dtype, "int": types.int64, "bool": types.boolean}[self.fields[index][1]]
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array
+from ..checks import Array, positive_integer
 from ..formulas.activations import ActivationFunction
 from ..formulas.initializers import Initializer, article, initializer, zeros
 from ..kernels.cpu import padded
@@ -78,15 +78,10 @@ class Layer(BaseLayer):
         max_norm: float | None = None,
         trainable: bool = True,
     ) -> None:
-        for name, value in (("ins", ins), ("outs", outs)):
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-                raise TypeError(f"{name} is {value!r}; expected a positive integer")
-            if value < 1:
-                raise ValueError(f"{name} is {value}; expected a positive integer")
+        self._ins, self._outs = positive_integer(ins, "ins"), positive_integer(outs, "outs")
         if not isinstance(act_function, ActivationFunction):
             hint = " (write LeakyReLU(), not LeakyReLU)" if isinstance(act_function, type) else ""
             raise TypeError(f"act_function is {act_function!r}; expected an ActivationFunction{hint}")
-        self._ins, self._outs = int(ins), int(outs)
         self.act_function = act_function
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
         dtype = float_dtype(dtype)

@@ -1,4 +1,4 @@
-"""``python -m tests.reliability [PART ...] [--count N] [--seed N]``: tries parts, all by default, and prints numbers."""
+"""``python -m tests.reliability [PART ...] [--count N] [--seed N]``: try parts, all by default; print numbers."""
 
 import argparse
 import importlib

@@ -1,0 +1,273 @@
+"""Settings are what they are said to be, whoever sets them; and kernels do not depend on what can be set."""
+
+import copy
+import inspect
+import pickle
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import (
+    ELU,
+    CosineDecay,
+    CrossEntropyLoss,
+    Dropout,
+    HuberLoss,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    MSELoss,
+    NeuralNetwork,
+    Schedule,
+    Standardize,
+    Tanh,
+    WarmUp,
+    saving,
+)
+from fastnn.checks import Checked, positive_number
+from fastnn.formulas.component import Component, built_in
+from fastnn.layers.stage import Stage
+
+PUBLIC = [thing for name in fastnn.__all__ if isinstance(thing := getattr(fastnn, name), type)]
+CLASSES = sorted(
+    {cls for cls in PUBLIC if issubclass(cls, Checked) and not inspect.isabstract(cls)}, key=lambda cls: cls.__name__
+)
+NAN, INF = float("nan"), float("inf")
+NONSENSE = [
+    NAN, INF, -INF, "5", "nonsense", b"5", [], {}, [0.5], np.ones(2), object(), 1j, 10**400, float, np.float32("nan"),
+]  # fmt: skip
+BELOW_ZERO = {("ELU", "alpha"), ("InverseTimeDecay", "power")}
+OTHERS = {"init", "bias_init", "seed", "dtype"}  # of Layer: NumPy takes much for a seed, and functions initialise
+
+
+def example(cls):
+    return cls.example() if issubclass(cls, Component) else cls(2, 3, Tanh())
+
+
+def settings(cls):
+    if cls.__init__ is object.__init__:
+        return []
+    return list(inspect.signature(cls).parameters)
+
+
+def arguments(cls):
+    return dict(cls.required) if issubclass(cls, Component) else {"ins": 2, "outs": 3, "act_function": Tanh()}
+
+
+EACH = [(cls, name) for cls in CLASSES for name in settings(cls)]
+
+
+def test_all_classes_are_here():
+    assert {cls.__name__ for cls in CLASSES} >= {"Layer", *built_in(Component)}
+    assert len(EACH) > 60
+
+
+@pytest.mark.parametrize(("cls", "name"), EACH)
+def test_nonsense_is_refused_at_construction_and_later(cls, name):
+    nonsense = [None, -1, -0.5, *NONSENSE]
+    if name in OTHERS:
+        nonsense = ["nonsense", object(), 1j, [0.5]]
+    if (cls.__name__, name) in BELOW_ZERO:
+        nonsense = [None, *NONSENSE]
+    if inspect.signature(cls).parameters[name].default is None:
+        nonsense = [value for value in nonsense if value is not None]
+    thing = example(cls)
+    for value in nonsense:
+        with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
+            cls(**{**arguments(cls), name: value})
+        if name in cls.checked:
+            before = getattr(thing, name)
+            with pytest.raises((ValueError, TypeError), match=rf"\b{name}\b"):
+                setattr(thing, name, value)
+            assert getattr(thing, name) is before
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if issubclass(cls, Component)])
+def test_every_parameter_has_a_check_beside_it(cls):
+    assert set(settings(cls)) <= set(cls.checked)
+    thing = cls.example()
+    assert thing.difference(saving.restore(thing.described(), {})) == ""
+
+
+def test_numbers_of_other_kinds_are_taken():
+    for value in (1, np.float32(1), np.int8(1), np.array(1.0)):
+        for thing in (HuberLoss(value), ELU(value)):
+            (number,) = vars(thing).values()
+            assert type(number) is float
+            assert number == 1.0
+    assert CosineDecay(0.1, np.int64(5), restarts=np.bool_(True)).restarts is True
+
+
+def test_edges():
+    for make in (
+        lambda: HuberLoss(0), lambda: fastnn.Adam(1.0), lambda: fastnn.SGD(1), lambda: LeakyReLU(1.5),
+        lambda: Dropout(1), lambda: fastnn.RProp(shrink=1), lambda: fastnn.RProp(grow=1),
+        lambda: CosineDecay(0.1, 0),
+        lambda: CosineDecay(0.1, 5, growth=0.5), lambda: fastnn.OneCycle(0.1, 5, rise=1),
+        lambda: fastnn.StepDecay(0.1, True),
+        lambda: fastnn.SGD(True), lambda: fastnn.SGD(nesterov=1), lambda: fastnn.BatchNorm(eps=0),
+        lambda: fastnn.ExponentialDecay(0.1, -0.9), lambda: WarmUp(0.1, 5), lambda: WarmUp(fastnn.Constant, 5),
+    ):  # fmt: skip
+        with pytest.raises((ValueError, TypeError), match="expected"):
+            make()
+    LeakyReLU(0), LeakyReLU(1), Dropout(0), fastnn.SGD(0), CosineDecay(0, 1, final=1.5)
+
+
+class Scaled(fastnn.ActivationFunction):
+    checked = {"scale": positive_number}
+
+    def __init__(self, scale=1.0):
+        self.scale = scale
+
+    def f(self, x):
+        return self.scale * x
+
+    def df(self, x):
+        return self.scale + x * 0
+
+
+class More(Scaled, ELU):
+    pass
+
+
+def test_own_classes_declare_checks_of_their_own():
+    with pytest.raises(ValueError, match="scale is -1; expected a finite number above 0"):
+        Scaled(-1)
+    assert set(More.checked) == {"scale", "alpha"}
+    for twin in (copy.deepcopy(Scaled(2.0)), pickle.loads(pickle.dumps(Scaled(2.0)))):
+        assert vars(twin) == {"scale": 2.0}
+        with pytest.raises(TypeError, match="scale is 'x'"):
+            twin.scale = "x"
+
+
+# --- what sizes memory belongs to the class ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("thing", "name", "value"),
+    [
+        (lambda: LayerNorm(), "trained", 10**6), (lambda: LayerNorm(), "rows", []), (lambda: LayerNorm(), "start", ()),
+        (lambda: LayerNorm(), "kernels", None), (lambda: MSELoss(), "target", "class"),
+        (lambda: CrossEntropyLoss(), "target", "values"), (lambda: Tanh(), "of_numbers", ()),
+        (lambda: Tanh(), "checked", {}),
+    ],
+)  # fmt: skip
+def test_what_belongs_to_the_class_cannot_be_set_on_one_object(thing, name, value):
+    thing = thing()
+    with pytest.raises(TypeError, match=f"{name} cannot be set on one object.*Write a subclass"):
+        setattr(thing, name, value)
+
+
+def trained(stage=None, loss=None, y=None, optimizer=None):
+    layers = [Layer(3, 4, Tanh(), seed=0), *([stage] if stage else []), Layer(4, 2, Identity(), seed=1)]
+    net = NeuralNetwork(layers, loss or MSELoss(), 0.1, optimizer or fastnn.Adam())
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 3))
+    net.fit(X, rng.normal(size=(20, 2)) if y is None else y, epochs=2, batch_size=5, seed=0, verbose=0)
+    return [array.tobytes() for layer in net.get_weights() for array in layer]
+
+
+def test_not_even_behind_the_back_of_the_object():
+    expected = trained(LayerNorm())
+    stage = LayerNorm()
+    vars(stage).update(trained=10**6, rows=[], start=(), kernels=None)
+    assert trained(stage) == expected
+    loss = MSELoss()
+    vars(loss)["target"] = "class"
+    with pytest.raises(fastnn.FormulaError, match="takes values as targets"):
+        trained(loss=loss, y=np.zeros(20, int))
+
+
+class Changing(fastnn.Optimizer):
+    def __init__(self, states=1):
+        self.states = states
+
+    @property
+    def state(self):
+        return {f"s{k}": 0.0 for k in range(self.states)}
+
+    def update(self, w, g, lr, step, *state):
+        return (w - lr * g, *state)
+
+
+def test_an_optimizer_that_keeps_more_numbers_than_before_gets_room_for_them():
+    net = NeuralNetwork([Layer(3, 200, Tanh(), seed=0), Layer(200, 2, Tanh(), seed=1)], MSELoss(), 0.1, Changing())
+    X, y = np.ones((20, 3)), np.zeros((20, 2))
+    for states in (1, 6, 2):
+        net.optimizer.states = states
+        net.fit(X, y, epochs=1, batch_size=5, verbose=0)
+        assert [numbers.shape[0] for numbers in net.engine.state.numbers] == [states, states]
+
+
+class Odd(fastnn.ElementwiseLoss):
+    target = "classes"
+
+    def f(self, v, t):
+        return v - t
+
+    def df(self, v, t):
+        return v * 0 + 1
+
+
+def test_a_target_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"Odd\.target is 'classes'; expected 'values', 'class' or None"):
+        trained(loss=Odd())
+
+
+def test_a_stage_in_training_keeps_its_settings_in_range():
+    stage = Dropout(0.5)
+    trained(stage)
+    with pytest.raises(ValueError, match=r"rate is 1\.0"):
+        stage.rate = 1.0
+    with pytest.raises(AttributeError):
+        stage.settings = ()
+
+
+# --- schedules within schedules ------------------------------------------------------------------
+
+
+class Counting(Schedule):
+    asked = 0
+
+    def factor(self, t):
+        type(self).asked += 1
+        return 0.5  # one for all times
+
+
+def test_a_warm_up_asks_once_however_many_lie_within_each_other():
+    schedule = Counting(1.0)
+    for _ in range(60):
+        schedule = WarmUp(schedule, 2)
+    Counting.asked = 0
+    rates = schedule.rates(0, 130, 10)
+    assert Counting.asked == 1
+    assert rates.shape == (130,)
+    np.testing.assert_array_equal(rates[120:], 0.5)
+    assert 0 < rates[0] < 1e-15
+
+
+def test_a_warm_up_has_the_rate_of_what_follows():
+    after = CosineDecay(0.5, 10, per="epoch")
+    schedule = WarmUp(after, 4)
+    assert (schedule.lr, schedule.per) == (0.5, "epoch")
+    np.testing.assert_allclose(schedule.rates(0, 8, 2), np.repeat([0.125, 0.25, 0.375, 0.5], 2))
+    schedule.lr = 0.25
+    assert after.lr == 0.25
+    with pytest.raises(ValueError, match="lr is -1"):
+        schedule.lr = -1
+
+
+def test_standardize_may_be_told_that_it_is_fitted():
+    net = NeuralNetwork([Standardize(fitted=True), Layer(3, 2, Tanh())], MSELoss(), 0.1)
+    net.layers[0].row("mean")[:] = 5.0
+    net.fit(np.ones((9, 3)), np.ones((9, 2)), verbose=0)
+    np.testing.assert_array_equal(net.layers[0].row("mean"), 5.0)
+
+
+@pytest.mark.parametrize("cls", built_in(Stage).values())
+def test_stages_are_copied_with_what_made_them(cls):
+    stage = cls.example()
+    for twin in (copy.deepcopy(stage), pickle.loads(pickle.dumps(stage))):
+        assert twin.described() == stage.described()
