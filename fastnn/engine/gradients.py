@@ -62,9 +62,11 @@ class GradientPlan(Plan):
         self._pieces: list[tuple[Array, Array]] = []
         self._more: list[tuple[Array, Array]] = []  # of layers that stand in several places: their gradients add up
         places = {id(layer): place for layer, place in zip(trained(layers), unpacked(self._vector, layers))}
+        seen: set[int] = set()
         for layer, dW in zip(layers, self.dWs):
-            again = any(place is places[id(layer)] for place, _ in self._pieces)
-            (self._more if again else self._pieces).append((places[id(layer)], dW[:, : layer.outs]))
+            pieces = self._more if id(layer) in seen else self._pieces
+            pieces.append((places[id(layer)], dW[:, : layer.outs]))
+            seen.add(id(layer))
         self._count = 0  # of the samples that the article's arrays are for
         self._inputs = True  # whether the gradient of the network's input is computed
         self._run = np.zeros(1, RUN)

@@ -118,6 +118,7 @@ class Plan:
         stride_in = [padded(layers[0].ins, self.dtype), *strides[:-1]]
         dxs = [self._new(capacity, stride) for stride in strides]
         self.dxs, self.dWs = dxs, []
+        last = {id(layer): index for index, layer in enumerate(layers)}
         for index, (row, layer, stride) in enumerate(zip(self._table, layers, strides)):
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
             row["columns"] = whole_vectors(layer.outs, self.dtype)
@@ -129,7 +130,7 @@ class Plan:
             row["penalties"], row["squares"] = (
                 _address(self._new(max(1, layer.shape[0]), dtype=np.dtype(np.float64))) for _ in range(2)
             )
-            row["again"] = any(layer is above for above in layers[index + 1 :])
+            row["again"] = last[id(layer)] > index
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
             if gradients:

@@ -161,7 +161,10 @@ def numeric_fields(instance: object) -> Fields:
 
 def parameter_values(instance: object) -> np.ndarray[Any, np.dtype[np.float64]]:
     """The numbers of `instance` in the order of `numeric_fields` (never of length 0)."""
-    return np.array([float(getattr(instance, name)) for name, _ in numeric_fields(instance)] or [0.0])
+    try:
+        return np.array([float(getattr(instance, name)) for name, _ in numeric_fields(instance)] or [0.0])
+    except OverflowError:
+        raise FormulaError(f"{instance!r} has a number that is too large for a float") from None
 
 
 # --- the text of one function ----------------------------------------------------------------
