@@ -142,7 +142,7 @@ def test_the_peak_of_save_and_load_is_the_network(tmp_path):
         tracemalloc.stop()
         del result
     size = os.path.getsize(tmp_path / "net")
-    assert peaks["save"] < 0.5 * size
+    assert peaks["save"] < 1.1 * size  # a copy of one moment, which the lock is held for
     assert peaks["load"] - own < 0.5 * size
 
 

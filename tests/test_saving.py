@@ -435,9 +435,9 @@ def test_sixteen_warm_ups_are_saved_and_seventeen_not(tmp_path):
 
 
 def test_mutated_files_do_no_more_than_fail_to_load():
-    numbers = mutated_files.run(400, seed=int(os.environ.get("FASTNN_SEED", "2")))
-    assert numbers.pop("refused") > numbers.pop("worked") > 0
-    assert numbers == {"tried": 400, "crashed": 0, "hung": 0, "other": 0}
+    numbers = mutated_files.run(400, 2)
+    assert numbers["refused"] > numbers["worked"] > 0
+    assert numbers["refused"] + numbers["worked"] == numbers["tried"] == 400
 
 
 def damaged(tmp_path):

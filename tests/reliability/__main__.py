@@ -13,7 +13,7 @@ def main() -> None:
     names = [found.name for found in pkgutil.iter_modules([str(FOLDER)]) if not found.name.startswith("_")]
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(names)}")
-    parser.add_argument("--count", type=int, help="how often each harm is tried; by default the part's own number")
+    parser.add_argument("--count", type=int, help="how often each is tried; by default COUNT of the part, or 1,000")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if unknown := set(given.parts) - set(names):
@@ -21,8 +21,7 @@ def main() -> None:
     for name in given.parts or names:
         part = importlib.import_module(f"{__package__}.{name}")
         if hasattr(part, "run"):
-            count = {} if given.count is None else {"count": given.count}
-            numbers = part.run(seed=given.seed, **count)
+            numbers = part.run(given.count or getattr(part, "COUNT", 1000), given.seed)
             print(f"{name}: " + ", ".join(f"{key} {value:,}" for key, value in numbers.items()), flush=True)
 
 

@@ -2,35 +2,34 @@
 
 Files are mutated as bytes, and as what they say: parts of the header and of the description replaced, removed, added,
 swapped, and wrapped again so that the file is sound but for that; and arrays of other shapes and types. What loads
-predicts, trains and is saved, in child processes, which tell of each case before and after.
+predicts, trains and is saved, in child processes.
 """
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import copy
 import io
 import json
-import os
-import queue
 import random
 import resource
-import subprocess
-import sys
+import shutil
 import tempfile
-import threading
 import warnings
-from collections import Counter
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastnn
+from fastnn.kernels import tiny
 
-TIMEOUT = 60.0  # seconds without a word after which a child hangs
+from .children import count_in_children
+
+COUNT = 100_000
 MOST_MEMORY = 8 * 2**30  # bytes of address space: a file of some kB must not need more
-BATCH = 5_000  # cases of one child
-OUTCOMES = ("refused", "worked", "crashed", "hung", "other")
 
 NONSENSE: list[Any] = [
     None, True, False, -1, 0, 1, 2, 3, 7, 50, 1000, 10**6, 10**9, 2**31, 2**63 - 1, 2**63, -(2**63), 10**30, 10**400,
@@ -247,108 +246,44 @@ def changed_arrays(header: dict[str, Any], body: bytes, rng: random.Random) -> t
     return out, whole.getvalue()
 
 
-# --- children --------------------------------------------------------------------------------
+# --- cases -----------------------------------------------------------------------------------
 
 
-def attempt(path: Path, folder: Path) -> str:
-    """What becomes of one file: refused, worked, or the error that it should not have come to."""
+@lru_cache
+def originals() -> tuple[list[bytes], Path]:
+    """The files to mutate, and a folder; all that the cases need is compiled."""
+    warnings.simplefilter("ignore")
+    tiny.when = "never"  # a kernel for each architecture would take the time of a hundred cases
+    folder = tempfile.mkdtemp(prefix="fastnn-files-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path, files = Path(folder), []
+    for net in networks():
+        use(net, path)
+        net.save(path / "net")
+        files.append((path / "net").read_bytes())
+    X = np.ones((8, 3))  # a checkpoint is a network, too
+    net.fit(X, X[:, :1], callbacks=[fastnn.Checkpoint(path / "run"), fastnn.EarlyStopping()], verbose=0)
+    files.append((path / "run").read_bytes())
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    return files, path
+
+
+def case(number: int, seed: int) -> str:
+    """What becomes of one mutated file: refused or worked; any other error is raised."""
+    files, folder = originals()
+    rng = random.Random(f"{seed} {number}")
+    (folder / "mutated").write_bytes(mutated(rng.choice(files), rng))
     try:
-        net = fastnn.load(path, custom=[Bend])
+        net = fastnn.load(folder / "mutated", custom=[Bend])
     except (ValueError, OSError):
         return "refused"
-    except BaseException as error:
-        return f"other load: {type(error).__name__}: {error}"[:300]
-    if max(max(layer.ins, layer.outs) for layer in net.layers) > 10_000:
-        return "worked"
-    try:
-        use(net, folder)
-    except (ValueError, fastnn.DivergedError, fastnn.FormulaError):  # rates and weights that are not finite
-        return "worked"
-    except BaseException as error:
-        return f"other use: {type(error).__name__}: {error}"[:300]
+    if max(max(layer.ins, layer.outs) for layer in net.layers) <= 10_000:
+        # Rates and weights that are not finite, and settings that an own class has taken unseen
+        with contextlib.suppress(ValueError, fastnn.DivergedError, fastnn.FormulaError):
+            use(net, folder)
     return "worked"
 
 
-def child(seed: int, first: int, last: int) -> None:
-    """Try the cases from `first` to `last` (not included), and tell of each."""
-    warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        originals = []
-        for net in networks():
-            use(net, folder)
-            net.save(folder / "net")
-            originals.append((folder / "net").read_bytes())
-        X = np.ones((8, 3))  # a checkpoint is a network, too
-        net.fit(X, X[:, :1], callbacks=[fastnn.Checkpoint(folder / "run"), fastnn.EarlyStopping()], verbose=0)
-        originals.append((folder / "run").read_bytes())
-        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-        for case in range(first, last):
-            print(f"{case} begins", flush=True)
-            rng = random.Random(f"{seed} {case}")
-            path = folder / "mutated"
-            path.write_bytes(mutated(rng.choice(originals), rng))
-            print(f"{case} {attempt(path, folder)!a}", flush=True)
-
-
-def run(count: int = 100_000, seed: int = 0) -> dict[str, int]:
-    """Try `count` mutated files; says how many were refused, worked, crashed, hung, or ended in another error."""
-    numbers: Counter[str] = Counter()
-    done = 0
-    while done < count:
-        done, outcome = _watch(seed, done, min(count, done + BATCH), numbers)
-        numbers[outcome] += outcome != ""
-    return {"tried": sum(numbers[name] for name in OUTCOMES), **{name: numbers[name] for name in OUTCOMES}}
-
-
-def _watch(seed: int, first: int, last: int, numbers: Counter[str]) -> tuple[int, str]:
-    """Let a child try cases and count what becomes of them; returns where to go on, and how it ended."""
-    command = [
-        sys.executable,
-        "-m",
-        __spec__.name if __name__ == "__main__" else __name__,
-        str(seed),
-        str(first),
-        str(last),
-    ]
-    root = Path(__file__).parent.parent.parent
-    paths = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths, "FASTNN_TINY": "never", "MALLOC_PERTURB_": "165"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=root) as process:
-        lines: queue.Queue[str] = queue.Queue()
-
-        def listen() -> None:
-            for line in process.stdout or ():
-                lines.put(line)
-            lines.put("")
-
-        threading.Thread(target=listen, daemon=True).start()
-        case, open_case, patience = first, False, 10 * TIMEOUT  # at first it may have to compile
-        while True:
-            try:
-                line = lines.get(timeout=patience)
-            except queue.Empty:
-                process.kill()
-                print(f"case {case} of seed {seed} hangs", file=sys.stderr)
-                return case + 1, "hung"
-            if not line:
-                break
-            number, _, outcome = line.strip().partition(" ")
-            case, open_case, patience = int(number), outcome == "begins", TIMEOUT
-            if not open_case:
-                outcome = outcome.strip("'\"")
-                numbers["other" if outcome.startswith("other") else outcome] += 1
-                if outcome.startswith("other"):
-                    print(f"case {case} of seed {seed}: {outcome}", file=sys.stderr)
-                case += 1
-        code = process.wait()
-    if code == 0:
-        return last, ""
-    if code > 0 or (not open_case and case == first):
-        raise RuntimeError(f"the child of the cases from {first} ended with {code} at {case}: these tests are wrong")
-    print(f"case {case} of seed {seed} ends the process with {code}", file=sys.stderr)
-    return case + 1 if open_case else case, "crashed"
-
-
-if __name__ == "__main__":
-    child(*map(int, sys.argv[1:]))
+def run(count: int, seed: int) -> dict[str, int]:
+    """How many mutated files were tried, refused and worked, and how many crashed, hung or ended in another error."""
+    return count_in_children(__name__, count, seed)
