@@ -107,6 +107,10 @@ class OptimizerState:
         same = same and self.starts == optimizer.state and (self.clip_norm, self.clip_value) == (clip_norm, clip_value)
         return same and all(a.dtype == layer.dtype for a, layer in zip(self.numbers, layers))
 
+    def give_back_room(self) -> None:
+        """Let the arrays go: as they were before `make_room`."""
+        self._numbers = self._gradients = ()
+
     def make_room(self, dtype: np.dtype[Any]) -> None:
         """Allocate the arrays, which plain descent does not need."""
         if self._numbers:

@@ -278,8 +278,7 @@ class Course:
             engine.weights, engine.rate, rate.lr = weights, rate, lr
             state.steps[...] = steps
             if not numbers:  # there was no room for any
-                state.numbers.clear()
-                state.gradients.clear()
+                state.give_back_room()
             for place, array in zip(state.numbers, numbers):
                 place[...] = array
             if isinstance(first, Standardize):
