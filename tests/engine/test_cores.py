@@ -14,7 +14,8 @@ from fastnn.engine import cores
 
 @pytest.fixture(autouse=True)
 def nothing_set(monkeypatch):
-    """Start from an environment without limits, whatever this machine's is, and look anew."""
+    """Start from an environment without limits, whatever this machine's is and other tests have set; look anew."""
+    monkeypatch.setattr("fastnn.engine.threads._limit", None)
     for name in ("FASTNN_NUM_THREADS", *cores.LIMITS):
         monkeypatch.delenv(name, raising=False)
     cores.default_threads.cache_clear()
@@ -181,7 +182,6 @@ def test_fastnns_own_variable_wins_over_all_and_set_num_threads_over_that(many, 
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.setenv("FASTNN_NUM_THREADS", "16")
     assert fastnn.get_num_threads() == 16
-    monkeypatch.setattr("fastnn.engine.threads._limit", 0)  # so that it is as before when this test ends
     fastnn.set_num_threads(5)
     assert fastnn.get_num_threads() == 5
 
