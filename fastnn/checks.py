@@ -123,14 +123,6 @@ def at_least_one(value: Any, name: str) -> float:
     return number
 
 
-def above_one(value: Any, name: str) -> float:
-    """A finite number above 1, or an error."""
-    number = _number(value, name, "a number above 1")
-    if not 1 < number < math.inf:
-        raise ValueError(f"{name} is {value}; expected a finite number above 1")
-    return number
-
-
 def fraction(value: Any, name: str) -> float:
     """A number from 0 up to, not including, 1, or an error."""
     number = _number(value, name, "a number from 0 up to, not including, 1")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import above_one, between_zero_and_one, flag, fraction, not_negative
+from ..checks import between_zero_and_one, flag, fraction, not_negative, positive_number
 from .component import Component
 
 Number = Any  # a NumPy array, or inside a kernel one number
@@ -450,13 +450,15 @@ class RProp(Optimizer):
 
     checked = {
         "shrink": between_zero_and_one,
-        "grow": above_one,
+        "grow": positive_number,
         "smallest": not_negative,
         "largest": not_negative,
     }
 
     def __init__(self, shrink: float = 0.5, grow: float = 1.2, smallest: float = 1e-6, largest: float = 50.0) -> None:
         self.shrink, self.grow = shrink, grow
+        if not self.shrink < 1 < self.grow:
+            raise ValueError(f"shrink and grow are {shrink} and {grow}; expected 0 < shrink < 1 < grow")
         self.smallest, self.largest = smallest, largest
 
     state = {"size": 0.0, "last": 0.0}

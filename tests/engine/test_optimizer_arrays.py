@@ -1,8 +1,8 @@
 """What an optimiser keeps lies in memory of its own, aligned and writable, whatever way it came in."""
 
 import copy
-import io
 import pickle
+import tempfile
 
 import numpy as np
 import pytest
@@ -26,10 +26,9 @@ def out_of_band(net):
 
 def mapped(net):
     joblib = pytest.importorskip("joblib")
-    file = io.BytesIO()
-    joblib.dump(net, file)
-    file.seek(0)
-    return joblib.load(file)
+    with tempfile.TemporaryDirectory() as folder:
+        joblib.dump(net, f"{folder}/net")
+        return joblib.load(f"{folder}/net", mmap_mode="r")
 
 
 def other_padding(net):
