@@ -257,7 +257,9 @@ def dismiss(net: Any) -> None:
 @kernel
 def end_call(address: int) -> None:
     """`dismiss`, for Python: whatever became of the call, nobody is at work in it after this."""
-    dismiss(network_at(address))
+    net = network_at(address)
+    if net.team > 1:
+        dismiss(net)
 
 
 @kernel
