@@ -23,7 +23,7 @@ import numpy as np
 
 FIRST = 0.03  # seconds of work by one thread, before a team is tried: where it has to wait, that takes nearly as long
 FIRST_PRODUCTS = 2e7  # multiplications that take less than about this
-SLACK = 3e-4  # seconds that a team may lose: a single interrupt takes up to 0.1 ms
+SLACK = 1e-3  # seconds that a team may lose: to wake, and to find what it needs in no cache, takes up to half of it
 CREDIT = 1e-2  # seconds of what it has gained that a team may lose besides: time slices of others have 3 to 4 ms
 FACTOR = 8  # the next try of a team comes after so many times what the last one lost
 CHECK = 5e-4  # seconds in which one thread shows what it takes while a team is at work
