@@ -317,7 +317,7 @@ def deep(depth):
         (lambda d: d["layers"][1]["settings"].update(eps="1e-5"), "eps is '1e-5'"),
         (lambda d: d["layers"][1]["settings"].update(eps={}), "it lacks 'class'"),
         (lambda d: d["layers"][1]["settings"].update(eps=[1.0]), "LayerNorm has the setting eps"),
-        (lambda d: d["layers"][1]["settings"].update(eps=10**30), "an integer of 31 digits"),
+        (lambda d: d["layers"][1]["settings"].update(eps=10**30), "expected a number of 64 bits"),
         (lambda d: d["layers"][1].update(outs=5), "layer 1 has 4 inputs and 5 outputs"),
         (lambda d: d["layers"][1].update(ins=True, outs=True), "ins is True"),
         (lambda d: d["layers"][1].update(trainable=1), "trainable is 1; expected True or False"),
