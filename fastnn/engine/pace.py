@@ -77,7 +77,7 @@ class Pace:
     >>> pace = Pace(products=1000)
     >>> while not (turn := pace.turn()).together:
     ...     pace.note(turn, samples=1000, seconds=1e-3)  # one thread: a microsecond for each sample
-    >>> pace.note(turn, samples=1000, seconds=2e-3)  # the team takes two
+    >>> pace.note(turn, samples=1000, seconds=5e-3)  # the team takes five
     >>> pace.turn().together
     False
     """
