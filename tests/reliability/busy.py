@@ -7,10 +7,11 @@ long four processes at once take, by default as many threads each as there are c
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import median
 
@@ -19,6 +20,7 @@ import numpy as np
 import fastnn
 from fastnn import Adam, Identity, Layer, MSELoss, NeuralNetwork, ReLU
 
+COUNT = 5
 ROOT = Path(__file__).parents[2]
 NETWORKS = {  # sizes, batch size, rows
     "26-64-32-1": ((26, 64, 32, 1), 128, 8192),
@@ -44,6 +46,16 @@ def run(count: int, seed: int, busy: tuple[int, ...] = (0, 1, 2, 4)) -> dict[str
     ratios[f"{AT_ONCE} processes at once"] = median(found)
     print(f"{AT_ONCE} processes at once: {median(found):.2f}", flush=True)
     return ratios
+
+
+def table(numbers: Mapping[str, float]) -> str:
+    """The ratios, with a column for each number of busy processes."""
+    columns = sorted({int(found[1]) for name in numbers if (found := re.search(r", (\d+) busy$", name))})
+    lines = [["", *(f"{count} busy" for count in columns)], ["---", *["---:"] * len(columns)]]
+    for work in dict.fromkeys(name.rpartition(", ")[0] for name in numbers if name.endswith("busy")):
+        lines.append([work, *(f"{numbers[f'{work}, {count} busy']:.2f}" for count in columns)])
+    rest = [f"{name}: {value:.2f}" for name, value in numbers.items() if not name.endswith("busy")]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n\n" + "; ".join(rest)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from fastnn.training import checkpoint
 from .children import count_in_children
 from .fits import KINDS, fit, network, result
 
+COUNT = 50_000
 WATCHERS = ("reducer", "logger", "own", "stopper")
 DONE = 3  # epochs in the checkpoints
 STRANGE = [

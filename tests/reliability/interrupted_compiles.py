@@ -33,6 +33,7 @@ from fastnn import (
     Tanh,
 )
 
+COUNT = 200
 TIMEOUT = 1800  # seconds for one process, which compiles nearly everything once, on however busy a machine
 X = np.random.default_rng(0).normal(size=(40, 3))
 SUM = X.sum(1, keepdims=True)

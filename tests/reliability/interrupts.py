@@ -16,6 +16,8 @@ from fastnn.engine import threads
 
 from .children import count_in_children
 
+COUNT = 1_000
+
 
 def run(count: int, seed: int) -> dict[str, int]:
     """How many interrupts were tried, and after how many the next fits were whole."""

@@ -11,6 +11,8 @@ from fastnn import LambdaCallback, saving
 from .fits import EPOCHS, KINDS, WATCHERS, fit, result, warm
 from .forks import forked, killed_after, lines_of
 
+COUNT = 200
+
 
 def run(count: int, seed: int) -> dict[str, int]:
     """Kill that many fits, each up to three times."""

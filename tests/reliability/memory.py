@@ -10,7 +10,8 @@ import numpy as np
 
 from fastnn import Adam, Identity, Layer, MSELoss, NeuralNetwork, Tanh
 
-STEPS = 5_000  # of one column each, for each fit
+COUNT = 1_000
+STEPS = 10_000  # of one column each, for each fit
 
 
 def run(count: int, seed: int) -> dict[str, int]:

@@ -18,6 +18,7 @@ from fastnn.engine import threads
 
 from .children import count_in_children
 
+COUNT = 1_000
 SECONDS = 20.0  # after which a child that has not ended hangs
 
 
