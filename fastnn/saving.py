@@ -143,7 +143,10 @@ def layer_arrays(engine: Engine, tensors: Mapping[str, Array]) -> list[tuple[Arr
 def base_rate(lr: Any) -> Any:
     """The learning rate in a description: a number, or the one that the factors of its schedule multiply."""
     while isinstance(lr, dict):
-        lr = lr["settings"].get("lr", lr["settings"].get("after"))  # a warm-up has the rate of what follows
+        settings = lr.get("settings")
+        if not isinstance(settings, dict):
+            raise ValueError(f"{lr!r:.80} is no schedule")
+        lr = settings.get("lr", settings.get("after"))  # a warm-up has the rate of what follows
     return lr
 
 

@@ -10,6 +10,7 @@ Python enters and leaves as one instruction.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -17,7 +18,10 @@ import weakref
 
 FORK_SECONDS = 5.0  # how long a fork waits for the calls of other threads; a kernel comes back every 0.1 s
 
-_everyone: weakref.WeakSet[Turns] = weakref.WeakSet()
+# All that there are, by a number. No WeakSet: it runs Python where an engine dies, and Ctrl-C that comes there is lost
+_everyone: dict[int, weakref.ref[Turns]] = {}
+_numbers = itertools.count()
+_room = 64  # when there are as many, those that are dead are removed
 _held: list[Turns] = []  # while a fork is under way
 
 
@@ -38,7 +42,21 @@ class Turns:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.busy = False
-        _everyone.add(self)
+        _remember(self)
+
+
+def _remember(turns: Turns) -> None:
+    global _room
+    _everyone[next(_numbers)] = weakref.ref(turns)
+    if len(_everyone) > _room:
+        for number, one in tuple(_everyone.items()):
+            if one() is None:
+                _everyone.pop(number, None)
+        _room = 2 * len(_everyone) + 64
+
+
+def _living() -> list[Turns]:
+    return [turns for one in tuple(_everyone.values()) if (turns := one()) is not None]
 
 
 def interrupts_itself() -> RuntimeError:
@@ -52,7 +70,7 @@ def interrupts_itself() -> RuntimeError:
 def _before_fork() -> None:
     """Wait until no other thread is in the middle of a step: the child is to have whole networks."""
     deadline = time.monotonic() + FORK_SECONDS
-    for turns in tuple(_everyone):
+    for turns in _living():
         if turns.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
             _held.append(turns)
 
@@ -66,7 +84,7 @@ def _in_child() -> None:
     """The child has none of the other threads: what they still hold, nobody will ever give back."""
     held = set(_held)
     _after_fork()
-    for turns in tuple(_everyone):
+    for turns in _living():
         if turns not in held:
             turns.lock, turns.busy = threading.RLock(), False
 

@@ -345,5 +345,8 @@ def _without_rate(rate: Any) -> Any:
     """The description of a schedule without its `lr`, which may be that of another one in it; nothing of a number."""
     if not isinstance(rate, dict):
         return None
-    parts = {name: _without_rate(part) for name, part in rate["settings"].items() if isinstance(part, dict)}
-    return {**rate, "settings": {**rate["settings"], **parts, "lr": None}}
+    settings = rate.get("settings")
+    if not isinstance(settings, dict):  # no schedule: then it is like none
+        return rate
+    parts = {name: _without_rate(part) for name, part in settings.items() if isinstance(part, dict)}
+    return {**rate, "settings": {**settings, **parts, "lr": None}}

@@ -330,3 +330,13 @@ def test_buffers_of_a_pickle_stay_what_they_were():
     assert bits(twin) == before
     twin.fit(*rows(), verbose=0)
     assert [bytes(buffer.raw()) for buffer in buffers] == kept
+
+
+def test_what_is_gone_is_forgotten():
+    """A fork asks those that there are, and no list of the dead grows."""
+    kept = network()
+    for _ in range(3):
+        for _ in range(200):
+            copy.copy(kept.engine)
+        assert len(turns._everyone) < 2 * len(turns._living()) + 200
+    assert kept.engine.plan().turns in turns._living()
