@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import queue
-import threading
 from collections.abc import Callable
+from functools import partial
 
 from ..checks import positive_integer
 from .threads import get_num_threads
+from .workers import Flag, Worker
 
 
 def thread_count(threads: int | None) -> int:
@@ -21,7 +22,7 @@ def share_out(
     work: Callable[[int], None],
     count: int,
     threads: int,
-    interrupt: threading.Event | None = None,
+    interrupt: Flag | None = None,
     finished: Callable[[int], None] | None = None,
 ) -> None:
     """Do ``work(0)`` to ``work(count - 1)``, each in one of so many threads, and wait for all.
@@ -35,7 +36,7 @@ def share_out(
     work : function of a number
     count, threads : int
         With no thread (0) the work is done in the calling one.
-    interrupt : threading.Event, optional
+    interrupt : Flag, optional
     finished : function of a number, optional
         Called in this thread after each piece, in the order in which they end.
 
@@ -53,7 +54,7 @@ def share_out(
         for number in range(count):
             work(number)
         return
-    interrupt = interrupt or threading.Event()
+    interrupt = interrupt or Flag()
     numbers = iter(range(count))
     results: queue.SimpleQueue[tuple[int, BaseException | None]] = queue.SimpleQueue()
 
@@ -69,12 +70,12 @@ def share_out(
             results.put((number, None))
 
     crew = []
-    for index in range(min(threads, count)):
+    for _ in range(min(threads, count)):
         context = contextvars.copy_context()  # with what the caller has set, such as np.errstate
-        crew.append(threading.Thread(target=context.run, args=(take_turns,), name=f"fastnn {index}", daemon=True))
+        crew.append(Worker(partial(context.run, take_turns)))
     try:
-        for thread in crew:
-            thread.start()
+        for worker in crew:
+            worker.start()
         for _ in range(count):
             number, error = _next(results)
             if error is not None:
@@ -86,9 +87,8 @@ def share_out(
                 finished(number)
     finally:
         interrupt.set()
-        for thread in crew:
-            if thread.ident is not None:
-                thread.join()
+        for worker in crew:
+            worker.join()
 
 
 def _next(results: queue.SimpleQueue[tuple[int, BaseException | None]]) -> tuple[int, BaseException | None]:

@@ -8,12 +8,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..checks import positive_integer
 from ..kernels.team import ARRIVED, CLOSED, end_call
 from .cores import default_threads
 from .pace import ALONE, Pace, Turn, pace_of
+from .workers import Worker
 
 if TYPE_CHECKING:
     from .plan import Plan
@@ -24,7 +26,7 @@ MIN_WORK = 300_000  # multiplications of one thread in one step; with less, meet
 WORTH_STARTING = 20_000_000  # multiplications of one call that repay the start of its threads, some 0.1 ms
 
 _limit: int | None = None
-_crew: list[threading.Thread] = []  # the threads that wait for calls
+_crew: list[Worker] = []  # the threads that wait for calls
 _calls: queue.SimpleQueue[tuple[_Call, int]] = queue.SimpleQueue()
 _current: _Call | None = None  # the call that uses them
 
@@ -160,7 +162,7 @@ def _gather(call: _Call, size: int) -> bool:
     crew = [thread for thread in _crew if thread.is_alive()]
     try:
         while len(crew) < size - 1:
-            crew.append(threading.Thread(target=_work, args=(_calls,), name="fastnn", daemon=True))
+            crew.append(Worker(partial(_work, _calls)))
             crew[-1].start()
     except RuntimeError:  # the system has no more threads, or the interpreter is about to end
         crew.pop()

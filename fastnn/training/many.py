@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from ..data.form import Form
 from ..data.samples import Samples
 from ..engine.crew import share_out, thread_count
 from ..engine.engine import Engine
+from ..engine.workers import Flag
 from .callbacks import (
     Callback,
     CSVLogger,
@@ -63,7 +63,7 @@ def fit_many(
         net.engine.base_rate()  # one that is none is an error before any network changes
     shares = shares_of(networks[0].engine.form, count, X, y, settings)
     outcomes = [Outcome() for _ in networks]
-    interrupt = threading.Event()
+    interrupt = Flag()
     chunks: dict[tuple[int, ...], int] = {}  # how many steps a call may take, by the sizes of a network's layers
 
     def work(k: int) -> None:

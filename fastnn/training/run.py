@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from ..engine.engine import Engine
 from ..engine.pace import ALONE, pace_of
 from ..engine.plan import Plan
 from ..engine.threads import run_team, team_size
+from ..engine.workers import Flag
 from ..kernels.epoch import train_steps
 from ..kernels.records import RUN
 from .settings import Settings
@@ -66,7 +66,7 @@ class Run:
         How many steps were taken.
     """
 
-    interrupt: threading.Event | None = None  # set by another thread, it does what Ctrl-C does in the main one
+    interrupt: Flag | None = None  # set by another thread, it does what Ctrl-C does in the main one
 
     def __init__(self, engine: Engine, samples: Samples, settings: Settings, weights: Array | None = None) -> None:
         count = samples.size

@@ -6,9 +6,9 @@ import contextlib
 import contextvars
 import queue
 import secrets
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..data.rows import balanced_weights, sample_weights
 from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
 from ..engine.engine import Engine
+from ..engine.workers import Worker
 from ..formulas.metrics import is_mean
 from ..layers.normalisation import Standardize
 from .run import Run, agreed_seed
@@ -203,16 +204,16 @@ class Reader:
 
     def __init__(self, items: Iterator[Any]) -> None:
         self._ready: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
-        self._room = threading.Semaphore(2)
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()  # an entry for each item that there may be
+        for _ in range(2):
+            self._room.put(None)
         self._stopped = False
         context = contextvars.copy_context()  # with what the caller has set, such as np.errstate
-        self._thread = threading.Thread(
-            target=context.run, args=(self._read, items), name="fastnn reader", daemon=True
-        )  # fmt: skip
+        self._worker = Worker(partial(context.run, self._read, items))
 
     def start(self) -> None:
         """Begin to read."""
-        self._thread.start()
+        self._worker.start()
 
     def take(self) -> Any:
         """The next item, or None after the last one; what the iterator raises is raised here."""
@@ -229,19 +230,18 @@ class Reader:
 
     def release(self) -> None:
         """Say that the caller's item is gone."""
-        self._room.release()
+        self._room.put(None)
 
     def stop(self) -> None:
         """End the thread; a read under way is waited for, up to `PATIENCE` seconds, and is then the last one."""
         self._stopped = True
-        self._room.release()
-        if self._thread.ident is not None:
-            self._thread.join(PATIENCE)
+        self._room.put(None)
+        self._worker.join(PATIENCE)
 
     def _read(self, items: Iterator[Any]) -> None:
         try:
             while True:
-                self._room.acquire()
+                self._room.get()
                 if self._stopped:
                     return
                 item = next(items, None)

@@ -26,7 +26,7 @@ STRANGE = [
 
 def run(count: int, seed: int) -> dict[str, int]:
     """Try that many: bytes, JSON or arrays changed; of half of the latter the sum is taken for right."""
-    ends = count_in_children(__name__, count, seed, seconds=20.0)
+    ends = count_in_children(__name__, count, seed, seconds=60.0)
     return {**dict.fromkeys(["refused", "resumed", "different", "changed", "error"], 0), **ends}
 
 
