@@ -806,6 +806,9 @@ class NeuralNetwork:
                         target = write_sample(t, plan.target)
                     elif kind != READY:  # train_one checks that the others are finite
                         target, classes = plan.form.column_targets(t, 1)
+                domain = engine.loss.domain
+                if domain is not None and not classes and not domain.holds(target):
+                    plan.form.in_domain(target.reshape(1, -1), "t")
                 plan.expect(classes)
                 x_finite, t_finite, loss = train_one(plan.address, column, target, lr)
             finally:
