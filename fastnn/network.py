@@ -293,6 +293,9 @@ class NeuralNetwork:
         Notes
         -----
         Ctrl-C is heard within about a tenth of a second; the steps taken so far stay.
+
+        For a schedule with ``per="epoch"`` the epochs of all calls count, whatever their batch sizes and numbers
+        of columns. A call with a single column is one step of a loop over columns, and no epoch.
         """
         engine = self.engine
         if (
@@ -311,6 +314,7 @@ class NeuralNetwork:
         settings = Settings(epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, verbose=0)
         engine.base_rate()
         run = Run(engine, Samples.of_columns(engine.form, x, t), settings)
+        run.counts_epochs = run.samples.size > 1 or settings.epochs > 1
         run.adapt()
         before = int(engine.state.steps[0])
         loss = run.advance(settings.epochs * run.steps_per_epoch)
@@ -441,8 +445,7 @@ class NeuralNetwork:
         of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
         all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
         ``log_loss``; others are measured on the validation data only, which are in memory. With an
-        iterable, `validation_split` and ``class_weight="balanced"`` are refused, and a schedule with
-        ``per="epoch"`` counts the epochs of this call. `Standardize` measures all rows of an array, in a
+        iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` measures all rows of an array, in a
         pass of its own, and the first chunk of an iterable. A bad chunk is an error that names it, after the
         steps on those before. A `Checkpoint` resumes at the epoch, if an iterable gives the same chunks
         again. After Ctrl-C, a read under way is waited for, for up to a second in all.
@@ -484,7 +487,11 @@ class NeuralNetwork:
         return fit(self, X, y, settings)
 
     def partial_fit(self, X: Any, y: Any, batch_size: int = 32, sample_weight: Any = None) -> float:
-        """One epoch on these rows, in their order; returns the mean loss. The optimiser goes on where it was."""
+        """One epoch on these rows, in their order; returns the mean loss. The optimiser goes on where it was.
+
+        Three calls do what ``fit(X, y, epochs=3, shuffle=False)`` does: for a schedule with ``per="epoch"`` each
+        call is an epoch. Where a call gets a batch of something larger, take ``per="step"``, or give `fit` the chunks.
+        """
         history = self.fit(
             X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=0
         )  # fmt: skip

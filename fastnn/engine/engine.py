@@ -102,7 +102,7 @@ class Engine(Watched):
         with self._turns.lock:
             arrays = {id(layer): layer.memory for layer in self.layers}
             state = self._state
-            numbers = () if state is None else (*state.numbers, state.steps)
+            numbers = () if state is None else (*state.numbers, state.steps, state.epochs)
             return {**self._settings(), "_moment": Moment((*arrays.values(), *numbers))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -150,12 +150,17 @@ class Engine(Watched):
         """The learning rate as a checked number; of a schedule, the one that its factors multiply."""
         return learning_rate(self.rate.lr)
 
-    def rates(self, steps: int, steps_per_epoch: int) -> Array:
-        """The learning rates of the next so many steps: one for all, unless scheduled."""
+    def rates(self, steps: int, steps_per_epoch: int, done: int = 0) -> Array:
+        """The learning rates of the next so many steps: one for all, unless scheduled.
+
+        A schedule of epochs goes by the epochs that are complete; of the current one, `done` steps are.
+        """
         if isinstance(self.rate, Constant):
             return np.array([self.base_rate()])
-        taken = int(self.state.steps[0])
-        return self.rate.rates(taken, taken + steps, steps_per_epoch)
+        state = self.state
+        per_step = self.rate.per == "step"
+        first = int(state.steps[0]) if per_step else int(state.epochs[0]) * steps_per_epoch + done
+        return self.rate.rates(first, first + steps, steps_per_epoch)
 
     @property
     def weights(self) -> list[tuple[Array, ...]]:
@@ -189,7 +194,7 @@ class Engine(Watched):
 
         def arrays(plan: Plan) -> list[Array]:
             state = self.state
-            return [*(layer.memory for layer in self.layers), *state.numbers, state.steps]
+            return [*(layer.memory for layer in self.layers), *state.numbers, state.steps, state.epochs]
 
         return self.train_with(arrays, batch_size)  # which makes room for the optimiser's numbers
 

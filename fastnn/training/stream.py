@@ -93,6 +93,7 @@ class StreamRun:
             hint = "; it must return a new iterable every time" if callable(self.source.X) else ""
             raise ValueError(f"{name} gave no chunks in epoch {self.epochs_done + 1}; expected at least one{hint}")
         self.epochs_done += 1
+        self.engine.state.epochs += 1
         return {name: total / count for name, total in sums.items()}
 
     @property
@@ -167,21 +168,19 @@ class StreamRun:
 class ChunkRun(Run):
     """The steps of `whole` on one chunk in the current epoch."""
 
+    counts_epochs = False  # the whole does
+
     def __init__(self, whole: StreamRun, chunk: Prepared) -> None:
         settings = replace(whole.settings, seed=seed_of(whole.seed, chunk.number), metrics=tuple(whole.measures))
         super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
         if self.batch_size == 1 < settings.batch_size:  # a last batch of one sample is a batch, as in memory
             self.batch_size = self._record[0]["batch_size"] = 2
-        self._whole, self._epoch = whole.source, whole.epochs_done
         self.step = whole.epochs_done * self.steps_per_epoch  # the order of the samples is that of this epoch
 
     def _rates(self, steps: int) -> Array:
-        rate, of_all = self.engine.rate, self._whole.steps
-        if rate.per == "step":
+        if self.engine.rate.per == "step":
             return super()._rates(steps)
-        if not of_all:
-            return rate.rates(self._epoch, self._epoch + 1, 1)
-        return self.engine.rates(steps, of_all)
+        return self.engine.rates(1, 1)  # one for all of the epoch
 
 
 class Reader:
