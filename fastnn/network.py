@@ -403,8 +403,8 @@ class NeuralNetwork:
         class_weight : dict from class to weight, or "balanced", optional
             Weights by class; "balanced" gives all classes the same total.
         metrics : names or functions
-            See `fastnn.METRICS`. On the training samples they are measured from the outputs
-            during the epoch, as the loss is.
+            See `fastnn.METRICS` and ``fastnn.formulas.metrics``. On the training samples they are measured
+            from the outputs during the epoch, as the loss is.
         callbacks : list of Callback
             See `fastnn.training.callbacks`.
         verbose : {0, 1, 2}, default 1
@@ -445,8 +445,8 @@ class NeuralNetwork:
         of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
         all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
         ``log_loss``; others are measured on the validation data only, which are in memory. With an
-        iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` measures all rows of an array, in a
-        pass of its own, and the first chunk of an iterable. A bad chunk is an error that names it, after the
+        iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` measures
+        all rows of an array, in a pass of its own, and the first chunk of an iterable. A bad chunk is an error that names it, after the
         steps on those before. A `Checkpoint` resumes at the epoch, if an iterable gives the same chunks
         again. After Ctrl-C, a read under way is waited for, for up to a second in all.
 
@@ -525,7 +525,10 @@ class NeuralNetwork:
         return np.asarray(self.loss_function.probabilities(self.predict(X)))
 
     def predict_classes(self, X: Any) -> Array:
-        """The class of each row, ints (n_samples,)."""
+        """The class of each row, ints (n_samples,).
+
+        Of many labels (`BCEWithLogitsLoss` with several outputs) it is 0 or 1 for each, ints (n_samples, n_labels).
+        """
         return np.asarray(self.loss_function.classes(self.predict(X)))
 
     def evaluate(self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = ()) -> dict[str, float]:
@@ -836,8 +839,8 @@ class NeuralNetwork:
         last = "there was no finite one before" if last_loss is None else f"the last finite one was {last_loss:.4g}"
         warnings.warn(
             f"training left the finite numbers {where}: the loss is {loss}, {last}, and the weights are of no more "
-            f"use. A learning rate smaller than {self.lr}, inputs of mean 0 and variance 1 (or pixels from 0 to 1), or "
-            "clip_norm=1.0 may help. This is said once for a network.",
+            f"use. A learning rate smaller than {self.lr}, inputs of mean 0 and variance 1 (or pixels from 0 to 1), "
+            "targets of about that size, or clip_norm=1.0 may help. This is said once for a network.",
             RuntimeWarning,
             stacklevel=level,
         )

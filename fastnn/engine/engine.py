@@ -20,7 +20,7 @@ from ..data.form import Form
 from ..data.rows import many_zeros, sample_weights
 from ..data.samples import Samples
 from ..formulas.losses import LossFunction
-from ..formulas.metrics import Metric
+from ..formulas.metrics import Metric, scores
 from ..formulas.optimizers import Optimizer
 from ..formulas.schedules import Constant, Schedule
 from ..kernels.epoch import step_key
@@ -378,18 +378,22 @@ class Engine(Watched):
                 raise not_finite("X", rows, self.dtype)
         return results
 
-    def mean_loss(self, outputs: Array, targets: Array, classes: bool) -> float:
-        """The mean loss of outputs (n, outs) with checked targets."""
-        total = self.work_with(lambda plan: loss_rows(plan.address, outputs, targets), classes=classes)
+    def mean_loss(self, outputs: Array, targets: Array, classes: bool, weights: Array | None = None) -> float:
+        """The mean loss of outputs (n, outs) with checked targets; with weights sum(weight * loss) / n."""
+        counts = np.empty(0) if weights is None else np.ascontiguousarray(weights, np.float64)
+        total = self.work_with(lambda plan: loss_rows(plan.address, outputs, targets, counts), classes=classes)
         return float(total / outputs.shape[0])
 
-    def scores(self, samples: Samples, measures: dict[str, Metric]) -> dict[str, float]:
-        """The mean loss and the metrics on samples, by name."""
+    def scores(self, samples: Samples, measures: dict[str, Metric], weights: Array | None = None) -> dict[str, float]:
+        """The mean loss and the metrics on samples, by name.
+
+        With `weights` (n,) the loss is sum(weight * loss) / n, as in training, and metrics are weighted averages.
+        """
         outputs, y = self.outputs(samples.rows), samples.y
-        scores = {"loss": self.mean_loss(outputs, samples.targets, samples.classes)}
+        found = {"loss": self.mean_loss(outputs, samples.targets, samples.classes, weights)}
         if y is not None:
-            scores.update({name: measure(y, outputs, self.loss) for name, measure in measures.items()})
-        return scores
+            found.update(scores(measures, y, outputs, self.loss, weights))
+        return found
 
     # --- training ------------------------------------------------------------------------------
 

@@ -188,6 +188,13 @@ class Run:
         before = float(self.losses[epoch - 1]) if epoch > 0 else None
         return Divergence(step, int(record["window"]), float(record["last_loss"]) / count if count else before)
 
+    def sizes(self) -> str:
+        """A sentence about the sizes of inputs and targets, for whoever looks for the reason of a divergence."""
+        x = float(np.abs(self.samples.rows).max())
+        if self.samples.classes:
+            return f" The largest input is {x:.3g}."
+        return f" The largest input is {x:.3g}, the largest target {float(np.abs(self.samples.targets).max()):.3g}."
+
     def adapt(self) -> None:
         """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
         self.engine.adapt(self.samples.rows)

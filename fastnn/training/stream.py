@@ -18,7 +18,7 @@ from ..data.rows import balanced_weights, sample_weights
 from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
 from ..engine.engine import Engine
-from ..formulas.metrics import is_mean
+from ..formulas.metrics import is_mean, scores
 from ..layers.normalisation import Standardize
 from .run import Run, agreed_seed
 from .settings import Settings
@@ -145,8 +145,9 @@ class StreamRun:
             self.step += run.step - first
         sums = {"loss": run.loss_sum}
         if chunk.samples.y is not None and run.outputs is not None:
-            for name, measure in self.measures.items():
-                sums[name] = measure(chunk.samples.y, run.outputs, self.engine.loss) * chunk.samples.size
+            values = scores(self.measures, chunk.samples.y, run.outputs, self.engine.loss)
+            for name in values:
+                sums[name] = values[name] * chunk.samples.size
         return sums
 
     def _balanced(self) -> dict[Any, float]:
