@@ -52,6 +52,7 @@ class NeuralNetwork:
     ----------
     layers : list of Layer
         The layers from input to output; each takes as many inputs as the one before has outputs.
+        A layer may stand in any number of places (see Notes).
     loss_function : LossFunction
         The loss.
     learning_rate : float or Schedule
@@ -84,6 +85,11 @@ class NeuralNetwork:
     "Neural networks fundamentals with Python" (mathspp.com). A call uses as many cores as repay it
     (see `set_num_threads`), with the same results as one. A network may be used by many threads;
     its calls then take turns.
+
+    A layer that stands in several places, two or more, has one set of weights. In batches each place takes a
+    step with the gradient of that place, all taken before the first; with plain descent that is a step with
+    their sum. Optimisers with a memory keep one for each place. With ``batch_size=1`` the steps are the
+    article's, one place after another.
 
     Examples
     --------
@@ -446,8 +452,9 @@ class NeuralNetwork:
         all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
         ``log_loss``; others are measured on the validation data only, which are in memory. With an
         iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` measures
-        all rows of an array, in a pass of its own, and the first chunk of an iterable. A bad chunk is an error that names it, after the
-        steps on those before. A `Checkpoint` resumes at the epoch, if an iterable gives the same chunks
+        all rows of an array, in a pass of its own, and the first chunk of an iterable. A bad chunk is an
+        error that names it, after the steps on those before. A `Checkpoint` resumes at the epoch, if an
+        iterable gives the same chunks
         again. After Ctrl-C, a read under way is waited for, for up to a second in all.
 
         Examples

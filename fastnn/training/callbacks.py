@@ -64,10 +64,8 @@ class StopTraining(Exception):
     @property
     def reason(self) -> str:
         """Its text, or one in its place."""
-        name = type(self).__name__
-        return str(self) or (
-            "a callback stopped it" if type(self) is StopTraining else f"a callback stopped it ({name})"
-        )
+        kind = "" if type(self) is StopTraining else f" ({type(self).__name__})"
+        return str(self) or f"a callback stopped it{kind}"
 
 
 class Callback:
