@@ -41,6 +41,11 @@ class Domain(NamedTuple):
     adds_up: bool = False
     cure: str = ""
 
+    @property
+    def example(self) -> float:
+        """A target that is inside, of a sample with one output."""
+        return 1.0 if self.adds_up else min(max(0.0, self.lowest), self.highest)
+
     def holds(self, targets: Array) -> bool:
         """Whether a few targets are inside, told with little Python; False where `check` must look."""
         if self.adds_up or targets.size > FEW:
