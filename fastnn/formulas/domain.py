@@ -72,7 +72,7 @@ class Domain(NamedTuple):
                 f"{self._words()}{cure}"
             )
         if self.adds_up:
-            sums = rows.sum(axis=1, dtype=float)
+            sums = rows @ np.ones(rows.shape[1], rows.dtype)  # some times as fast as sum(axis=1)
             if not np.all(np.abs(sums - 1) <= LOOSE + SLACK):
                 sample = int(np.argmax(np.abs(sums - 1)))
                 raise ValueError(
