@@ -15,7 +15,7 @@ from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
 from .formulas.metrics import named_metrics
 from .network import NeuralNetwork
-from .training.callbacks import high_is_good
+from .training.callbacks import check_direction
 from .training.history import History
 from .training.many import Callbacks, Outcome, bootstrap_rows, fit_many
 from .training.settings import Settings
@@ -258,12 +258,15 @@ class NetworkBank(Sequence[NeuralNetwork]):
     def predict_classes(self, X: Any, *, threads: int | None = None) -> Array:
         """The class with the largest mean probability for each row, ints (n_samples,).
 
+        Of many labels it is 0 or 1 for each, ints (n_samples, n_labels): 1 where the mean probability is above a half.
         Where the loss gives no probabilities, it is the class that the mean of the outputs stands for.
         """
         loss = self._networks[0].loss_function
         if type(loss).probabilities is LossFunction.probabilities:
             return np.asarray(loss.classes(self.predict_mean(X, threads=threads)))
-        return np.asarray(np.argmax(self.predict_proba(X, threads=threads), axis=1))
+        p = self.predict_proba(X, threads=threads)
+        many_labels = np.ndim(loss.classes(np.zeros((1, self._networks[0].engine.outs)))) == 2
+        return np.asarray((p > 0.5).astype(int) if many_labels else np.argmax(p, axis=1))
 
     def evaluate(
         self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = (), *, threads: int | None = None
@@ -300,8 +303,8 @@ class NetworkBank(Sequence[NeuralNetwork]):
             rows.append({"network": k, **some, **outcome.scores, **ending})
         return rows
 
-    def ranking(self, X: Any = None, y: Any = None, monitor: str | None = None) -> list[int]:
-        """The numbers of the networks, best first; those that diverged are left out.
+    def ranking(self, X: Any = None, y: Any = None, monitor: str | None = None, mode: str = "auto") -> list[int]:
+        """The numbers of the networks, best first; those that diverged, or have no finite number, are left out.
 
         Parameters
         ----------
@@ -309,13 +312,23 @@ class NetworkBank(Sequence[NeuralNetwork]):
             Samples to judge by; by default it is by the last numbers of the fit.
         monitor : str, optional
             The quantity to judge by, such as ``"accuracy"``; by default ``"val_loss"`` where the fit
-            had validation, else ``"loss"``. It is known by the name whether small or large is good.
+            had validation, else ``"loss"``.
+        mode : {"auto", "min", "max"}, default "auto"
+            Whether small or large is good; "auto" knows it as in `EarlyStopping`.
 
         Raises
         ------
         ValueError
-            If there has been no fit and no X, or no network has the quantity `monitor`.
+            If there has been no fit and no X, no network has the quantity `monitor`, or it is not known whether
+            small or large is good.
+
+        Warns
+        -----
+        RuntimeWarning
+            If the quantity is NaN for a network that did not diverge.
         """
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode is {mode!r}; expected 'auto', 'min' or 'max'")
         diverged = [outcome.diverged for outcome in self._outcomes] or [False] * len(self)
         if X is not None:
             name = monitor or "loss"
@@ -329,13 +342,21 @@ class NetworkBank(Sequence[NeuralNetwork]):
             if all(name not in scores for scores in known):
                 names = ", ".join(dict.fromkeys(name for scores in known for name in scores)) or "none: all diverged"
                 raise ValueError(f"monitor is {name!r}; expected a quantity of the last fit ({names})")
-        sign = -1.0 if high_is_good(name) else 1.0
+        measures = self._outcomes[0].measures if self._outcomes else {}
+        high = check_direction(name, measures) if mode == "auto" else mode == "max"
+        sign = -1.0 if high else 1.0
+        if unknown := [k for k, value in enumerate(values) if np.isnan(value) and not diverged[k]]:
+            warnings.warn(
+                f"{name} is NaN for networks {', '.join(map(str, unknown))}, which rank nowhere",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         judged = [k for k, value in enumerate(values) if np.isfinite(value) and not diverged[k]]
         return sorted(judged, key=lambda k: sign * values[k])
 
-    def best(self, X: Any = None, y: Any = None, monitor: str | None = None) -> NeuralNetwork:
+    def best(self, X: Any = None, y: Any = None, monitor: str | None = None, mode: str = "auto") -> NeuralNetwork:
         """The best network, by the same arguments as `ranking`."""
-        ranking = self.ranking(X, y, monitor)
+        ranking = self.ranking(X, y, monitor, mode)
         if not ranking:
             raise ValueError("no network of the bank is fit to be the best: all diverged")
         return self._networks[ranking[0]]

@@ -52,6 +52,7 @@ class NeuralNetwork:
     ----------
     layers : list of Layer
         The layers from input to output; each takes as many inputs as the one before has outputs.
+        A layer may stand in any number of places (see Notes).
     loss_function : LossFunction
         The loss.
     learning_rate : float or Schedule
@@ -84,6 +85,11 @@ class NeuralNetwork:
     "Neural networks fundamentals with Python" (mathspp.com). A call uses as many cores as repay it
     (see `set_num_threads`), with the same results as one. A network may be used by many threads;
     its calls then take turns.
+
+    A layer that stands in several places, two or more, has one set of weights. In batches each place takes a
+    step with the gradient of that place, all taken before the first; with plain descent that is a step with
+    their sum. Optimisers with a memory keep one for each place. With ``batch_size=1`` the steps are the
+    article's, one place after another.
 
     Examples
     --------
@@ -293,6 +299,9 @@ class NeuralNetwork:
         Notes
         -----
         Ctrl-C is heard within about a tenth of a second; the steps taken so far stay.
+
+        For a schedule with ``per="epoch"`` the epochs of all calls count, whatever their batch sizes and numbers
+        of columns. A call with a single column is one step of a loop over columns, and no epoch.
         """
         engine = self.engine
         if (
@@ -311,6 +320,7 @@ class NeuralNetwork:
         settings = Settings(epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, verbose=0)
         engine.base_rate()
         run = Run(engine, Samples.of_columns(engine.form, x, t), settings)
+        run.counts_epochs = run.samples.size > 1 or settings.epochs > 1
         run.adapt()
         before = int(engine.state.steps[0])
         loss = run.advance(settings.epochs * run.steps_per_epoch)
@@ -399,8 +409,8 @@ class NeuralNetwork:
         class_weight : dict from class to weight, or "balanced", optional
             Weights by class; "balanced" gives all classes the same total.
         metrics : names or functions
-            See `fastnn.METRICS`. On the training samples they are measured from the outputs
-            during the epoch, as the loss is.
+            See `fastnn.METRICS` and ``fastnn.formulas.metrics``. On the training samples they are measured
+            from the outputs during the epoch, as the loss is.
         callbacks : list of Callback
             See `fastnn.training.callbacks`.
         verbose : {0, 1, 2}, default 1
@@ -441,10 +451,10 @@ class NeuralNetwork:
         of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
         all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
         ``log_loss``; others are measured on the validation data only, which are in memory. With an
-        iterable, `validation_split` and ``class_weight="balanced"`` are refused, and a schedule with
-        ``per="epoch"`` counts the epochs of this call. `Standardize` measures all rows of an array, in a
-        pass of its own, and the first chunk of an iterable. A bad chunk is an error that names it, after the
-        steps on those before. A `Checkpoint` resumes at the epoch, if an iterable gives the same chunks
+        iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` measures
+        all rows of an array, in a pass of its own, and the first chunk of an iterable. A bad chunk is an
+        error that names it, after the steps on those before. A `Checkpoint` resumes at the epoch, if an
+        iterable gives the same chunks
         again. After Ctrl-C, a read under way is waited for, for up to a second in all.
 
         Examples
@@ -484,7 +494,11 @@ class NeuralNetwork:
         return fit(self, X, y, settings)
 
     def partial_fit(self, X: Any, y: Any, batch_size: int = 32, sample_weight: Any = None) -> float:
-        """One epoch on these rows, in their order; returns the mean loss. The optimiser goes on where it was."""
+        """One epoch on these rows, in their order; returns the mean loss. The optimiser goes on where it was.
+
+        Three calls do what ``fit(X, y, epochs=3, shuffle=False)`` does: for a schedule with ``per="epoch"`` each
+        call is an epoch. Where a call gets a batch of something larger, take ``per="step"``, or give `fit` the chunks.
+        """
         history = self.fit(
             X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=0
         )  # fmt: skip
@@ -518,7 +532,10 @@ class NeuralNetwork:
         return np.asarray(self.loss_function.probabilities(self.predict(X)))
 
     def predict_classes(self, X: Any) -> Array:
-        """The class of each row, ints (n_samples,)."""
+        """The class of each row, ints (n_samples,).
+
+        Of many labels (`BCEWithLogitsLoss` with several outputs) it is 0 or 1 for each, ints (n_samples, n_labels).
+        """
         return np.asarray(self.loss_function.classes(self.predict(X)))
 
     def evaluate(self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = ()) -> dict[str, float]:
@@ -806,6 +823,9 @@ class NeuralNetwork:
                         target = write_sample(t, plan.target)
                     elif kind != READY:  # train_one checks that the others are finite
                         target, classes = plan.form.column_targets(t, 1)
+                domain = engine.loss.domain
+                if domain is not None and not classes and not domain.holds(target):
+                    plan.form.in_domain(target.reshape(1, -1), "t")
                 plan.expect(classes)
                 x_finite, t_finite, loss = train_one(plan.address, column, target, lr)
             finally:
@@ -826,8 +846,8 @@ class NeuralNetwork:
         last = "there was no finite one before" if last_loss is None else f"the last finite one was {last_loss:.4g}"
         warnings.warn(
             f"training left the finite numbers {where}: the loss is {loss}, {last}, and the weights are of no more "
-            f"use. A learning rate smaller than {self.lr}, inputs of mean 0 and variance 1 (or pixels from 0 to 1), or "
-            "clip_norm=1.0 may help. This is said once for a network.",
+            f"use. A learning rate smaller than {self.lr}, inputs of mean 0 and variance 1 (or pixels from 0 to 1), "
+            "targets of about that size, or clip_norm=1.0 may help. This is said once for a network.",
             RuntimeWarning,
             stacklevel=level,
         )

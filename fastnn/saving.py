@@ -35,7 +35,7 @@ from .layers.stage import Stage
 FORMAT = 2
 MOST_STEPS = 2**53  # up to which a float counts them
 
-_KEYS = {"format", "dtype", "layers", "loss", "lr", "optimizer", "clip_norm", "clip_value", "steps"}
+_KEYS = {"format", "dtype", "layers", "loss", "lr", "optimizer", "clip_norm", "clip_value", "steps", "epochs"}
 _LAYER_SETTINGS = ("l1", "l2", "max_norm", "trainable")
 
 
@@ -64,6 +64,7 @@ def description(engine: Engine) -> dict[str, Any]:
         "clip_norm": engine.clip_norm,
         "clip_value": engine.clip_value,
         "steps": int(engine.state.steps[0]),
+        "epochs": int(engine.state.epochs[0]),
     }
 
 
@@ -105,7 +106,7 @@ def load(path: Path, custom: Iterable[type] = ()) -> Engine:
         for name, place in _places(engine.layers).items():
             file.read_into(name, place)
         state = engine.state
-        state.steps[0] = described["steps"]
+        state.steps[0], state.epochs[0] = described["steps"], described["epochs"]
         if "optimizer.0" in file.kinds:
             for name, place in _number_places(state).items():
                 file.read_into(name, place)
@@ -121,7 +122,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
 def restore_optimizer(state: OptimizerState, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
     """Set an optimiser's state to the one in a file, or raise a ValueError before anything is changed."""
-    steps = _steps(description["steps"])
+    steps, epochs = (_steps(description[name], name) for name in ("steps", "epochs"))
     kinds = {name: Kind(array.dtype, array.shape) for name, array in tensors.items() if name.startswith("optimizer.")}
     if kinds:
         dtype = state.layers[0].dtype
@@ -129,7 +130,7 @@ def restore_optimizer(state: OptimizerState, description: Mapping[str, Any], ten
         _check_kinds(_kinds_of_state(state.optimizer, parts, dtype), kinds, False)
         for name, place in _number_places(state).items():
             place[...] = tensors[name]
-    state.steps[0] = steps
+    state.steps[0], state.epochs[0] = steps, epochs
 
 
 def layer_arrays(engine: Engine, tensors: Mapping[str, Array]) -> list[tuple[Array, ...]]:
@@ -234,7 +235,8 @@ def _check_description(about: dict[str, Any]) -> None:
     # The rest of a checkpoint is the checkpoint's to judge
     _check_names(about, _KEYS, set(about) if "run" in about else set(), "the description")
     one_of("float32", "float64")(about["dtype"], "dtype")
-    _steps(about["steps"])
+    for name in ("steps", "epochs"):
+        _steps(about[name], name)
     for name in ("clip_norm", "clip_value"):
         about[name] = optional(positive_number)(about[name], name)
     if not isinstance(about["lr"], dict):
@@ -263,10 +265,10 @@ def _check_description(about: dict[str, Any]) -> None:
             raise ValueError(f"layer {i} has {below[1]} outputs but layer {i + 1} takes {above[0]} inputs")
 
 
-def _steps(value: Any) -> int:
-    steps = count(value, "steps")
+def _steps(value: Any, name: str) -> int:
+    steps = count(value, name)
     if steps > MOST_STEPS:
-        raise ValueError(f"steps is {steps}; expected at most 2**53")
+        raise ValueError(f"{name} is {steps}; expected at most 2**53")
     return steps
 
 

@@ -41,7 +41,8 @@ def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
         yield name
     for name, kind in built_in(LossFunction).items():
         loss = kind.example()
-        _exercise(network([dense], loss), np.zeros(2, int) if loss.target == "class" else np.zeros((1, 2)))
+        values = np.full((1, 2), 0.0 if loss.domain is None else loss.domain.example)
+        _exercise(network([dense], loss), np.zeros(2, int) if loss.target == "class" else values)
         yield name
     for name, optimizer in built_in(Optimizer).items():
         network([dense], optimizer=optimizer.example()).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)

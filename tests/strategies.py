@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from fastnn import (
     ActivationFunction,
+    BCEWithLogitsLoss,
     CrossEntropyLoss,
     Layer,
     LossFunction,
@@ -33,6 +34,8 @@ def targets_for(loss, outs, n, rng):
     values = rng.normal(size=(outs, n))
     if isinstance(loss, SoftCrossEntropyLoss):
         return np.exp(values) / np.exp(values).sum(axis=0)
+    if isinstance(loss, BCEWithLogitsLoss):
+        return rng.uniform(size=(outs, n))
     if isinstance(loss, PoissonNLLLoss):
         return rng.poisson(1.0, (outs, n)).astype(float)
     return values

@@ -496,7 +496,7 @@ def test_model_checkpoint(tmp_path):
         def on_epoch_end(self, epoch, logs):
             logs["score"] = [3.0, 2.0, 4.0, 1.0][epoch - 1]
 
-    net.fit(X, y, epochs=4, callbacks=[Score(), ModelCheckpoint(path, "score")])
+    net.fit(X, y, epochs=4, callbacks=[Score(), ModelCheckpoint(path, "score", mode="min")])
     assert sorted(os.listdir(tmp_path)) == [f"net-{epoch}.safetensors" for epoch in (1, 2, 4)]
     assert bits(fastnn.load(tmp_path / "net-4.safetensors")) == bits(net)
 

@@ -50,6 +50,7 @@ class Form(NamedTuple):
             raise ValueError(
                 f"{name} has {rows.shape[0]} columns but {other} has {count}; expected shape ({self.outs}, {count})"
             )
+        self.in_domain(rows, name)
         return rows, False
 
     def rows(self, X: Any, name: str = "X") -> Array:
@@ -58,4 +59,12 @@ class Form(NamedTuple):
 
     def row_targets(self, y: Any, count: int, name: str = "y") -> tuple[Array, bool]:
         """The targets of `count` rows as the kernels take them, and whether they are class indices."""
-        return target_rows(y, name, count, self.outs, self.loss, self.dtype)
+        rows, classes = target_rows(y, name, count, self.outs, self.loss, self.dtype)
+        if not classes:
+            self.in_domain(rows, name)
+        return rows, classes
+
+    def in_domain(self, rows: Array, name: str) -> None:
+        """See that the loss takes targets that are values, as checked rows (n, outs)."""
+        if self.loss.domain is not None:
+            self.loss.domain.check(rows, name, type(self.loss).__name__)

@@ -20,7 +20,7 @@ from ..data.form import Form
 from ..data.rows import many_zeros, sample_weights
 from ..data.samples import Samples
 from ..formulas.losses import LossFunction
-from ..formulas.metrics import Metric
+from ..formulas.metrics import Metric, scores
 from ..formulas.optimizers import Optimizer
 from ..formulas.schedules import Constant, Schedule
 from ..kernels.epoch import step_key
@@ -102,7 +102,7 @@ class Engine(Watched):
         with self._turns.lock:
             arrays = {id(layer): layer.memory for layer in self.layers}
             state = self._state
-            numbers = () if state is None else (*state.numbers, state.steps)
+            numbers = () if state is None else (*state.numbers, state.steps, state.epochs)
             return {**self._settings(), "_moment": Moment((*arrays.values(), *numbers))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -150,12 +150,17 @@ class Engine(Watched):
         """The learning rate as a checked number; of a schedule, the one that its factors multiply."""
         return learning_rate(self.rate.lr)
 
-    def rates(self, steps: int, steps_per_epoch: int) -> Array:
-        """The learning rates of the next so many steps: one for all, unless scheduled."""
+    def rates(self, steps: int, steps_per_epoch: int, done: int = 0) -> Array:
+        """The learning rates of the next so many steps: one for all, unless scheduled.
+
+        A schedule of epochs goes by the epochs that are complete; of the current one, `done` steps are.
+        """
         if isinstance(self.rate, Constant):
             return np.array([self.base_rate()])
-        taken = int(self.state.steps[0])
-        return self.rate.rates(taken, taken + steps, steps_per_epoch)
+        state = self.state
+        per_step = self.rate.per == "step"
+        first = int(state.steps[0]) if per_step else int(state.epochs[0]) * steps_per_epoch + done
+        return self.rate.rates(first, first + steps, steps_per_epoch)
 
     @property
     def weights(self) -> list[tuple[Array, ...]]:
@@ -189,7 +194,7 @@ class Engine(Watched):
 
         def arrays(plan: Plan) -> list[Array]:
             state = self.state
-            return [*(layer.memory for layer in self.layers), *state.numbers, state.steps]
+            return [*(layer.memory for layer in self.layers), *state.numbers, state.steps, state.epochs]
 
         return self.train_with(arrays, batch_size)  # which makes room for the optimiser's numbers
 
@@ -373,18 +378,22 @@ class Engine(Watched):
                 raise not_finite("X", rows, self.dtype)
         return results
 
-    def mean_loss(self, outputs: Array, targets: Array, classes: bool) -> float:
-        """The mean loss of outputs (n, outs) with checked targets."""
-        total = self.work_with(lambda plan: loss_rows(plan.address, outputs, targets), classes=classes)
+    def mean_loss(self, outputs: Array, targets: Array, classes: bool, weights: Array | None = None) -> float:
+        """The mean loss of outputs (n, outs) with checked targets; with weights sum(weight * loss) / n."""
+        counts = np.empty(0) if weights is None else np.ascontiguousarray(weights, np.float64)
+        total = self.work_with(lambda plan: loss_rows(plan.address, outputs, targets, counts), classes=classes)
         return float(total / outputs.shape[0])
 
-    def scores(self, samples: Samples, measures: dict[str, Metric]) -> dict[str, float]:
-        """The mean loss and the metrics on samples, by name."""
+    def scores(self, samples: Samples, measures: dict[str, Metric], weights: Array | None = None) -> dict[str, float]:
+        """The mean loss and the metrics on samples, by name.
+
+        With `weights` (n,) the loss is sum(weight * loss) / n, as in training, and metrics are weighted averages.
+        """
         outputs, y = self.outputs(samples.rows), samples.y
-        scores = {"loss": self.mean_loss(outputs, samples.targets, samples.classes)}
+        found = {"loss": self.mean_loss(outputs, samples.targets, samples.classes, weights)}
         if y is not None:
-            scores.update({name: measure(y, outputs, self.loss) for name, measure in measures.items()})
-        return scores
+            found.update(scores(measures, y, outputs, self.loss, weights))
+        return found
 
     # --- training ------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What an optimiser keeps between steps: its numbers for every parameter, and how many steps it took."""
+"""What an optimiser keeps between steps: its numbers for every parameter, how many steps it took, and epochs."""
 
 from __future__ import annotations
 
@@ -24,6 +24,9 @@ class OptimizerState:
         The optimiser's `state`, by which the numbers are laid out.
     steps : ndarray of int64, (1,)
         Steps taken so far.
+    epochs : ndarray of int64, (1,)
+        Complete epochs so far, over all calls, by which schedules of epochs go: they cannot be told from the steps,
+        as calls may differ in batch size and in samples.
     numbers : tuple of ndarray
         For each layer the optimiser's numbers, (len(optimizer.state), *layer.shape), in the
         layout of the layer's own memory.
@@ -42,22 +45,24 @@ class OptimizerState:
         self.optimizer, self.layers = optimizer, list(layers)
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.starts = dict(optimizer.state)
-        self._steps = np.zeros(1, np.int64)
+        self._steps, self._epochs = np.zeros(1, np.int64), np.zeros(1, np.int64)
         self._numbers: tuple[Array, ...] = ()
         self._gradients: tuple[Array, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """The attributes; the numbers are those of the moment at which the engine was asked."""
         numbers = tuple(at_moment(array) for array in self._numbers)
-        return {**self.__dict__, "_numbers": numbers, "_gradients": (), "_steps": at_moment(self._steps)}
+        counts = {"_steps": at_moment(self._steps), "_epochs": at_moment(self._epochs)}
+        return {**self.__dict__, "_numbers": numbers, "_gradients": (), **counts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take the state of a copy or a pickle.
 
         Its arrays may be read-only, or a file's, or padded for another processor: the numbers go into new memory.
         """
-        steps, numbers = state["_steps"], state["_numbers"]
-        self.__dict__.update(state, _numbers=(), _gradients=(), _steps=np.array(steps, np.int64).reshape(1))
+        numbers = state["_numbers"]
+        counts = {name: np.array(state[name], np.int64).reshape(1) for name in ("_steps", "_epochs")}
+        self.__dict__.update(state, _numbers=(), _gradients=(), **counts)
         if numbers:
             self.make_room(np.dtype(numbers[0].dtype.type))
             self.numbers = [values[..., : layer.outs] for layer, values in zip(self.layers, numbers)]
@@ -70,6 +75,15 @@ class OptimizerState:
     @steps.setter
     def steps(self, steps: Any) -> None:
         self._steps[...] = steps
+
+    @property
+    def epochs(self) -> Array:
+        """Complete epochs so far, (1,). What is assigned is copied."""
+        return self._epochs
+
+    @epochs.setter
+    def epochs(self, epochs: Any) -> None:
+        self._epochs[...] = epochs
 
     @property
     def numbers(self) -> tuple[Array, ...]:

@@ -15,6 +15,7 @@ import numpy as np
 from ..checks import fraction, positive_number
 from ..kernels.formula import FormulaError
 from .component import Component
+from .domain import Domain
 
 Array = Any
 
@@ -30,6 +31,9 @@ class LossFunction(Component, ABC):
     ----------
     target : {"values", "class", None}
         What ``expected`` is. None, the default: whichever the call gives.
+    domain : Domain, optional
+        Which values a target may have. Others are refused before anything is trained or measured. None, the
+        default: all that are finite.
 
     Examples
     --------
@@ -45,7 +49,8 @@ class LossFunction(Component, ABC):
     """
 
     target: str | None = None
-    of_the_class = Component.of_the_class | {"target"}
+    domain: Domain | None = None
+    of_the_class = Component.of_the_class | {"target", "domain"}
 
     @abstractmethod
     def loss(self, values: Array, expected: Array) -> Array:
@@ -56,7 +61,11 @@ class LossFunction(Component, ABC):
         """Its gradient with respect to `values`, (outs, 1)."""
 
     def classes(self, outputs: Array) -> Array:
-        """The class that each row of outputs (n, outs) stands for; one output says class 0 or 1."""
+        """The class that each row of outputs (n, outs) stands for; one output says class 0 or 1.
+
+        A loss of many labels, each of them there or not, returns 0 or 1 for each: ints (n, outs). Metrics and
+        `predict_classes` go by the shape.
+        """
         return np.argmax(outputs, axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0.5).astype(int)
 
     def probabilities(self, outputs: Array) -> Array:
@@ -170,8 +179,14 @@ class HuberLoss(ElementwiseLoss):
 class BCEWithLogitsLoss(ElementwiseLoss):
     """Binary cross-entropy of sigmoid(v) with a target t in [0, 1], from the logit v.
 
-    f = max(v, 0) - v t + log(1 + exp(-\\|v\\|)), which overflows nowhere.
+    f = max(v, 0) - v t + log(1 + exp(-\\|v\\|)), which overflows nowhere. Of many outputs each is a label of
+    its own, which is there or not.
     """
+
+    domain = Domain(
+        0, 1,
+        cure="labels -1 and 1 are (y + 1) / 2; numbers of classes want CrossEntropyLoss, other values MSELoss",
+    )  # fmt: skip
 
     def f(self, v: Array, t: Array) -> Array:
         return np.maximum(v, 0) - v * t + np.log1p(np.exp(-np.abs(v)))
@@ -181,17 +196,20 @@ class BCEWithLogitsLoss(ElementwiseLoss):
         return np.where(v >= 0, 1, e) / (1 + e) - t
 
     def classes(self, outputs: Array) -> Array:
-        """1 where the logit is above 0; with many outputs, the largest."""
-        return np.argmax(outputs, axis=1) if outputs.shape[1] > 1 else (outputs[:, 0] > 0).astype(int)
+        """1 where the logit is above 0: ints (n,) for one output, (n, outs) for many labels."""
+        found = (outputs > 0).astype(int)
+        return found if outputs.shape[1] > 1 else found[:, 0]
 
     def probabilities(self, outputs: Array) -> Array:
-        """sigmoid(outputs); for one output both columns, of class 0 and class 1."""
+        """sigmoid(outputs), of each label; for one output both columns, of class 0 and class 1."""
         p = self.df(outputs, 0)
         return np.hstack([1 - p, p]) if outputs.shape[1] == 1 else p
 
 
 class PoissonNLLLoss(ElementwiseLoss):
     """Negative log-likelihood of the count t under Poisson(exp(v)), without the constant log(t!)."""
+
+    domain = Domain(lowest=0, cure="they are counts; for values of either sign take MSELoss")
 
     def f(self, v: Array, t: Array) -> Array:
         return np.exp(v) - t * v
@@ -259,10 +277,13 @@ class SoftCrossEntropyLoss(LossFunction):
     """Cross-entropy of softmax(values) with a column of probabilities, from a column of logits.
 
     loss = -sum(expected * log_softmax(values)): for soft labels, label smoothing, distillation.
-    The targets need not add up to 1.
+    The targets of a sample add up to 1, to within a hundredth.
     """
 
     target = "values"
+    domain = Domain(
+        0, 1, True, "y / y.sum(axis=1, keepdims=True) makes shares of counts, and labels apart want BCEWithLogitsLoss"
+    )
 
     def loss(self, values: Array, expected: Array) -> Array:
         top = np.max(values)

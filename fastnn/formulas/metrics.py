@@ -1,14 +1,29 @@
 """Metrics: how good outputs are, by name or as a function of your own.
 
-A metric is a function ``(y, outputs, loss)`` that returns a float: the targets as given, the
-network's outputs (n, outs), and the network's loss, which knows how outputs become classes and
-probabilities. A function that takes two arguments is called with the first two.
+A metric of your own is a function ``(y, outputs)`` that returns a number: the targets as given, and the network's
+outputs (n, outs) as they are, which are no classes and no probabilities. One that requires a third argument gets the
+network's loss, which knows how outputs become classes and probabilities. scikit-learn's functions are called with two
+arguments, so those of classes want a function around them::
+
+    def balanced(y, outputs, loss):
+        return sklearn.metrics.balanced_accuracy_score(y, loss.classes(outputs))
+
+    balanced.greater_is_better = True
+
+Its ``__name__`` is the name of its column in the history. ``greater_is_better``, True or False, says which way is good
+to those who look for the best; of scikit-learn's own ``..._score``, ``..._error`` and ``..._loss`` it is known. One
+that has a parameter ``sample_weight`` gets the weights of the samples where there are some.
+
+Where the loss is one of many labels (`BCEWithLogitsLoss` with several outputs), ``accuracy``, ``f1``, ``log_loss`` and
+``auc`` are those of each label, averaged over the labels (scikit-learn's "macro"). Soft targets of such a loss count
+as labels from above 0.5.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -18,59 +33,84 @@ from ..checks import Array
 from ..extras import needs
 from .losses import LossFunction
 
-Metric = Callable[[Array, Array, LossFunction], float]
+Metric = Callable[[Array, Array, LossFunction, "Array | None"], float]
 
 
-def labels(y: Array) -> Array:
-    """Class indices from class indices or one-hot rows."""
+def labels(y: Array, outputs: Array, loss: LossFunction) -> Array:
+    """What `loss.classes` is to be: class indices, of class indices or one-hot rows, or 0 or 1 for each label."""
+    domain = loss.domain
+    if domain is not None and (domain.lowest, domain.highest) == (0, 1) and not domain.adds_up:
+        found = (y.reshape(outputs.shape) > 0.5).astype(int)
+        return found if outputs.shape[1] > 1 else found[:, 0]
+    if loss.classes(outputs[:1]).ndim == 2:
+        return y.reshape(outputs.shape)
     return np.argmax(y, axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
 
 
-def accuracy(y: Array, outputs: Array, loss: LossFunction) -> float:
-    """The part of the samples whose predicted class is the right one."""
-    return float(np.mean(loss.classes(outputs) == labels(y)))
+def _by_label(metric: Metric, y: Array, outputs: Array, loss: LossFunction, weights: Array | None) -> float | None:
+    """The mean of a metric over many labels; None where there is one class a sample."""
+    if outputs.shape[1] == 1 or loss.classes(outputs[:1]).ndim == 1:
+        return None
+    y = labels(y, outputs, loss)
+    return float(np.mean([metric(y[:, j], outputs[:, j : j + 1], loss, weights) for j in range(y.shape[1])]))
 
 
-def top_k(y: Array, outputs: Array, loss: LossFunction, k: int = 5) -> float:
+def accuracy(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
+    """The part of the samples whose predicted class is the right one; of many labels the mean over them."""
+    right = loss.classes(outputs) == labels(y, outputs, loss)
+    return float(np.average(right if right.ndim == 1 else right.mean(axis=1), weights=weights))
+
+
+def top_k(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None, k: int = 5) -> float:
     """The part of the samples whose class is among the k largest outputs."""
+    if loss.classes(outputs[:1]).ndim == 2:
+        raise ValueError(f"top_{k} is of one class a sample, but {type(loss).__name__} has many labels; take accuracy")
     k = min(k, outputs.shape[1])
     largest = np.argpartition(outputs, -k, axis=1)[:, -k:]
-    return float(np.mean(np.any(largest == labels(y)[:, None], axis=1)))
+    return float(np.average(np.any(largest == labels(y, outputs, loss)[:, None], axis=1), weights=weights))
 
 
-def mse(y: Array, outputs: Array, loss: LossFunction) -> float:
+def mse(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
     """Mean squared error."""
-    return float(np.mean((outputs - y.reshape(outputs.shape)) ** 2))
+    return float(np.average(np.mean((outputs - y.reshape(outputs.shape)) ** 2, axis=1), weights=weights))
 
 
-def mae(y: Array, outputs: Array, loss: LossFunction) -> float:
+def mae(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
     """Mean absolute error."""
-    return float(np.mean(np.abs(outputs - y.reshape(outputs.shape))))
+    return float(np.average(np.mean(np.abs(outputs - y.reshape(outputs.shape)), axis=1), weights=weights))
 
 
-def r2(y: Array, outputs: Array, loss: LossFunction) -> float:
+def r2(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
     """Coefficient of determination, from scikit-learn."""
-    return float(_sklearn("r2").r2_score(y.reshape(outputs.shape), outputs))
+    return float(_sklearn("r2").r2_score(y.reshape(outputs.shape), outputs, sample_weight=weights))
 
 
-def f1(y: Array, outputs: Array, loss: LossFunction) -> float:
-    """F1 score, from scikit-learn: of class 1 where there are two classes, else the mean over classes."""
-    average = "binary" if outputs.shape[1] <= 2 else "macro"
-    return float(_sklearn("f1").f1_score(labels(y), loss.classes(outputs), average=average, zero_division=0.0))
+def f1(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
+    """F1 score, from scikit-learn: of class 1 where there are two classes, else the mean over classes or labels."""
+    found = loss.classes(outputs)
+    average = "binary" if outputs.shape[1] <= 2 and found.ndim == 1 else "macro"
+    score = _sklearn("f1").f1_score
+    return float(score(labels(y, outputs, loss), found, average=average, zero_division=0.0, sample_weight=weights))
 
 
-def log_loss(y: Array, outputs: Array, loss: LossFunction) -> float:
-    """Log-loss of the predicted probabilities, from scikit-learn."""
+def log_loss(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
+    """Log-loss of the predicted probabilities, from scikit-learn; of many labels the mean over them."""
+    if (mean := _by_label(log_loss, y, outputs, loss, weights)) is not None:
+        return mean
     p = loss.probabilities(outputs)
-    return float(_sklearn("log_loss").log_loss(labels(y), p, labels=np.arange(p.shape[1])))
+    score = _sklearn("log_loss").log_loss
+    return float(score(labels(y, outputs, loss), p, labels=np.arange(p.shape[1]), sample_weight=weights))
 
 
-def auc(y: Array, outputs: Array, loss: LossFunction) -> float:
-    """Area under the ROC curve, from scikit-learn; one class against the rest where there are many."""
-    p, metrics = loss.probabilities(outputs), _sklearn("auc")
+def auc(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
+    """Area under the ROC curve, from scikit-learn; one class against the rest where there are many, or by label."""
+    if (mean := _by_label(auc, y, outputs, loss, weights)) is not None:
+        return mean
+    p, score = loss.probabilities(outputs), _sklearn("auc").roc_auc_score
+    known = labels(y, outputs, loss)
     if p.shape[1] == 2:
-        return float(metrics.roc_auc_score(labels(y), p[:, 1]))
-    return float(metrics.roc_auc_score(labels(y), p, multi_class="ovr", labels=np.arange(p.shape[1])))
+        return float(score(known, p[:, 1], sample_weight=weights))
+    return float(score(known, p, multi_class="ovr", labels=np.arange(p.shape[1]), sample_weight=weights))
 
 
 METRICS: dict[str, Metric] = {
@@ -94,27 +134,114 @@ def is_mean(metric: Metric) -> bool:
     return getattr(metric, "func", metric) in _MEANS
 
 
-def named_metrics(metrics: Iterable[str | Callable[..., float]]) -> dict[str, Metric]:
-    """The metrics that names and functions stand for, by name."""
+GREATER = ("accuracy", "f1", "auc", "r2")
+SMALLER = ("loss", "log_loss", "mse", "mae")
+RESERVED = ("loss", "epoch", "lr")
+
+
+def greater_is_better(name: str, measures: Mapping[str, Metric] | None = None) -> bool | None:
+    """Whether a quantity is the better the larger it is; None where nobody knows."""
+    name = name.removeprefix("val_")
+    if (known := getattr((measures or {}).get(name), "greater_is_better", None)) is not None:
+        return bool(known)
+    if name in GREATER or (name.startswith("top_") and name[4:].isdigit()) or name == "top_k":
+        return True
+    return False if name in SMALLER else None
+
+
+def scores(
+    measures: Mapping[str, Metric], y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None
+) -> dict[str, float]:
+    """The metrics by name; all are NaN where the outputs are not all finite, of which others would make errors."""
+    if measures and not np.isfinite(outputs).all():
+        return dict.fromkeys(measures, float("nan"))
+    return {name: measure(y, outputs, loss, weights) for name, measure in measures.items()}
+
+
+def named_metrics(metrics: Iterable[str | Callable[..., float]] | None) -> dict[str, Metric]:
+    """The metrics that names and functions stand for, by name.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If one is neither, two have one name, or a name is one that the history has for something else.
+    """
     if isinstance(metrics, str) or callable(metrics):
         metrics = [metrics]
     found: dict[str, Metric] = {}
-    for metric in metrics:
+    given: dict[str, Any] = {}
+    for metric in metrics or ():
         if callable(metric):
-            name = getattr(metric, "__name__", type(metric).__name__)
-            takes_loss = len(inspect.signature(metric).parameters) > 2
-            found[name] = metric if takes_loss else partial(_without_loss, metric)
+            name, measure = _name_of(metric), _as_metric(metric)
+            if name in RESERVED or name.startswith("val_"):
+                raise ValueError(
+                    f"metrics holds {metric!r} of the name {name!r}, which is the name of something else in a history; "
+                    "expected another: set its __name__"
+                )
+        elif not isinstance(metric, str):
+            raise TypeError(f"metrics holds {metric!r}; expected names and functions")
         elif metric in METRICS:
-            found[metric] = METRICS[metric]
+            name, measure = metric, METRICS[metric]
         elif metric.startswith("top_") and metric[4:].isdigit() and int(metric[4:]) > 0:
-            found[metric] = partial(top_k, k=int(metric[4:]))
+            name, measure = metric, partial(top_k, k=int(metric[4:]))
         else:
             raise ValueError(f"metrics holds {metric!r}; expected one of {', '.join(METRICS)}, top_<k>, or a function")
+        if name in found:
+            raise ValueError(
+                f"metrics holds two of the name {name!r}: {given[name]!r} and {metric!r}; expected one name for each: "
+                "leave one out, or set the __name__ of a function"
+            )
+        found[name], given[name] = measure, metric
     return found
 
 
-def _without_loss(metric: Callable[..., float], y: Array, outputs: Array, loss: LossFunction) -> float:
-    return float(metric(y, outputs))
+def _name_of(metric: Callable[..., Any]) -> str:
+    inner = metric.func if isinstance(metric, partial) else metric
+    return str(getattr(metric, "__name__", getattr(inner, "__name__", type(inner).__name__)))
+
+
+def _as_metric(metric: Callable[..., Any]) -> Metric:
+    """A function as a `Metric`: it gets the loss where it requires a third argument, and weights where it has a place.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called with two arguments or three.
+    """
+    inner = metric.func if isinstance(metric, partial) else metric
+    if inner in METRICS.values():
+        return metric
+    try:
+        parameters = list(inspect.signature(metric).parameters.values())
+    except (ValueError, TypeError):  # some compiled functions tell none
+        parameters = []
+    required = [
+        one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    if len(required) > 3 or any(one.kind is one.KEYWORD_ONLY for one in required):
+        names = ", ".join(one.name for one in required)
+        raise TypeError(
+            f"metrics holds {metric!r}, which requires ({names}); expected a function of (y, outputs) or "
+            "(y, outputs, loss)"
+        )
+    takes_loss = len(required) == 3
+    takes_weights = any(one.name == "sample_weight" and one not in required for one in parameters)
+
+    @functools.wraps(inner, assigned=("__doc__",), updated=())
+    def measure(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
+        more = {"sample_weight": weights} if takes_weights and weights is not None else {}
+        value = metric(y, outputs, loss, **more) if takes_loss else metric(y, outputs, **more)
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise TypeError(f"the metric {_name_of(metric)!r} returned {value!r:.80}; expected a number") from None
+
+    known = getattr(metric, "greater_is_better", getattr(inner, "greater_is_better", None))
+    if known is None and str(getattr(inner, "__module__", "")).startswith("sklearn."):
+        ending = _name_of(inner).rpartition("_")[2]
+        known = {"score": True, "error": False, "loss": False}.get(ending)
+    measure.greater_is_better = known  # type: ignore[attr-defined]
+    return measure
 
 
 def _sklearn(metric: str) -> Any:

@@ -5,7 +5,9 @@ of many steps at once (arrays), so it costs nothing in the compiled loop::
 
     NeuralNetwork(layers, loss, CosineDecay(0.1, steps=1000))
 
-The unit is the step by default; ``per="epoch"`` counts whole epochs instead.
+With ``per="step"`` all steps that the optimiser has taken count, and with ``per="epoch"`` all epochs that it has
+completed, over all calls of ``fit``, ``partial_fit`` and ``train``, whatever their batch sizes and numbers of samples;
+files and checkpoints keep both counts.
 """
 
 from __future__ import annotations

@@ -79,20 +79,25 @@ def forward_single(net: Any, x: Any, like: Any) -> Any:
 
 
 @kernel
-def loss_rows(address: int, V: Any, T: Any) -> float:
-    """The sum of the losses of the outputs V, one row a sample (dx of the last layer is used)."""
+def loss_rows(address: int, V: Any, T: Any, weights: Any) -> float:
+    """The sum of the losses of the outputs V, one row a sample (dx of the last layer is used).
+
+    Each counts by its weight, float64 (n,); if there are none, as it is.
+    """
     net = network_at(address)
     final = layer_of(net, net.depth - 1)
     v, t = pointer_to(V), pointer_to(T)
     loss_sum = pointer_at(net.loss_sum, FLOAT64)
-    loss_sum[0] = 0.0
+    total = 0.0
     for i in range(V.shape[0]):
+        loss_sum[0] = 0.0
         call(
             net.loss, pointer_at(net.loss_self, FLOAT64), pointer_plus(v, i * final.outs),
             pointer_plus(t, i * net.target_items), pointer_at(final.dx, V),
             1, final.outs, final.outs, loss_sum, 0, 1,
         )  # fmt: skip
-    return loss_sum[0]
+        total += loss_sum[0] * weights[i] if weights.size > 0 else loss_sum[0]
+    return total
 
 
 @kernel

@@ -10,6 +10,7 @@ import pathlib
 import string
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ import numpy as np
 from ..checks import Array, not_negative, positive_integer
 from ..engine.engine import Engine
 from ..extras import needs
+from ..formulas.metrics import Metric, greater_is_better
 from ..formulas.schedules import Schedule
 from ..kernels.evaluate import all_finite
 from ..layers.base import BaseLayer
@@ -52,7 +54,18 @@ class Trainee(Protocol):
 
 
 class StopTraining(Exception):
-    """Raise it in a callback to end the fit after this epoch; its message becomes ``history.stopped``."""
+    """Raise it to end the fit, with its history; its message becomes ``history.stopped``.
+
+    At the end of an epoch, all callbacks have their turn first. Any other method of a callback may raise it too, and
+    so may a metric or a generator of chunks: the fit ends at once, and its history has the epochs that are complete.
+    In a bank it ends the fit of that network only.
+    """
+
+    @property
+    def reason(self) -> str:
+        """Its text, or one in its place."""
+        kind = "" if type(self) is StopTraining else f" ({type(self).__name__})"
+        return str(self) or f"a callback stopped it{kind}"
 
 
 class Callback:
@@ -69,6 +82,8 @@ class Callback:
         The names in the logs of every epoch; None where callbacks that are not fastnn's own may add to them.
     resumed : int
         How many epochs a `Checkpoint` brought along; 0 in a fit that starts anew.
+    measures : mapping of str to function
+        The metrics of the fit by name.
 
     Examples
     --------
@@ -82,6 +97,7 @@ class Callback:
     monitored: str = "loss"
     quantities: tuple[str, ...] | None = None
     resumed: int = 0
+    measures: Mapping[str, Metric] = {}
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""
@@ -218,11 +234,16 @@ class _Monitor(Callback):
     @property
     def low_is_good(self) -> bool:
         """Whether it is the better the smaller it is."""
-        return self.mode == "min" or (self.mode == "auto" and not high_is_good(self.watched))
+        return self.mode == "min" or (self.mode == "auto" and not greater_is_better(self.watched, self.measures))
+
+    needs_direction = True
 
     def on_train_begin(self) -> None:
         self.best = math.nan
         self.best_epoch = 0
+        self._said_nan = False
+        if self.needs_direction and self.mode == "auto":
+            check_direction(self.watched, self.measures)
         if self.quantities is not None:
             self._check_watched(self.quantities)
 
@@ -253,6 +274,16 @@ class _Monitor(Callback):
         """Whether this epoch is better than the best before by more than `min_delta`."""
         self._check_watched(logs)
         value = float(logs[self.watched])
+        if math.isnan(value):
+            if not self._said_nan:
+                self._said_nan = True
+                warnings.warn(
+                    f"{self.watched} is NaN in epoch {epoch}, which {type(self).__name__} takes for no improvement; "
+                    "this is said once for a fit",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            return False
         gain = self.best - value if self.low_is_good else value - self.best
         better = math.isnan(self.best) or gain > self.min_delta
         if better:
@@ -260,9 +291,14 @@ class _Monitor(Callback):
         return better
 
 
-def high_is_good(name: str) -> bool:
-    """Whether a quantity of this name is the better the larger it is."""
-    return name.removeprefix("val_").startswith(("accuracy", "top_", "f1", "auc", "r2"))
+def check_direction(name: str, measures: Mapping[str, Metric]) -> bool:
+    """Whether a quantity is the better the larger it is, or an error where nobody knows."""
+    if (known := greater_is_better(name, measures)) is None:
+        raise ValueError(
+            f"monitor is {name!r}, and it is not known whether small or large is good; expected mode='min' or "
+            "mode='max', or an attribute greater_is_better, True or False, on the metric's function"
+        )
+    return known
 
 
 class EarlyStopping(_Monitor):
@@ -277,7 +313,8 @@ class EarlyStopping(_Monitor):
     min_delta : float, default 0.0
         What does not count as improvement.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether small or large is good; "auto" knows by the name.
+        Whether small or large is good; "auto" knows it of the loss, of fastnn's metrics, and of functions with an
+        attribute ``greater_is_better``. What is NaN is no improvement.
     restore_best : bool, default True
         Whether the network gets the weights of its best epoch back at the end.
     """
@@ -302,7 +339,8 @@ class EarlyStopping(_Monitor):
             if self.restore_best:
                 self._weights = self.net.get_weights()
         elif epoch - self.best_epoch >= self.patience:
-            raise StopTraining(f"{self.watched} has not improved since epoch {self.best_epoch}")
+            since = f"has not improved since epoch {self.best_epoch}" if self.best_epoch else "was NaN in all epochs"
+            raise StopTraining(f"{self.watched} {since}")
 
     def get_state(self) -> dict[str, Any]:
         """Also the weights of the best epoch."""
@@ -349,7 +387,7 @@ class ReduceLROnPlateau(_Monitor):
     patience : int, default 10
         How many epochs without improvement are borne.
     min_lr : float, default 0.0
-        The learning rate goes no lower.
+        The learning rate goes no lower; one that is below stays.
     """
 
     def __init__(
@@ -377,9 +415,12 @@ class ReduceLROnPlateau(_Monitor):
             self._since = epoch
             lr = self.net.lr
             if isinstance(lr, Schedule):
-                lr.lr = max(lr.lr * self.factor, self.min_lr)
+                lr.lr = self._reduced(lr.lr)
             else:
-                self.net.lr = max(lr * self.factor, self.min_lr)
+                self.net.lr = self._reduced(lr)
+
+    def _reduced(self, lr: float) -> float:
+        return min(lr, max(lr * self.factor, self.min_lr))  # a limit above the rate does not raise it
 
     def get_state(self) -> dict[str, Any]:
         """Also the epoch of the last improvement or change."""
@@ -419,6 +460,7 @@ class ModelCheckpoint(_Monitor):
         super().__init__(monitor, mode, 0.0)
         path_of(path)
         self.path, self.save_best_only = os.fspath(path), bool(save_best_only)
+        self.needs_direction = self.save_best_only
 
     def on_train_begin(self) -> None:
         super().on_train_begin()
@@ -436,7 +478,7 @@ class ModelCheckpoint(_Monitor):
             check_place(example)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        if self.improved(epoch, logs) or not self.save_best_only:
+        if not self.save_best_only or self.improved(epoch, logs):
             self.net.save(self._filled(epoch, logs))
 
     def _filled(self, epoch: int, logs: Logs) -> str:
@@ -589,6 +631,8 @@ class NaNGuard(Callback):
         After an epoch whose loss, or a weight after it, is NaN or infinite.
     """
 
+    sizes: Callable[[], str] | None = None  # says how large inputs and targets are
+
     def on_train_begin(self) -> None:
         self._good = self.net.get_weights()
 
@@ -597,8 +641,9 @@ class NaNGuard(Callback):
             self.net.set_weights(self._good)
             raise DivergedError(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite. The network has the "
-                f"weights from before that epoch. A smaller learning rate than {self.net.lr}, clip_norm=1.0, or "
-                "inputs of mean 0 and variance 1 may help."
+                f"weights from before that epoch. A smaller learning rate than {self.net.lr}, clip_norm=1.0, inputs of "
+                "mean 0 and variance 1 (a Standardize layer), or targets of about that size, (y - y.mean()) / y.std(), "
+                f"may help.{'' if self.sizes is None else self.sizes()}"
             )
         for kept, layer in zip(self._good, self.net.layers):
             for place, array in zip(kept, layer.arrays().values()):

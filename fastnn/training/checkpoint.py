@@ -268,7 +268,8 @@ class Course:
     def _all_or_nothing(self, callbacks: Sequence[Callback]) -> Iterator[None]:
         """What happens inside is undone if it raises: in the network, its optimiser, its rate and the callbacks."""
         engine, state, first = self._engine, self._engine.state, self._engine.layers[0]
-        weights, rate, lr, steps = engine.weights, engine.rate, engine.rate.lr, state.steps.copy()
+        weights, rate, lr = engine.weights, engine.rate, engine.rate.lr
+        steps, epochs = state.steps.copy(), state.epochs.copy()
         numbers = [array.copy() for array in state.numbers]
         fitted = isinstance(first, Standardize) and first.fitted
         attributes = [dict(vars(callback)) for callback in callbacks]
@@ -276,7 +277,7 @@ class Course:
             yield
         except BaseException:
             engine.weights, engine.rate, rate.lr = weights, rate, lr
-            state.steps[...] = steps
+            state.steps, state.epochs = steps, epochs
             if not numbers:  # there was no room for any
                 state.give_back_room()
             for place, array in zip(state.numbers, numbers):

@@ -11,7 +11,8 @@ from ..checks import Array
 from ..data.columns import real_array
 from ..data.samples import Samples
 from ..data.sources import opened, rows_to_keep
-from .callbacks import Callback, NaNGuard, StopTraining, Trainee, may_add_quantities
+from ..formulas.metrics import scores
+from .callbacks import Callback, DivergedError, NaNGuard, StopTraining, Trainee, may_add_quantities
 from .checkpoint import Course
 from .history import History
 from .progress import progress
@@ -70,6 +71,7 @@ def take_epochs(
             sprint(net, run, history, settings.epochs)
             return
         guard, others = NaNGuard(), [*settings.callbacks, *([] if shown is None else [shown])]
+        guard.sizes = run.sizes if isinstance(run, Run) else None
         callbacks = [guard, *others]
         trained = run.measures if isinstance(run, StreamRun) else measures if y is not None else {}
         columns = ["loss", *trained]
@@ -83,6 +85,7 @@ def take_epochs(
             callback.net, callback.monitored = net, settings.monitor
             callback.quantities = None if any(map(may_add_quantities, callbacks)) else tuple(columns)
             callback.resumed = 0 if kept is None else kept.epoch
+            callback.measures = measures
         for callback in others:
             started.append(callback)
             callback.on_train_begin()
@@ -91,25 +94,44 @@ def take_epochs(
             del kept  # its arrays
         guard.on_train_begin()  # what it holds is what a fit that goes on falls back to
         for epoch in range(len(history.epoch) + 1, 1 + (0 if history.stopped else settings.epochs)):
-            for callback in callbacks:
-                callback.on_epoch_begin(epoch)
-            logs = run.epoch()
-            if y is not None and run.outputs is not None:
-                logs.update({name: measure(y, run.outputs, engine.loss) for name, measure in measures.items()})
-            if held_out is not None:
-                logs.update({f"val_{name}": value for name, value in engine.scores(held_out, measures).items()})
+            try:
+                for callback in callbacks:
+                    callback.on_epoch_begin(epoch)
+            except StopTraining as request:
+                if history.epoch:
+                    course.keep(len(history.epoch), request.reason, last=True)
+                raise
+            logs = {}
+            try:
+                logs = run.epoch()
+                guard.on_epoch_end(epoch, logs)  # before metrics, which make errors of weights that are not finite
+                if y is not None and run.outputs is not None:
+                    logs.update(scores(measures, y, run.outputs, engine.loss))
+                if held_out is not None:
+                    logs.update({f"val_{name}": value for name, value in engine.scores(held_out, measures).items()})
+            except StopTraining:
+                if not logs:  # in the middle of the epoch
+                    guard.on_epoch_end(epoch, {"loss": 0.0})
+                else:
+                    history.add(epoch, logs)
+                raise
+            except DivergedError:
+                history.add(epoch, logs or {"loss": float("nan")})
+                raise
             history.add(epoch, logs)
             stop = None
-            for callback in callbacks:
+            for callback in others:
                 try:
                     callback.on_epoch_end(epoch, logs)
                 except StopTraining as request:
                     stop = stop or request
-            reason = "" if stop is None else str(stop) or type(stop).__name__
+            reason = "" if stop is None else stop.reason
             course.keep(epoch, reason, last=stop is not None or epoch == settings.epochs)
             if stop is not None:
                 history.stopped = reason
                 break
+    except StopTraining as request:
+        history.stopped = request.reason
     except KeyboardInterrupt:
         history.stopped = f"interrupted after {run.step} steps"
     finally:
@@ -117,4 +139,12 @@ def take_epochs(
             if course is not None:
                 endings.callback(course.end)
             for callback in started:
-                endings.callback(callback.on_train_end)
+                endings.callback(_end, callback, history)
+
+
+def _end(callback: Callback, history: History) -> None:
+    """Its last turn; to stop a fit that has ended says at most why."""
+    try:
+        callback.on_train_end()
+    except StopTraining as request:
+        history.stopped = history.stopped or request.reason

@@ -98,7 +98,8 @@ class _Wrong(Exception):
 def _taken_apart(path: str, description: dict[str, Any], tensors: dict[str, Array]) -> Kept:
     run = _entry(description, "run", dict)
     numbers = {name: _whole(run, name) for name in _NUMBERS}
-    _whole(description, "steps")
+    for name in ("steps", "epochs"):
+        _whole(description, name)
     if "rate" not in run:
         raise _Wrong("its run lacks the rate")
     history = _entry(description, "history", dict)
@@ -153,7 +154,7 @@ def _number(value: Any) -> Any:
 def checksum(described: Mapping[str, Any], arrays: Iterable[Array]) -> int:
     """The sum over what a checkpoint says beside what it says of the network, and over arrays, in their order."""
     run = {name: value for name, value in described["run"].items() if name != "checksum"}
-    parts = [run, *(described[name] for name in ("history", "callbacks", "steps", "lr"))]
+    parts = [run, *(described[name] for name in ("history", "callbacks", "steps", "epochs", "lr"))]
     total = zlib.crc32(json.dumps(parts, sort_keys=True).encode())
     for array in arrays:
         total = zlib.crc32(f"{array.dtype.str} {array.shape}".encode(), total)

@@ -89,8 +89,9 @@ class _Search:
         if not (math.isfinite(loss) and np.isfinite(gradient).all()):
             if self.evaluations == 1:
                 raise DivergedError(
-                    f"the loss is {loss} before any step, or its gradient is not finite: the weights are too large, or "
-                    "the inputs are. Make the layers anew, or scale the inputs to mean 0 and variance 1."
+                    f"the loss is {loss} before any step, or its gradient is not finite: the weights are too large, "
+                    "or the inputs or targets are. Make the layers anew, or scale inputs and targets to mean 0 and "
+                    "variance 1."
                 )
             return self._bowl(vector)
         if loss < self.loss:
@@ -144,7 +145,7 @@ def fit_lbfgs(
         )
         history.stopped = {0: "converged", 1: ""}.get(result.status, "no better point was found along the last line")
     except StopTraining as request:
-        history.stopped = str(request)
+        history.stopped = request.reason
     except KeyboardInterrupt:
         history.stopped = f"interrupted after {len(history.epoch)} iterations"
     return history

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -15,12 +16,14 @@ from ..data.samples import Samples
 from ..engine.crew import share_out, thread_count
 from ..engine.engine import Engine
 from ..engine.workers import Flag
+from ..formulas.metrics import Metric
 from .callbacks import (
     Callback,
     CSVLogger,
     DivergedError,
     ModelCheckpoint,
     ReduceLROnPlateau,
+    StopTraining,
     TensorBoard,
     Trainee,
     check_callbacks,
@@ -42,6 +45,7 @@ class Outcome:
         self.history = History()
         self.scores: dict[str, float] = {}
         self.diverged = False
+        self.measures: dict[str, Metric] = {}
 
 
 def fit_many(
@@ -64,6 +68,8 @@ def fit_many(
     shares = shares_of(networks[0].engine.form, count, X, y, settings)
     outcomes = [Outcome() for _ in networks]
     interrupt = Flag()
+    for outcome in outcomes:
+        outcome.measures = settings.measures
     chunks: dict[tuple[int, ...], int] = {}  # how many steps a call may take, by the sizes of a network's layers
 
     def work(k: int) -> None:
@@ -112,8 +118,9 @@ def _scores(engine: Engine, history: History, held_out: Samples | None, settings
     """The last numbers of the history; those of validation are measured again if callbacks may have set weights."""
     scores = {name: column[-1] for name, column in history.items()}
     if held_out is not None and settings.callbacks:
-        again = engine.scores(held_out, settings.measures)
-        scores.update({f"val_{name}": value for name, value in again.items()})
+        with contextlib.suppress(StopTraining):  # a metric that stopped the fit may do so again
+            again = engine.scores(held_out, settings.measures)
+            scores.update({f"val_{name}": value for name, value in again.items()})
     return scores
 
 

@@ -23,6 +23,7 @@ from ..kernels.records import RUN
 from .settings import Settings
 
 CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
+ROOM = 64  # epochs whose losses have a place from the start
 MARKED_BYTES = 2**25  # how much of an array `mark_of` looks at: some hundredths of a second
 
 
@@ -59,14 +60,15 @@ class Run:
 
     Attributes
     ----------
-    losses : ndarray (epochs,)
-        The mean loss of each epoch that is complete.
+    losses : ndarray
+        The mean loss of each epoch that is complete; there is room for more, but not for all that may come.
     outputs : ndarray (n, outs) or None
     step : int
         How many steps were taken.
     """
 
     interrupt: Flag | None = None  # set by another thread, it does what Ctrl-C does in the main one
+    counts_epochs = True  # whether its epochs are those of the network; of a part of an epoch they are not
 
     def __init__(self, engine: Engine, samples: Samples, settings: Settings, weights: Array | None = None) -> None:
         count = samples.size
@@ -77,7 +79,8 @@ class Run:
         self.chunk = 1  # how many steps the next call of the kernel may take
         self.loss_sum = 0.0  # of the current epoch
         self.outputs = np.empty((count, engine.outs), engine.dtype) if settings.measures else None
-        self.losses = np.empty(settings.epochs)
+        self._epochs = settings.epochs
+        self.losses = np.empty(min(settings.epochs, ROOM))
         self._order = np.empty(count, np.int64) if settings.shuffle else None
         self._weights = weights
         self._bare = weights is None and self.outputs is None
@@ -85,7 +88,7 @@ class Run:
         self._seeded = settings.seed is not None
         self._record = np.zeros(1, RUN)
         record = self._record[0]
-        record["rows"], record["batch_size"], record["epochs"] = count, self.batch_size, settings.epochs
+        record["rows"], record["batch_size"], record["epochs"] = count, self.batch_size, self.losses.size
         record["seed"] = secrets.randbits(62) if settings.seed is None else settings.seed
         record["diverged"] = -1
         places = {
@@ -106,6 +109,7 @@ class Run:
             if self.interrupt is not None and self.interrupt.is_set():
                 raise KeyboardInterrupt
             most = min(self.chunk, end - self.step)
+            self._make_room((self.step + most) // self.steps_per_epoch)
             rates = self._rates(most)
             begin, started = self.step, time.perf_counter()
             ahead = end - begin if self._bare else 0
@@ -119,6 +123,8 @@ class Run:
                 finally:  # Ctrl-C is heard when the kernel returns: its steps count
                     reached = int(self._record[0]["reached"])
                     plan.count_steps(reached - self.step)
+                    if self.counts_epochs:
+                        engine.state.epochs += reached // self.steps_per_epoch - self.step // self.steps_per_epoch
                     self.step = reached
                     self.loss_sum = float(plan.loss_sum[0])
 
@@ -130,6 +136,14 @@ class Run:
             self.chunk = max(1, min(self.chunk, int(CHUNK_SECONDS / a_step)))
         within = (self.step - 1) % self.steps_per_epoch + 1
         return self.loss_sum / int(min(self.samples.size, within * self.batch_size))
+
+    def _make_room(self, epochs: int) -> None:
+        """Have places for the losses of the first so many epochs, up to those of the settings."""
+        if self.losses.size < min(epochs, self._epochs):
+            losses = np.empty(min(max(epochs, 2 * self.losses.size), self._epochs))
+            losses[: self.losses.size] = self.losses
+            self.losses = losses
+            self._record[0]["losses"], self._record[0]["epochs"] = losses.ctypes.data, losses.size
 
     def _take(self, plan: Plan, most: int, rates: Array) -> None:
         """Take at most so many steps: as many as one team, or one thread, should (see ``engine.pace``)."""
@@ -162,7 +176,7 @@ class Run:
 
     def _rates(self, steps: int) -> Array:
         """The learning rates of the next so many steps: one for all, unless scheduled."""
-        return self.engine.rates(steps, self.steps_per_epoch)
+        return self.engine.rates(steps, self.steps_per_epoch, self.step % self.steps_per_epoch)
 
     def divergence(self) -> Divergence | None:
         """Where the loss stopped being finite, if it did."""
@@ -173,6 +187,13 @@ class Run:
         epoch = step // self.steps_per_epoch
         before = float(self.losses[epoch - 1]) if epoch > 0 else None
         return Divergence(step, int(record["window"]), float(record["last_loss"]) / count if count else before)
+
+    def sizes(self) -> str:
+        """A sentence about the sizes of inputs and targets, for whoever looks for the reason of a divergence."""
+        x = float(np.abs(self.samples.rows).max())
+        if self.samples.classes:
+            return f" The largest input is {x:.3g}."
+        return f" The largest input is {x:.3g}, the largest target {float(np.abs(self.samples.targets).max()):.3g}."
 
     def adapt(self) -> None:
         """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
@@ -206,6 +227,7 @@ class Run:
         """Continue under that seed after the epochs with these losses, which took so many steps in all."""
         self._record[0]["seed"] = seed
         self.step = step
+        self._make_room(len(losses))
         known = min(len(losses), self.losses.size)
         self.losses[:known] = losses[:known]
 

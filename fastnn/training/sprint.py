@@ -22,7 +22,7 @@ def sprint(net: Trainee, run: Run, history: History, epochs: int) -> None:
         if count == 1:
             if guard is None:
                 guard = NaNGuard()
-                guard.net = net
+                guard.net, guard.sizes = net, run.sizes
                 guard.on_train_begin()
             logs = run.epoch()
             history.add(done + 1, logs)

@@ -19,7 +19,7 @@ from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
 from ..engine.engine import Engine
 from ..engine.workers import Worker
-from ..formulas.metrics import is_mean
+from ..formulas.metrics import is_mean, scores
 from ..layers.normalisation import Standardize
 from .run import Run, agreed_seed
 from .settings import Settings
@@ -94,6 +94,7 @@ class StreamRun:
             hint = "; it must return a new iterable every time" if callable(self.source.X) else ""
             raise ValueError(f"{name} gave no chunks in epoch {self.epochs_done + 1}; expected at least one{hint}")
         self.epochs_done += 1
+        self.engine.state.epochs += 1
         return {name: total / count for name, total in sums.items()}
 
     @property
@@ -145,8 +146,9 @@ class StreamRun:
             self.step += run.step - first
         sums = {"loss": run.loss_sum}
         if chunk.samples.y is not None and run.outputs is not None:
-            for name, measure in self.measures.items():
-                sums[name] = measure(chunk.samples.y, run.outputs, self.engine.loss) * chunk.samples.size
+            values = scores(self.measures, chunk.samples.y, run.outputs, self.engine.loss)
+            for name in values:
+                sums[name] = values[name] * chunk.samples.size
         return sums
 
     def _balanced(self) -> dict[Any, float]:
@@ -168,21 +170,19 @@ class StreamRun:
 class ChunkRun(Run):
     """The steps of `whole` on one chunk in the current epoch."""
 
+    counts_epochs = False  # the whole does
+
     def __init__(self, whole: StreamRun, chunk: Prepared) -> None:
         settings = replace(whole.settings, seed=seed_of(whole.seed, chunk.number), metrics=tuple(whole.measures))
         super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
         if self.batch_size == 1 < settings.batch_size:  # a last batch of one sample is a batch, as in memory
             self.batch_size = self._record[0]["batch_size"] = 2
-        self._whole, self._epoch = whole.source, whole.epochs_done
         self.step = whole.epochs_done * self.steps_per_epoch  # the order of the samples is that of this epoch
 
     def _rates(self, steps: int) -> Array:
-        rate, of_all = self.engine.rate, self._whole.steps
-        if rate.per == "step":
+        if self.engine.rate.per == "step":
             return super()._rates(steps)
-        if not of_all:
-            return rate.rates(self._epoch, self._epoch + 1, 1)
-        return self.engine.rates(steps, of_all)
+        return self.engine.rates(1, 1)  # one for all of the epoch
 
 
 class Reader:

@@ -80,7 +80,7 @@ def test_early_stopping_restores_the_best_weights():
     snapshots = []
     keep = LambdaCallback(on_epoch_end=lambda epoch, logs: snapshots.append(bits(net)))
     scores = [3.0, 2.0, 2.5, 1.9999, 5.0, 6.0, 0.0]
-    stopper = EarlyStopping("score", patience=3, min_delta=0.01)
+    stopper = EarlyStopping("score", patience=3, min_delta=0.01, mode="min")
     history = net.fit(X, y, epochs=7, callbacks=[Scripted(scores), keep, stopper])
     assert history.epoch == [1, 2, 3, 4, 5]
     assert history.stopped == "score has not improved since epoch 2"
@@ -106,7 +106,7 @@ def test_reduce_lr_on_plateau():
     net, X, y = classifier(lr=0.1)
     rates = []
     record = LambdaCallback(on_epoch_end=lambda epoch, logs: rates.append(net.lr))
-    reduce = ReduceLROnPlateau("score", factor=0.5, patience=2, min_lr=0.03)
+    reduce = ReduceLROnPlateau("score", factor=0.5, patience=2, min_lr=0.03, mode="min")
     net.fit(X, y, epochs=8, callbacks=[Scripted([1.0] * 8), reduce, record])
     assert rates == [0.1, 0.1, 0.05, 0.05, 0.03, 0.03, 0.03, 0.03]
 

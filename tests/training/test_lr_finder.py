@@ -191,4 +191,4 @@ def test_a_network_whose_loss_is_not_finite():
     net, X, y = regression(loss=PoissonNLLLoss())
     net.layers[1].biases[...] = 1e6
     with pytest.raises(DivergedError, match="first batch is not finite"):
-        net.find_lr(X, y)
+        net.find_lr(X, np.exp(y))
