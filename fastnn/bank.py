@@ -9,7 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from .checks import Array
+from .checks import Array, shown
 from .data.samples import Samples
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
@@ -78,10 +78,15 @@ class NetworkBank(Sequence[NeuralNetwork]):
         try:
             self._networks = list(networks)
         except TypeError:
-            raise TypeError(f"networks is {networks!r}; expected a list of NeuralNetwork") from None
+            raise TypeError(f"networks is {shown(networks)}; expected a list of NeuralNetwork") from None
         self.settings: list[dict[str, Any]] = [{} for _ in self._networks]
         if settings is not None:
-            self.settings = [dict(some) for some in settings]
+            try:
+                self.settings = [dict(some) for some in settings]
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"settings is {shown(settings)}; expected a list with a dict for each network"
+                ) from None
             if len(self.settings) != len(self._networks):
                 raise ValueError(
                     f"settings holds {len(self.settings)} dicts; expected {len(self._networks)}, one for each network"
@@ -395,7 +400,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         owners: dict[int, tuple[int, int]] = {}
         for k, net in enumerate(self._networks):
             if not isinstance(net, NeuralNetwork):
-                raise TypeError(f"networks[{k}] is {net!r}; expected a NeuralNetwork")
+                raise TypeError(f"networks[{k}] is {shown(net)}; expected a NeuralNetwork")
             for index, layer in enumerate(net.layers):
                 other, place = owners.setdefault(id(layer), (k, index))
                 if other != k:

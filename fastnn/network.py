@@ -22,6 +22,7 @@ from .checks import (
     positive_integer,
     positive_number,
     seed as checked_seed,
+    shown,
 )
 from .data.columns import COPY, READY, not_finite, real_array, sample_kind, write_sample
 from .data.samples import Samples
@@ -118,7 +119,7 @@ class NeuralNetwork:
         try:
             layers = layers if isinstance(layers, list) else list(layers)
         except TypeError:
-            raise TypeError(f"layers is {layers!r}; expected a list of Layer") from None
+            raise TypeError(f"layers is {shown(layers)}; expected a list of Layer") from None
         self._given_rate = learning_rate if isinstance(learning_rate, Schedule) else None
         self.engine = Engine(
             layers,

@@ -164,7 +164,8 @@ def own_classes(custom: Iterable[type]) -> dict[str, type]:
     try:
         classes = list(custom)
     except TypeError:
-        raise TypeError(f"custom is {custom!r}; expected a list of classes") from None
+        hint = f" (write custom=[{custom.__name__}])" if isinstance(custom, type) else ""
+        raise TypeError(f"custom is {custom!r}; expected a list of classes{hint}") from None
     found: dict[str, type] = {}
     for cls in classes:
         if not (isinstance(cls, type) and issubclass(cls, Component)):

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import positive_integer, shown
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Initializer = Callable[[int, int, np.random.Generator], Array]
 
@@ -73,20 +75,20 @@ INITIALIZERS: dict[str, Initializer] = {
 
 def initializer(choice: str | Initializer, argument: str = "init") -> Initializer:
     """The initialiser that `choice` names or is."""
-    if callable(choice):
+    if callable(choice) and not isinstance(choice, type):  # a class would make an object, not an array
         return choice
     if isinstance(choice, str) and choice in INITIALIZERS:
         return INITIALIZERS[choice]
     raise ValueError(
-        f"{argument} is {choice!r}; expected one of {', '.join(INITIALIZERS)}, or a function (outs, ins, rng)"
+        f"{argument} is {shown(choice)}; expected one of {', '.join(INITIALIZERS)}, or a function (outs, ins, rng)"
     )
 
 
 def create_weight_matrix(nrows: int, ncols: int) -> Array:
     """The article's weights: normally distributed, standard deviation 1 / (nrows * ncols)."""
-    return article(nrows, ncols, np.random.default_rng())
+    return article(positive_integer(nrows, "nrows"), positive_integer(ncols, "ncols"), np.random.default_rng())
 
 
 def create_bias_vector(length: int) -> Array:
     """The article's biases: a column (length, 1), standard deviation 1 / length."""
-    return create_weight_matrix(length, 1)
+    return create_weight_matrix(positive_integer(length, "length"), 1)

@@ -179,7 +179,7 @@ class WarmUp(Schedule):
     """
 
     required = {"after": Constant(0.1), "steps": 10}
-    checked = {"after": an_object_of(Schedule), "steps": positive_integer}
+    checked = {"after": an_object_of(Schedule, "WarmUp(Constant(0.1), steps=5)"), "steps": positive_integer}
 
     def __init__(self, after: Schedule, steps: int) -> None:
         self.after, self.steps = after, steps

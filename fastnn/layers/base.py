@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..changes import Watched
-from ..checks import Array, Checked, flag, not_negative, optional
+from ..checks import Array, Checked, flag, not_negative, optional, shown
 from ..data.columns import real_array
 from ..kernels.cpu import VECTOR_BYTES, padded
 from .moment import at_moment
@@ -31,8 +31,10 @@ def float_dtype(dtype: np.typing.DTypeLike) -> np.dtype[Any]:
     """`dtype` as float32 or float64 of this machine's byte order, or an error."""
     try:
         found = np.dtype(dtype)
-    except TypeError as error:
-        raise TypeError(f"dtype is {dtype!r}; expected 'float32' or 'float64'") from error
+        if isinstance(dtype, np.generic):  # NumPy would take the number's own
+            raise TypeError
+    except Exception as error:  # also what its __repr__ raises, which NumPy calls
+        raise TypeError(f"dtype is {shown(dtype)}; expected 'float32' or 'float64'") from error
     if found not in (np.float32, np.float64):
         raise ValueError(f"dtype is {found.name!r}; expected 'float32' or 'float64'")
     return np.dtype(found.type)

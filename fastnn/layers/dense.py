@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array, positive_integer
+from ..checks import Array, positive_integer, shown
 from ..formulas.activations import ActivationFunction
 from ..formulas.initializers import Initializer, article, initializer, zeros
 from ..kernels.cpu import padded
@@ -81,7 +81,7 @@ class Layer(BaseLayer):
         self._ins, self._outs = positive_integer(ins, "ins"), positive_integer(outs, "outs")
         if not isinstance(act_function, ActivationFunction):
             hint = " (write LeakyReLU(), not LeakyReLU)" if isinstance(act_function, type) else ""
-            raise TypeError(f"act_function is {act_function!r}; expected an ActivationFunction{hint}")
+            raise TypeError(f"act_function is {shown(act_function)}; expected an ActivationFunction{hint}")
         self.act_function = act_function
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
         dtype = float_dtype(dtype)
@@ -91,9 +91,13 @@ class Layer(BaseLayer):
             bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"
         )
         try:
+            if isinstance(seed, (bool, np.bool_)):
+                raise TypeError
             rng = np.random.default_rng(seed)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"seed is {seed!r}; expected an integer of at least 0, a Generator or None") from error
+            raise type(error)(
+                f"seed is {shown(seed)}; expected an integer of at least 0, a Generator or None"
+            ) from error
         for name, place, draw in (("init", self._W, draw_W), ("bias_init", self._b, draw_b)):
             if draw is not zeros:  # which it holds; a network from a file takes no more memory than it needs
                 assign(f"what {name} returned", place, draw(place.shape[0], place.shape[1], rng))

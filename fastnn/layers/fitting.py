@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import shown
 from ..formulas.activations import ActivationFunction
 from ..formulas.component import check_elementwise
 from ..formulas.losses import LossFunction
@@ -25,11 +26,11 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
     for index, layer in enumerate(layers):
         if not isinstance(layer, BaseLayer):
             hint = f" (write {layer.__name__}(...), not {layer.__name__})" if isinstance(layer, type) else ""
-            raise TypeError(f"layers[{index}] is {layer!r}; expected a Layer{hint}")
+            raise TypeError(f"layers[{index}] is {shown(layer)}; expected a Layer{hint}")
         if isinstance(layer, Layer):
             act = layer.act_function
             if not isinstance(act, ActivationFunction):
-                raise TypeError(f"layers[{index}].act_function is {act!r}; expected an ActivationFunction")
+                raise TypeError(f"layers[{index}].act_function is {shown(act)}; expected an ActivationFunction")
             check_elementwise(act)
         if type(layer).forward_pass not in (Layer.forward_pass, Stage.forward_pass):
             raise TypeError(
@@ -47,7 +48,7 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
             )
     if not isinstance(loss, LossFunction):
         hint = " (write MSELoss(), not MSELoss)" if isinstance(loss, type) else ""
-        raise TypeError(f"loss_function is {loss!r}; expected a LossFunction{hint}")
+        raise TypeError(f"loss_function is {shown(loss)}; expected a LossFunction{hint}")
     if type(loss).target not in ("values", "class", None):
         raise ValueError(f"{type(loss).__name__}.target is {loss.target!r}; expected 'values', 'class' or None")
     check_elementwise(loss)
@@ -99,7 +100,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
     """See that it is one."""
     if not isinstance(optimizer, Optimizer):
         hint = " (write Adam(), not Adam)" if isinstance(optimizer, type) else ""
-        raise TypeError(f"optimizer is {optimizer!r}; expected an Optimizer{hint}")
+        raise TypeError(f"optimizer is {shown(optimizer)}; expected an Optimizer{hint}")
     state = optimizer.state
     if not isinstance(state, Mapping) or not all(isinstance(x, (int, float)) for x in state.values()):
         raise TypeError(

@@ -16,7 +16,20 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..checks import Array, not_negative, positive_integer
+from ..checks import (
+    Array,
+    Checked,
+    between_zero_and_one,
+    count,
+    flag,
+    function_of,
+    not_negative,
+    one_of,
+    optional,
+    path,
+    path_text,
+    text,
+)
 from ..engine.engine import Engine
 from ..extras import needs
 from ..formulas.metrics import Metric, greater_is_better
@@ -68,7 +81,7 @@ class StopTraining(Exception):
         return str(self) or f"a callback stopped it{kind}"
 
 
-class Callback:
+class Callback(Checked):
     """Something that runs during a fit: subclass it and override what you need.
 
     Attributes
@@ -141,13 +154,6 @@ def may_add_quantities(callback: Callback) -> bool:
     return not own or isinstance(callback, LambdaCallback)
 
 
-def path_of(path: Any) -> pathlib.Path:
-    """A path, or an error unless it is one."""
-    if not isinstance(path, (str, os.PathLike)):
-        raise TypeError(f"path is {path!r}; expected a string or a path")
-    return pathlib.Path(path)
-
-
 def check_place(path: pathlib.Path) -> None:
     """See that a file can be written at `path`, before hours go into what is to stand there.
 
@@ -179,16 +185,6 @@ def _is_whole(value: Any, least: int, most: float) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
-def _number(value: Any, name: str) -> float:
-    if not _is_number(value):
-        raise TypeError(f"{name} is {value!r}; expected a number")
-    return not_negative(value, name)
-
-
-def _patience(value: Any) -> int:
-    return positive_integer(value, "patience") if value != 0 or isinstance(value, bool) else 0
-
-
 def _same_names(callback: Callback, state: Mapping[str, Any], names: Iterable[str]) -> None:
     """See that a state has these names and no others."""
     if set(state) != set(names):
@@ -199,6 +195,13 @@ def _same_names(callback: Callback, state: Mapping[str, Any], names: Iterable[st
 
 class LambdaCallback(Callback):
     """Functions as a callback, with the arguments of the methods of `Callback`."""
+
+    checked = {
+        "on_train_begin": function_of(),
+        "on_epoch_begin": function_of("epoch"),
+        "on_epoch_end": function_of("epoch", "logs"),
+        "on_train_end": function_of(),
+    }
 
     def __init__(
         self,
@@ -213,18 +216,18 @@ class LambdaCallback(Callback):
             "on_epoch_end": on_epoch_end,
             "on_train_end": on_train_end,
         }
-        vars(self).update({name: function for name, function in given.items() if function is not None})
+        for name, function in given.items():
+            if function is not None:
+                setattr(self, name, function)
 
 
 class _Monitor(Callback):
     """Watches one quantity and knows when it is the best so far."""
 
+    checked = {"monitor": optional(text), "mode": one_of("auto", "min", "max"), "min_delta": not_negative}
+
     def __init__(self, monitor: str | None, mode: str, min_delta: float) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode is {mode!r}; expected 'auto', 'min' or 'max'")
-        if monitor is not None and not isinstance(monitor, str):
-            raise TypeError(f"monitor is {monitor!r}; expected the name of a quantity, or None")
-        self.monitor, self.mode, self.min_delta = monitor, mode, _number(min_delta, "min_delta")
+        self.monitor, self.mode, self.min_delta = monitor, mode, min_delta
 
     @property
     def watched(self) -> str:
@@ -319,6 +322,8 @@ class EarlyStopping(_Monitor):
         Whether the network gets the weights of its best epoch back at the end.
     """
 
+    checked = {"patience": count, "restore_best": flag}
+
     def __init__(
         self,
         monitor: str | None = None,
@@ -328,7 +333,7 @@ class EarlyStopping(_Monitor):
         restore_best: bool = True,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        self.patience, self.restore_best = _patience(patience), bool(restore_best)
+        self.patience, self.restore_best = patience, restore_best
 
     def on_train_begin(self) -> None:
         self._weights: list[Any] | None = None
@@ -390,6 +395,8 @@ class ReduceLROnPlateau(_Monitor):
         The learning rate goes no lower; one that is below stays.
     """
 
+    checked = {"factor": between_zero_and_one, "patience": count, "min_lr": not_negative}
+
     def __init__(
         self,
         monitor: str | None = None,
@@ -400,9 +407,7 @@ class ReduceLROnPlateau(_Monitor):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__(monitor, mode, min_delta)
-        if not 0 < _number(factor, "factor") < 1:
-            raise ValueError(f"factor is {factor}; expected a number between 0 and 1")
-        self.factor, self.patience, self.min_lr = float(factor), _patience(patience), _number(min_lr, "min_lr")
+        self.factor, self.patience, self.min_lr = factor, patience, min_lr
 
     def on_train_begin(self) -> None:
         super().on_train_begin()
@@ -450,6 +455,9 @@ class ModelCheckpoint(_Monitor):
         Whether to save improvements alone.
     """
 
+    checked = {"path": path_text, "save_best_only": flag}
+    path: str
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -458,8 +466,7 @@ class ModelCheckpoint(_Monitor):
         save_best_only: bool = True,
     ) -> None:
         super().__init__(monitor, mode, 0.0)
-        path_of(path)
-        self.path, self.save_best_only = os.fspath(path), bool(save_best_only)
+        self.path, self.save_best_only = path, save_best_only  # type: ignore[assignment]  # its check makes it a string
         self.needs_direction = self.save_best_only
 
     def on_train_begin(self) -> None:
@@ -508,8 +515,11 @@ class CSVLogger(Callback):
         Before training begins, if the file cannot be written.
     """
 
+    checked = {"path": path, "append": flag}
+    path: pathlib.Path
+
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
-        self.path, self.append = path_of(path), bool(append)
+        self.path, self.append = path, append  # type: ignore[assignment]  # its check makes it a path
 
     def on_train_begin(self) -> None:
         self._names: list[str] = []
@@ -587,8 +597,11 @@ class CSVLogger(Callback):
 class TensorBoard(Callback):
     """Write loss and metrics for TensorBoard into `log_dir` (needs tensorboardX)."""
 
+    checked = {"log_dir": path_text}
+    log_dir: str
+
     def __init__(self, log_dir: str | os.PathLike[str] = "runs") -> None:
-        self.log_dir = os.fspath(log_dir)
+        self.log_dir = log_dir  # type: ignore[assignment]  # its check makes it a string
         self._writer = needs("tensorboardX", "the callback TensorBoard", "tensorboardX").SummaryWriter(self.log_dir)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -602,8 +615,10 @@ class TensorBoard(Callback):
 class TimeLimit(Callback):
     """Stop after the first epoch that ends more than `seconds` after the start; the fit is then finished."""
 
+    checked = {"seconds": not_negative}
+
     def __init__(self, seconds: float) -> None:
-        self.seconds = _number(seconds, "seconds")
+        self.seconds = seconds
 
     def on_train_begin(self) -> None:
         self._started = time.monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,12 +12,12 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from .. import saving
-from ..checks import Array, learning_rate, positive_integer
+from ..checks import Array, learning_rate, path, positive_integer
 from ..data.samples import Samples
 from ..engine.engine import Engine
 from ..formulas.schedules import Constant
 from ..layers.normalisation import Standardize
-from .callbacks import Callback, check_place, path_of
+from .callbacks import Callback, check_place
 from .history import History
 from .kept import Kept, checksum, difference, in_json, read_kept
 from .run import Run, mark_of
@@ -70,8 +71,11 @@ class Checkpoint(Callback):
     >>> folder.cleanup()
     """
 
+    checked = {"path": path, "every": positive_integer}
+    path: pathlib.Path
+
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
-        self.path, self.every = path_of(path), positive_integer(every, "every")
+        self.path, self.every = path, every  # type: ignore[assignment]  # its check makes it a path
 
 
 class Course:
