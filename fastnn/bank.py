@@ -10,15 +10,14 @@ from typing import Any, overload
 import numpy as np
 
 from .checks import Array
-from .data.samples import Samples
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
-from .formulas.metrics import named_metrics
 from .network import NeuralNetwork
 from .training.callbacks import high_is_good
+from .training.epochs import weighed_samples
 from .training.history import History
 from .training.many import Callbacks, Outcome, bootstrap_rows, fit_many
-from .training.settings import Settings
+from .training.settings import Metrics, Settings, measures_of
 
 WORTH_THREADS = 10**7  # multiplications; below, threads cost more than they bring
 
@@ -119,13 +118,13 @@ class NetworkBank(Sequence[NeuralNetwork]):
         epochs: int = 1,
         batch_size: int = 32,
         *,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         shuffle: bool = True,
         sample_weight: Any = None,
-        class_weight: Mapping[Any, float] | str | None = None,
+        class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
         bootstrap: bool = False,
-        metrics: Iterable[str | Callable[..., float]] = (),
+        metrics: Metrics = (),
         callbacks: Callbacks = (),
         verbose: int = 1,
         seed: int | Sequence[int] | None = None,
@@ -266,12 +265,13 @@ class NetworkBank(Sequence[NeuralNetwork]):
         return np.asarray(np.argmax(self.predict_proba(X, threads=threads), axis=1))
 
     def evaluate(
-        self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = (), *, threads: int | None = None
+        self, X: Any, y: Any, metrics: Metrics = (), sample_weight: Any = None, *, threads: int | None = None
     ) -> dict[str, Array]:
-        """The mean loss and the metrics of every network on rows X: by name, arrays (K,)."""
+        """The mean loss and the metrics of every network on rows X: by name, arrays (K,). Weights act as there."""
         threads = thread_count(threads)
         self._check()
-        measures, samples = named_metrics(metrics), Samples.of_rows(self._networks[0].engine.form, X, y)
+        measures = measures_of(metrics)
+        samples = weighed_samples(self._networks[0].engine.form, (X, y, sample_weight))
         scores: list[dict[str, float]] = [{} for _ in self]
 
         def work(k: int) -> None:

@@ -193,7 +193,9 @@ def restore(about: Any, custom: Mapping[str, type], base: type = Component, dept
     made = {key: restore(x, custom, depth=depth + 1) if isinstance(x, dict) else x for key, x in settings.items()}
     for key, value in made.items():
         if isinstance(value, list) or (isinstance(value, int) and abs(value) >= 2**63):
-            raise ValueError(f"{name} has the setting {key} = {value!r}; expected a number of 64 bits, a string or nothing")
+            raise ValueError(
+                f"{name} has the setting {key} = {value!r}; expected a number of 64 bits, a string or nothing"
+            )
     try:
         return cls.made(made)
     except (TypeError, ValueError) as error:

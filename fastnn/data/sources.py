@@ -13,6 +13,7 @@ from ..kernels.order import shuffle
 from .columns import real_array
 from .form import Form
 from .rows import check_count, check_rows, sample_weights
+from .tables import SparseRows, is_sparse
 
 CHUNK_BYTES = 64 * 2**20  # of rows in the network's dtype; two such chunks are in memory at a time
 
@@ -151,6 +152,9 @@ def opened(
     if callable(X) or isinstance(X, Iterator):
         kind = "function" if callable(X) else type(X).__name__
         raise ValueError(f"y is given but X is a {kind}, whose chunks (X, y) bring their targets; leave y out")
+    if is_sparse(X):
+        check_rows(tuple(X.shape), "X", form.ins)
+        X = SparseRows(X, "X")
     if not outside_memory(X):
         return None, X, y
     check_rows(tuple(X.shape), "X", form.ins)

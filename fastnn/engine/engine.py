@@ -20,7 +20,7 @@ from ..data.form import Form
 from ..data.rows import many_zeros, sample_weights
 from ..data.samples import Samples
 from ..formulas.losses import LossFunction
-from ..formulas.metrics import Metric
+from ..formulas.metrics import Metric, is_mean
 from ..formulas.optimizers import Optimizer
 from ..formulas.schedules import Constant, Schedule
 from ..kernels.epoch import step_key
@@ -373,17 +373,34 @@ class Engine(Watched):
                 raise not_finite("X", rows, self.dtype)
         return results
 
-    def mean_loss(self, outputs: Array, targets: Array, classes: bool) -> float:
-        """The mean loss of outputs (n, outs) with checked targets."""
+    def mean_loss(self, outputs: Array, targets: Array, classes: bool, weights: Array | None = None) -> float:
+        """The mean loss of outputs (n, outs) with checked targets: with weights, sum(weight * loss) / n."""
+        if weights is not None:
+            outputs, targets = outputs[:, None], targets[:, None]  # one sample each
+            losses = self.work_with(
+                lambda plan: [loss_rows(plan.address, *pair) for pair in zip(outputs, targets)], classes=classes
+            )
+            return float(np.mean(weights * losses))
         total = self.work_with(lambda plan: loss_rows(plan.address, outputs, targets), classes=classes)
         return float(total / outputs.shape[0])
 
     def scores(self, samples: Samples, measures: dict[str, Metric]) -> dict[str, float]:
         """The mean loss and the metrics on samples, by name."""
         outputs, y = self.outputs(samples.rows), samples.y
-        scores = {"loss": self.mean_loss(outputs, samples.targets, samples.classes)}
+        scores = {"loss": self.mean_loss(outputs, samples.targets, samples.classes, samples.weight)}
         if y is not None:
-            scores.update({name: measure(y, outputs, self.loss) for name, measure in measures.items()})
+            whole: list[Any] = [slice(None)]
+            weights, weight = [1.0], samples.weight
+            if weight is not None and measures and weight.sum() > 0:  # a mean is one of the means of equal weights
+                values, of_each = np.unique(weight, return_inverse=True)
+                whole = [of_each == k for k in range(values.size)]
+                weights = [float(weight[some].sum() / weight.sum()) for some in whole]
+            for name, measure in measures.items():
+                if not is_mean(measure):
+                    scores[name] = measure(y, outputs, self.loss)
+                    continue
+                parts = (w * measure(y[some], outputs[some], self.loss) for w, some in zip(weights, whole) if w > 0)
+                scores[name] = float(sum(parts))
         return scores
 
     # --- training ------------------------------------------------------------------------------

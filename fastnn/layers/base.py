@@ -48,6 +48,7 @@ class BaseLayer(Checked, Watched, ABC):
     """
 
     checked = {"l1": not_negative, "l2": not_negative, "max_norm": optional(not_negative), "trainable": flag}
+    smallest_batch: int = 1  # of training
     trainable: bool
     _ins: int
     _outs: int
