@@ -29,8 +29,8 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 if config.DISABLE_JIT:
     raise ImportError(
-        "NUMBA_DISABLE_JIT is set, but fastnn's kernels work on addresses and run only when compiled: unset it, and set "
-        "a breakpoint in a formula's own f or df, which are NumPy"
+        "NUMBA_DISABLE_JIT is set, but fastnn's kernels work on addresses and run only when compiled: unset it, and "
+        "set a breakpoint in a formula's own f or df, which are NumPy"
     )
 
 

@@ -78,8 +78,8 @@ class Run:
             if last < layer.smallest_batch:
                 raise ValueError(
                     f"batch_size is {settings.batch_size} of {count} samples, which leaves a batch of {last}, but "
-                    f"layers[{index}] is {layer!r}, which needs batches of at least {layer.smallest_batch}; take another "
-                    "batch_size, or leave a sample out"
+                    f"layers[{index}] is {layer!r}, which needs batches of at least {layer.smallest_batch}; take "
+                    "another batch_size, or leave a sample out"
                 )
         self.step = 0
         self.chunk = 1  # how many steps the next call of the kernel may take

@@ -18,7 +18,10 @@ Metrics = Iterable[str | Callable[..., float]] | str | Callable[..., float] | No
 
 def measures_of(metrics: Metrics) -> dict[str, Metric]:
     """The metrics by name: of one, of many, or of None for none."""
-    one = lambda value: isinstance(value, str) or callable(value)  # noqa: E731
+
+    def one(value: Any) -> bool:
+        return isinstance(value, str) or callable(value)
+
     some = one_or_many(metrics, "metrics", one, "names or functions")
     for metric in some:
         if not one(metric):
@@ -28,8 +31,7 @@ def measures_of(metrics: Metrics) -> dict[str, Metric]:
 
 def callback_list(callbacks: Iterable[Callback] | Callback | None) -> list[Callback]:
     """A list of one callback, of many, or of None for none."""
-    one = lambda value: isinstance(value, (Callback, type))  # noqa: E731
-    return one_or_many(callbacks, "callbacks", one, "a list of Callback")
+    return one_or_many(callbacks, "callbacks", lambda value: isinstance(value, (Callback, type)), "a list of Callback")
 
 
 def validation_parts(data: Any) -> tuple[Any, ...] | None:
