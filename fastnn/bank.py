@@ -251,7 +251,8 @@ class NetworkBank(Sequence[NeuralNetwork]):
             If the loss is none of classes.
         """
         outputs = self.predict(X, threads=threads)
-        found = [net.loss_function.probabilities(some) for net, some in zip(self, outputs)]
+        with np.errstate(under="ignore"):  # a probability too small for a number is 0
+            found = [net.loss_function.probabilities(some) for net, some in zip(self, outputs)]
         return np.asarray(np.mean(found, axis=0))
 
     def predict_classes(self, X: Any, *, threads: int | None = None) -> Array:

@@ -522,7 +522,8 @@ class NeuralNetwork:
         TypeError
             If the loss is none of classes.
         """
-        return np.asarray(self.loss_function.probabilities(self.predict(X)))
+        with np.errstate(under="ignore"):  # a probability too small for a number is 0
+            return np.asarray(self.loss_function.probabilities(self.predict(X)))
 
     def predict_classes(self, X: Any) -> Array:
         """The class of each row, ints (n_samples,)."""

@@ -46,7 +46,7 @@ def sample_kind(x: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
 def write_sample(x: Array, place: Array) -> Array:
     """Copy x, a view or of another dtype, to `place`; returns that."""
     if x.dtype.itemsize > place.dtype.itemsize:
-        with np.errstate(over="ignore"):  # the kernel finds what became infinite
+        with np.errstate(over="ignore", under="ignore"):  # the kernel finds what became infinite
             place.reshape(x.shape)[...] = x
     elif x.shape == place.shape:
         place[...] = x
@@ -80,7 +80,7 @@ def rows_from_columns(values: Any, name: str, size: int, what: str, dtype: np.dt
 def finite_rows(rows: Array, name: str, given: Array, dtype: np.dtype[Any]) -> Array:
     """`rows` as a kernel takes them, or an error about `given`, which they are a view of."""
     if rows.dtype is not dtype or not rows.flags.carray:
-        with np.errstate(over="ignore"):  # the check below reports what became infinite
+        with np.errstate(over="ignore", under="ignore"):  # the check below reports what became infinite
             rows = writable(np.ascontiguousarray(rows, dtype=dtype))
     if not all_finite(rows):
         raise not_finite(name, given, dtype)
@@ -102,7 +102,7 @@ def writable(rows: Array) -> Array:
 def not_finite(name: str, values: Any, dtype: np.dtype[Any]) -> ValueError:
     """The error for NaN, infinity, or a number too large for `dtype`."""
     array, names = real_array(values, name), column_names(values)
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(np.atleast_2d(array).astype(dtype))))
     value = np.atleast_2d(array)[row, column]
     reason = f", too large for {dtype}" if np.isfinite(value) else ""

@@ -75,11 +75,12 @@ class Slices:
             stop = min(start + self.rows_each, self.count)
             yield f"[{start}:{stop}]", real_array(self.y[start:stop], f"y[{start}:{stop}]")
 
-    def hold_out(self, part: float) -> tuple[Array, Array]:
+    def hold_out(self, part: float) -> tuple[Array, ...]:
         """Read that part of the samples, from the end, and be without them from now on."""
         end, cut = self.count, rows_to_keep(self.count, part)
         self.count = cut
-        return real_array(self.X[cut:end], f"X[{cut}:{end}]"), real_array(self.y[cut:end], f"y[{cut}:{end}]")
+        held = real_array(self.X[cut:end], f"X[{cut}:{end}]"), real_array(self.y[cut:end], f"y[{cut}:{end}]")
+        return held if self.weights is None else (*held, self.weights[cut:end])
 
 
 class Given:

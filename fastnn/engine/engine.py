@@ -155,7 +155,8 @@ class Engine(Watched):
         if isinstance(self.rate, Constant):
             return np.array([self.base_rate()])
         taken = int(self.state.steps[0])
-        return self.rate.rates(taken, taken + steps, steps_per_epoch)
+        with np.errstate(under="ignore"):  # a rate too small for a number is 0
+            return self.rate.rates(taken, taken + steps, steps_per_epoch)
 
     @property
     def weights(self) -> list[tuple[Array, ...]]:

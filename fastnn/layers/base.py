@@ -109,7 +109,7 @@ class BaseLayer(Checked, Watched, ABC):
         if dtype != memory.dtype:
             count = self.memory_rows
             rows = memory.reshape(count, row_length(memory, count, self._outs))[:, : self._outs]
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", under="ignore"):
                 converted = self._laid_out(rows, dtype)
             if np.isinf(converted).sum() > np.isinf(rows).sum():
                 raise ValueError(f"this {type(self).__name__} holds numbers too large for {dtype}")
@@ -165,7 +165,7 @@ def assign(name: str, place: Array, values: Any) -> None:
     array = real_array(values, name)
     if array.shape != place.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         converted = array.astype(place.dtype)
     if not np.array_equal(np.isinf(converted), np.isinf(array)):
         raise ValueError(f"{name} holds numbers too large for {place.dtype}")
