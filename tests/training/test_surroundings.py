@@ -11,7 +11,17 @@ import pytest
 import fastnn.data.rows
 import fastnn.data.sources
 import fastnn.network
-from fastnn import BatchNorm, Identity, Layer, MSELoss, NeuralNetwork, Standardize, Tanh
+from fastnn import (
+    BatchNorm,
+    CrossEntropyLoss,
+    ExponentialDecay,
+    Identity,
+    Layer,
+    MSELoss,
+    NeuralNetwork,
+    Standardize,
+    Tanh,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(65, 3)) * (RNG.uniform(size=(65, 3)) < 0.4)
@@ -95,3 +105,19 @@ def test_without_compiling_there_is_one_clear_word():
 def test_a_layer_that_no_memory_holds(size):
     with pytest.raises(MemoryError, match=rf"ins is {size} and outs is {size}.*bytes"):
         Layer(size, size, Tanh())
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_no_underflow_of_ours_is_the_callers(dtype, tmp_path):
+    rows = X.copy()
+    rows[0] = 1e-300
+    layers = [Standardize(), Layer(3, 2, Identity(), seed=0)]
+    net = NeuralNetwork(layers, CrossEntropyLoss(), ExponentialDecay(1e-3, 0.5), dtype=dtype)
+    with np.errstate(all="raise"):
+        net.fit(rows, np.arange(65) % 2, 2, verbose=0, validation_split=0.2)
+        net.engine.state.steps[0] = 10**6  # the rate is too small for a number
+        net.partial_fit(rows, np.arange(65) % 2)
+        net.layers[1].biases[...] = [[1000], [-1000]]
+        assert net.predict_proba(rows)[0].tolist() == [1, 0]
+        net.evaluate(rows, np.arange(65) % 2)
+        net.save(tmp_path / "net.safetensors")
