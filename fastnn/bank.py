@@ -10,15 +10,14 @@ from typing import Any, overload
 import numpy as np
 
 from .checks import Array, shown
-from .data.samples import Samples
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
-from .formulas.metrics import named_metrics
 from .network import NeuralNetwork
 from .training.callbacks import check_direction
+from .training.epochs import weighed_samples
 from .training.history import History
 from .training.many import Callbacks, Outcome, bootstrap_rows, fit_many
-from .training.settings import Settings
+from .training.settings import Metrics, Settings, measures_of
 
 WORTH_THREADS = 10**7  # multiplications; below, threads cost more than they bring
 
@@ -124,13 +123,13 @@ class NetworkBank(Sequence[NeuralNetwork]):
         epochs: int = 1,
         batch_size: int = 32,
         *,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         shuffle: bool = True,
         sample_weight: Any = None,
-        class_weight: Mapping[Any, float] | str | None = None,
+        class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
         bootstrap: bool = False,
-        metrics: Iterable[str | Callable[..., float]] = (),
+        metrics: Metrics = (),
         callbacks: Callbacks = (),
         verbose: int = 1,
         seed: int | Sequence[int] | None = None,
@@ -257,7 +256,8 @@ class NetworkBank(Sequence[NeuralNetwork]):
             If the loss is none of classes.
         """
         outputs = self.predict(X, threads=threads)
-        found = [net.loss_function.probabilities(some) for net, some in zip(self, outputs)]
+        with np.errstate(under="ignore"):  # a probability too small for a number is 0
+            found = [net.loss_function.probabilities(some) for net, some in zip(self, outputs)]
         return np.asarray(np.mean(found, axis=0))
 
     def predict_classes(self, X: Any, *, threads: int | None = None) -> Array:
@@ -274,12 +274,13 @@ class NetworkBank(Sequence[NeuralNetwork]):
         return np.asarray((p > 0.5).astype(int) if many_labels else np.argmax(p, axis=1))
 
     def evaluate(
-        self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = (), *, threads: int | None = None
+        self, X: Any, y: Any, metrics: Metrics = (), sample_weight: Any = None, *, threads: int | None = None
     ) -> dict[str, Array]:
-        """The mean loss and the metrics of every network on rows X: by name, arrays (K,)."""
+        """The mean loss and the metrics of every network on rows X: by name, arrays (K,). Weights act as there."""
         threads = thread_count(threads)
         self._check()
-        measures, samples = named_metrics(metrics), Samples.of_rows(self._networks[0].engine.form, X, y)
+        measures = measures_of(metrics)
+        samples = weighed_samples(self._networks[0].engine.form, (X, y, sample_weight))
         scores: list[dict[str, float]] = [{} for _ in self]
 
         def work(k: int) -> None:

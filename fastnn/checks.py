@@ -210,6 +210,18 @@ def one_of(*words: str) -> Check:
     return check
 
 
+def one_or_many(value: Any, name: str, one: Callable[[Any], bool], expected: str) -> list[Any]:
+    """A list of what is given as one, as many in anything that can be gone through once, or as None for none."""
+    if value is None:
+        return []
+    if one(value):
+        return [value]
+    try:
+        return list(value)
+    except TypeError:
+        raise TypeError(f"{name} is {value!r}; expected {expected}") from None
+
+
 def optional(check: Check) -> Check:
     """The check that a value is None or passes `check`."""
     return lambda value, name: None if value is None else check(value, name)

@@ -25,25 +25,27 @@ from .checks import (
     shown,
 )
 from .data.columns import COPY, READY, not_finite, real_array, sample_kind, write_sample
+from .data.rows import check_rows
 from .data.samples import Samples
+from .data.sources import CHUNK_BYTES
+from .data.tables import SparseRows, is_sparse
 from .engine.engine import Engine
 from .engine.gradients import Gradients
 from .engine.plan import Plan
 from .engine.turns import interrupts_itself
 from .formulas.losses import LossFunction
-from .formulas.metrics import named_metrics
 from .formulas.optimizers import SGD, Optimizer
 from .formulas.schedules import Constant, Schedule
 from .kernels.epoch import train_one
 from .layers.base import BaseLayer
 from .layers.vector import packed, unpack
 from .training.callbacks import Callback
-from .training.epochs import fit
+from .training.epochs import fit, weighed_samples
 from .training.history import History
 from .training.lbfgs import fit_lbfgs
 from .training.lr_finder import LRCurve, find_lr
 from .training.run import Divergence, Run
-from .training.settings import Settings
+from .training.settings import Metrics, Settings, measures_of
 
 
 class NeuralNetwork:
@@ -377,13 +379,13 @@ class NeuralNetwork:
         epochs: int = 1,
         batch_size: int = 32,
         *,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         shuffle: bool = True,
         sample_weight: Any = None,
-        class_weight: Mapping[Any, float] | str | None = None,
-        metrics: Iterable[str | Callable[..., float]] = (),
-        callbacks: Sequence[Callback] = (),
+        class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
+        metrics: Metrics = (),
+        callbacks: Iterable[Callback] | Callback | None = (),
         verbose: int = 1,
         seed: int | None = None,
     ) -> History:
@@ -392,27 +394,30 @@ class NeuralNetwork:
         Parameters
         ----------
         X : array_like (n_samples, n_features), or chunks
-            One sample a row, of any real dtype. It may be larger than memory; see Notes.
+            One sample a row, of any real dtype: an array, a data frame, or a sparse matrix of SciPy, of which
+            some rows at a time are made dense. It may be larger than memory; see Notes.
         y : array_like
             Targets: class indices (n_samples,) or one-hot rows for a loss of classes, else values
             (n_samples, n_outputs), or (n_samples,) for one output. None if X is made of chunks.
         epochs, batch_size : int, default 1 and 32
             How many times to go through all samples, and samples to a step; a last short batch
             is used.
-        validation_data : (X, y), optional
-            Other samples, on which loss and metrics are measured after every epoch.
+        validation_data : (X, y) or (X, y, sample_weight), optional
+            Other samples, on which loss and metrics are measured after every epoch. With weights, the loss
+            is sum(weight * loss) / n, as in training.
         validation_split : float, default 0.0
             The part of the samples, from the end, to hold out for that instead.
         shuffle : bool, default True
             Whether each epoch takes the samples in a new random order.
         sample_weight : array_like (n_samples,), optional
-            Weights of the samples' losses. A batch's loss is sum(weight * loss) / n.
-        class_weight : dict from class to weight, or "balanced", optional
+            Weights of the samples' losses. A batch's loss is sum(weight * loss) / n. With `validation_split`
+            they are cut as the samples are, and weigh the validation's loss too.
+        class_weight : dict from class to weight, n_outputs weights, or "balanced", optional
             Weights by class; "balanced" gives all classes the same total.
-        metrics : names or functions
-            See `fastnn.METRICS` and ``fastnn.formulas.metrics``. On the training samples they are measured
-            from the outputs during the epoch, as the loss is.
-        callbacks : list of Callback
+        metrics : names or functions, one or many
+            See `fastnn.METRICS`. On the training samples they are measured from the outputs
+            during the epoch, as the loss is.
+        callbacks : Callbacks, one or many
             See `fastnn.training.callbacks`.
         verbose : {0, 1, 2}, default 1
             0 shows nothing; 1 a progress bar, on a terminal and with tqdm, for runs of more than
@@ -520,6 +525,8 @@ class NeuralNetwork:
             and len(X)
         ):
             return engine.outputs(X, unchecked=True)
+        if is_sparse(X):
+            return self._predict_sparse(X, plan)
         return engine.outputs(plan.form.rows(X))
 
     def predict_proba(self, X: Any) -> Array:
@@ -530,7 +537,8 @@ class NeuralNetwork:
         TypeError
             If the loss is none of classes.
         """
-        return np.asarray(self.loss_function.probabilities(self.predict(X)))
+        with np.errstate(under="ignore"):  # a probability too small for a number is 0
+            return np.asarray(self.loss_function.probabilities(self.predict(X)))
 
     def predict_classes(self, X: Any) -> Array:
         """The class of each row, ints (n_samples,).
@@ -539,9 +547,13 @@ class NeuralNetwork:
         """
         return np.asarray(self.loss_function.classes(self.predict(X)))
 
-    def evaluate(self, X: Any, y: Any, metrics: Iterable[str | Callable[..., float]] = ()) -> dict[str, float]:
-        """The mean loss and the metrics on rows X, by name."""
-        return self.engine.scores(Samples.of_rows(self.engine.form, X, y), named_metrics(metrics))
+    def evaluate(self, X: Any, y: Any, metrics: Metrics = (), sample_weight: Any = None) -> dict[str, float]:
+        """The mean loss and the metrics on rows X, by name.
+
+        With weights the loss is sum(weight * loss) / n, as in `fit`, and the metrics are weighted averages; a
+        function of your own gets the weights if it takes ``sample_weight``.
+        """
+        return self.engine.scores(weighed_samples(self.engine.form, (X, y, sample_weight)), measures_of(metrics))
 
     # --- everything in one vector, and searches -----------------------------------------------
 
@@ -662,7 +674,7 @@ class NeuralNetwork:
         tol: float = 1e-8,
         memory: int = 10,
         sample_weight: Any = None,
-        class_weight: Mapping[Any, float] | str | None = None,
+        class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
         callback: Callable[[int, float], object] | None = None,
     ) -> History:
         """Train on all rows at once by L-BFGS, for data of some thousand samples at most (needs scipy).
@@ -796,6 +808,16 @@ class NeuralNetwork:
     def __repr__(self) -> str:
         layers = "".join(f"    {layer!r},\n" for layer in self.layers)
         return f"{type(self).__name__}([\n{layers}], {self.loss_function!r}, {self.lr}, dtype={self.dtype.name!r})"
+
+    def _predict_sparse(self, X: Any, plan: Plan) -> Array:
+        """The outputs for a sparse matrix, whose rows are dense some at a time."""
+        check_rows(tuple(X.shape), "X", plan.form.ins)
+        rows, each = SparseRows(X, "X"), max(1, CHUNK_BYTES // (plan.form.ins * plan.dtype.itemsize))
+        out = np.empty((X.shape[0], plan.form.outs), plan.dtype)
+        for first in range(0, X.shape[0], each):
+            part = slice(first, first + each)
+            self.engine.outputs(plan.form.rows(rows[part], f"X[{first}:]"), out[part])
+        return out
 
     def _train_column(self, x: Array, t: Any, plan: Plan) -> float:
         """One step on one column: `train` for the article's loop, with as little Python as can be."""

@@ -121,7 +121,7 @@ def test_with_validation_metrics_callbacks_and_weights(threads):
     assert [net.lr for net in bank] == [twin.lr for twin in twins]
     assert any(history.stopped for history in bank.histories)
     # the last scores are those of the weights that were restored
-    held_out = bank.evaluate(X[49:], CLASSES[49:], ["accuracy"])
+    held_out = bank.evaluate(X[49:], CLASSES[49:], ["accuracy"], settings["sample_weight"][49:])
     assert [row["val_loss"] for row in bank.results] == held_out["loss"].tolist()
     assert [row["val_accuracy"] for row in bank.results] == held_out["accuracy"].tolist()
 

@@ -11,17 +11,21 @@ import numpy as np
 
 from ..checks import Array
 from ..kernels.evaluate import all_finite
+from .tables import REAL, column_names, real_array_of, real_table
 
 
 def real_array(values: Any, name: str) -> Array:
     """`values` as an array of real numbers of any dtype."""
+    if type(values) is np.ndarray:
+        return values if values.dtype.kind in REAL else real_array_of(values, name)
+    table = real_table(values, name)
+    if table is not None:
+        return table
     try:
         array = np.asarray(values)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{name} cannot be made an array: {error}") from error
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers (float, int or bool)")
-    return array
+    return real_array_of(array, name)
 
 
 READY, COPY = 1, 2
@@ -42,7 +46,7 @@ def sample_kind(x: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
 def write_sample(x: Array, place: Array) -> Array:
     """Copy x, a view or of another dtype, to `place`; returns that."""
     if x.dtype.itemsize > place.dtype.itemsize:
-        with np.errstate(over="ignore"):  # the kernel finds what became infinite
+        with np.errstate(over="ignore", under="ignore"):  # the kernel finds what became infinite
             place.reshape(x.shape)[...] = x
     elif x.shape == place.shape:
         place[...] = x
@@ -76,7 +80,7 @@ def rows_from_columns(values: Any, name: str, size: int, what: str, dtype: np.dt
 def finite_rows(rows: Array, name: str, given: Array, dtype: np.dtype[Any]) -> Array:
     """`rows` as a kernel takes them, or an error about `given`, which they are a view of."""
     if rows.dtype is not dtype or not rows.flags.carray:
-        with np.errstate(over="ignore"):  # the check below reports what became infinite
+        with np.errstate(over="ignore", under="ignore"):  # the check below reports what became infinite
             rows = writable(np.ascontiguousarray(rows, dtype=dtype))
     if not all_finite(rows):
         raise not_finite(name, given, dtype)
@@ -97,17 +101,20 @@ def writable(rows: Array) -> Array:
 
 def not_finite(name: str, values: Any, dtype: np.dtype[Any]) -> ValueError:
     """The error for NaN, infinity, or a number too large for `dtype`."""
-    array = np.asarray(values)
-    with np.errstate(over="ignore"):
+    array, names = real_array(values, name), column_names(values)
+    with np.errstate(over="ignore", under="ignore"):
         row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(np.atleast_2d(array).astype(dtype))))
     value = np.atleast_2d(array)[row, column]
     reason = f", too large for {dtype}" if np.isfinite(value) else ""
-    return ValueError(f"{name} holds {value}{reason} at row {row}, column {column}; expected finite numbers")
+    place = column if names is None else f"{names[column]!r}" + (" (a missing value)" if np.isnan(value) else "")
+    return ValueError(f"{name} holds {value}{reason} at row {row}, column {place}; expected finite numbers")
 
 
 def class_indices(values: Any, name: str, count: int, classes: int) -> Array:
     """Class indices as int64 (count, 1), each in 0..classes-1."""
     array = real_array(values, name)
+    if array.dtype.kind == "f" and np.array_equal(array, np.trunc(array)) and np.all(np.abs(array) < 2.0**53):
+        array = array.astype(np.int64)  # classes as floats, 0.0 and 1.0, as scikit-learn takes them
     if array.dtype.kind not in "iub":
         raise TypeError(
             f"{name} has dtype {array.dtype}; expected the number of a class, an integer from 0 to {classes - 1} "

@@ -5,8 +5,9 @@ The twin of ``columns``: ``X`` is (n_samples, n_features) here.
 
 from __future__ import annotations
 
+import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,19 +15,38 @@ import numpy as np
 from ..checks import Array
 from ..formulas.losses import LossFunction
 from .columns import class_indices, finite_rows, real_array
+from .tables import SparseRows, column_names, is_sparse
+
+SPARSE_NUMBERS = 2**20  # of a sparse matrix that are made dense at a time
 
 
 def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Array:
     """Samples (n, features) as finite, contiguous rows of `dtype`."""
+    if is_sparse(X):
+        return _dense_rows(X, name, features, dtype)
     array = real_array(X, name)
     check_rows(array.shape, name, features)
-    return finite_rows(array, name, array, dtype)
+    return finite_rows(array, name, X if column_names(X) else array, dtype)
+
+
+def _dense_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Array:
+    """The rows of a sparse matrix, made some at a time: only the result is there as a whole."""
+    check_rows(tuple(X.shape), name, features)
+    sparse, count = SparseRows(X, name), X.shape[0]
+    rows, each = np.empty((count, features), dtype), max(1, SPARSE_NUMBERS // features)
+    for first in range(0, count, each):
+        some = sparse[slice(first, first + each)]
+        rows[first : first + each] = finite_rows(some, f"{name}[{first}:{first + len(some)}]", some, dtype)
+    return rows
 
 
 def check_rows(shape: tuple[int, ...], name: str, features: int) -> None:
     """Raise an error unless `shape` is that of samples as rows."""
     if len(shape) != 2:
-        hint = f"{name}.reshape(-1, 1) makes rows of one feature, {name}.reshape(1, -1) one row"
+        if len(shape) > 2:  # such as images
+            hint = f"{name}.reshape(len({name}), -1) makes rows of {math.prod(shape[1:])} numbers"
+        else:
+            hint = f"{name}.reshape(-1, 1) makes rows of one feature, {name}.reshape(1, -1) one row"
         raise ValueError(f"{name} has shape {shape}; expected rows, shape (n_samples, {features}): {hint}")
     if shape[1] != features:
         hint = f" ({name}.T has it: are your samples columns?)" if shape[0] == features else ""
@@ -54,7 +74,9 @@ def target_rows(
     """
     array = real_array(y, name)
     check_count(array.shape, name, count)
-    classes = loss.target == "class" or (loss.target is None and array.ndim == 1 and array.dtype.kind in "iu")
+    classes = loss.target == "class" or (
+        loss.target is None and array.ndim == 1 and (array.dtype.kind in "iu" or (outs > 1 and array.dtype.kind == "b"))
+    )
     if classes:
         if array.ndim == 2 and array.shape[1] == outs and outs > 1:
             array = _one_hot_classes(array, name, loss)
@@ -80,40 +102,60 @@ def _one_hot_classes(array: Array, name: str, loss: LossFunction) -> Array:
     return classes
 
 
+ClassWeight = Mapping[Any, float] | Sequence[float] | str | None
+
+
 def sample_weights(
     sample_weight: Any,
-    class_weight: Mapping[Any, float] | str | None,
+    class_weight: ClassWeight,
     classes: Array | None,
     count: int,
     name: str = "sample_weight",
+    outs: int | None = None,
 ) -> Array | None:
-    """The weight of each sample's loss, float64 (count,), or None where all are 1."""
+    """The weight of each sample's loss, float64 (count,), or None where all are 1.
+
+    `outs` is how many classes there are.
+    """
     if sample_weight is None and class_weight is None:
         return None
     weights = np.ones(count)
     if sample_weight is not None:
         array = real_array(sample_weight, name)
+        if array.shape == (count, 1):  # a column of a table
+            array = array[:, 0]
         if array.shape != (count,):
-            raise ValueError(f"{name} has shape {array.shape}; expected ({count},)")
+            raise ValueError(f"{name} has shape {array.shape}; expected ({count},), one weight for each sample")
         weights = weights * array
         if not np.all(np.isfinite(weights)) or np.any(weights < 0):
             raise ValueError(f"{name} holds negative or not finite numbers; expected weights of at least 0")
     if class_weight is not None:
         if classes is None:
             raise ValueError("class_weight is given but the targets are no class indices; use sample_weight")
-        weights = weights * _class_weights(class_weight, classes)
+        weights = weights * _class_weights(class_weight, classes, int(classes.max()) + 1 if outs is None else outs)
     return np.ascontiguousarray(weights)
 
 
-def _class_weights(class_weight: Mapping[Any, float] | str, classes: Array) -> Array:
+def _class_weights(class_weight: Mapping[Any, float] | Sequence[float] | str, classes: Array, outs: int) -> Array:
     if isinstance(class_weight, str):
         if class_weight != "balanced":
-            raise ValueError(f"class_weight is {class_weight!r}; expected 'balanced' or a dict from class to weight")
+            raise ValueError(
+                f"class_weight is {class_weight!r}; expected 'balanced', a dict from class to weight, or {outs} weights"
+            )
         class_weight = balanced_weights(np.bincount(classes.ravel()))
+    if not isinstance(class_weight, Mapping):
+        array = real_array(class_weight, "class_weight")
+        if array.shape != (outs,):
+            raise ValueError(f"class_weight has shape {array.shape}; expected ({outs},), a weight for each class")
+        class_weight = dict(enumerate(array.tolist()))
+    by_class = np.ones(outs)
     for label, weight in class_weight.items():
+        if not isinstance(label, numbers.Real) or label not in range(outs):
+            raise ValueError(f"class_weight has the key {label!r}, which is no class; expected 0 to {outs - 1}")
         if not isinstance(weight, numbers.Real) or not 0 <= float(weight) < np.inf:
             raise ValueError(f"class_weight of class {label!r} is {weight!r}; expected a finite number of at least 0")
-    return np.array([float(class_weight.get(label, 1.0)) for label in classes.ravel().tolist()])
+        by_class[int(label)] = float(weight)
+    return np.asarray(by_class[classes.ravel()])
 
 
 def balanced_weights(counts: Array) -> dict[Any, float]:

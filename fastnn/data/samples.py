@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..checks import Array
+from .columns import real_array
 from .form import Form
-from .rows import sample_weights
+from .rows import ClassWeight, sample_weights
 
 
 class Samples(NamedTuple):
@@ -24,12 +24,15 @@ class Samples(NamedTuple):
         Which of the two.
     y : ndarray or None
         The targets as given, for metrics.
+    weight : ndarray (n,) or None
+        Weights for scores of validation.
     """
 
     rows: Array
     targets: Array
     classes: bool
     y: Array | None = None
+    weight: Array | None = None
 
     @classmethod
     def of_columns(cls, form: Form, x: Any, t: Any) -> Samples:
@@ -41,7 +44,7 @@ class Samples(NamedTuple):
     def of_rows(cls, form: Form, X: Any, y: Any, where: str = "") -> Samples:
         """Check and convert rows: the ecosystem's door. `where` completes the names of X and y in errors."""
         rows = form.rows(X, f"X{where}")
-        return cls(rows, *form.row_targets(y, rows.shape[0], f"y{where}"), np.asarray(y))
+        return cls(rows, *form.row_targets(y, rows.shape[0], f"y{where}"), real_array(y, f"y{where}"))
 
     @property
     def size(self) -> int:
@@ -55,11 +58,11 @@ class Samples(NamedTuple):
         return shapes and self.rows.dtype == self.targets.dtype == form.dtype
 
     def weights(
-        self, sample_weight: Any, class_weight: Mapping[Any, float] | str | None, where: str = ""
+        self, sample_weight: Any, class_weight: ClassWeight = None, where: str = "", outs: int | None = None
     ) -> Array | None:
-        """The weight of each sample's loss, float64 (n,), or None where all are 1."""
+        """The weight of each sample's loss, float64 (n,), or None where all are 1; `outs` is the number of classes."""
         indices = self.targets.view(np.int64) if self.classes else None
-        return sample_weights(sample_weight, class_weight, indices, self.size, f"sample_weight{where}")
+        return sample_weights(sample_weight, class_weight, indices, self.size, f"sample_weight{where}", outs)
 
     def take(self, which: Array | slice) -> Samples:
         """The samples of these numbers: copies, or of a slice views."""

@@ -13,6 +13,7 @@ from ..kernels.order import shuffle
 from .columns import real_array
 from .form import Form
 from .rows import check_count, check_rows, sample_weights
+from .tables import SparseRows, is_sparse
 
 CHUNK_BYTES = 64 * 2**20  # of rows in the network's dtype; two such chunks are in memory at a time
 
@@ -74,11 +75,12 @@ class Slices:
             stop = min(start + self.rows_each, self.count)
             yield f"[{start}:{stop}]", real_array(self.y[start:stop], f"y[{start}:{stop}]")
 
-    def hold_out(self, part: float) -> tuple[Array, Array]:
+    def hold_out(self, part: float) -> tuple[Array, ...]:
         """Read that part of the samples, from the end, and be without them from now on."""
         end, cut = self.count, rows_to_keep(self.count, part)
         self.count = cut
-        return real_array(self.X[cut:end], f"X[{cut}:{end}]"), real_array(self.y[cut:end], f"y[{cut}:{end}]")
+        held = real_array(self.X[cut:end], f"X[{cut}:{end}]"), real_array(self.y[cut:end], f"y[{cut}:{end}]")
+        return held if self.weights is None else (*held, self.weights[cut:end])
 
 
 class Given:
@@ -151,6 +153,9 @@ def opened(
     if callable(X) or isinstance(X, Iterator):
         kind = "function" if callable(X) else type(X).__name__
         raise ValueError(f"y is given but X is a {kind}, whose chunks (X, y) bring their targets; leave y out")
+    if is_sparse(X):
+        check_rows(tuple(X.shape), "X", form.ins)
+        X = SparseRows(X, "X")
     if not outside_memory(X):
         return None, X, y
     check_rows(tuple(X.shape), "X", form.ins)

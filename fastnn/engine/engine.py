@@ -160,7 +160,8 @@ class Engine(Watched):
         state = self.state
         per_step = self.rate.per == "step"
         first = int(state.steps[0]) if per_step else int(state.epochs[0]) * steps_per_epoch + done
-        return self.rate.rates(first, first + steps, steps_per_epoch)
+        with np.errstate(under="ignore"):  # a rate too small for a number is 0
+            return self.rate.rates(first, first + steps, steps_per_epoch)
 
     @property
     def weights(self) -> list[tuple[Array, ...]]:
@@ -390,6 +391,7 @@ class Engine(Watched):
         With `weights` (n,) the loss is sum(weight * loss) / n, as in training, and metrics are weighted averages.
         """
         outputs, y = self.outputs(samples.rows), samples.y
+        weights = samples.weight if weights is None else weights
         found = {"loss": self.mean_loss(outputs, samples.targets, samples.classes, weights)}
         if y is not None:
             found.update(scores(measures, y, outputs, self.loss, weights))

@@ -27,6 +27,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 
 
+if config.DISABLE_JIT:
+    raise ImportError(
+        "NUMBA_DISABLE_JIT is set, but fastnn's kernels work on addresses and run only when compiled: unset it, and "
+        "set a breakpoint in a formula's own f or df, which are NumPy"
+    )
+
+
 def _load_numba() -> None:
     """Load the part of Numba that would import scipy, which takes 0.2 s, only to learn whether it is there.
 

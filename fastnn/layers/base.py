@@ -50,6 +50,7 @@ class BaseLayer(Checked, Watched, ABC):
     """
 
     checked = {"l1": not_negative, "l2": not_negative, "max_norm": optional(not_negative), "trainable": flag}
+    smallest_batch: int = 1  # of training
     trainable: bool
     _ins: int
     _outs: int
@@ -110,7 +111,7 @@ class BaseLayer(Checked, Watched, ABC):
         if dtype != memory.dtype:
             count = self.memory_rows
             rows = memory.reshape(count, row_length(memory, count, self._outs))[:, : self._outs]
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", under="ignore"):
                 converted = self._laid_out(rows, dtype)
             if np.isinf(converted).sum() > np.isinf(rows).sum():
                 raise ValueError(f"this {type(self).__name__} holds numbers too large for {dtype}")
@@ -166,7 +167,7 @@ def assign(name: str, place: Array, values: Any) -> None:
     array = real_array(values, name)
     if array.shape != place.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore"):
         converted = array.astype(place.dtype)
     if not np.array_equal(np.isinf(converted), np.isinf(array)):
         raise ValueError(f"{name} holds numbers too large for {place.dtype}")

@@ -85,7 +85,14 @@ class Layer(BaseLayer):
         self.act_function = act_function
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
         dtype = float_dtype(dtype)
-        self._memory = aligned_zeros((self.ins + 1) * padded(self.outs, dtype), dtype)
+        count = (self.ins + 1) * padded(self.outs, dtype)
+        try:
+            self._memory = aligned_zeros(count, dtype)
+        except (MemoryError, ValueError, OverflowError) as error:
+            raise MemoryError(
+                f"ins is {self.ins} and outs is {self.outs}, whose weights take {count * dtype.itemsize:,} bytes, more "
+                "than there are; expected a smaller layer"
+            ) from error
         draw_W = initializer(act_function.init if init is None else init)
         draw_b = initializer(
             bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"

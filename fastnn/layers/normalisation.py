@@ -38,7 +38,7 @@ class Standardize(Stage):
 
     The first `fit` or `train` measures mean and standard deviation of every input on its samples;
     they are saved with the network and stay as they are. `adapt` measures them again. An input
-    that never varies is only shifted.
+    that never varies, or only by rounding errors of its size, is only shifted.
 
     Parameters
     ----------
@@ -72,18 +72,25 @@ class Standardize(Stage):
 
     def adapt_to(self, parts: Iterable[Array]) -> None:
         """The same on samples that come in parts (the variances add up as in Chan, Golub and LeVeque 1979)."""
-        count, mean, variance = 0, np.zeros(self.ins), np.zeros(self.ins)
+        count, noise = 0, 0.0
+        first, mean, variance, largest = (np.zeros(self.ins) for _ in range(4))
         for rows in parts:
+            if count == 0:
+                first = rows[0].astype(np.float64)  # all are taken relative to it, so that a constant varies by 0
+                noise = 8 * float(np.finfo(rows.dtype if rows.dtype.kind == "f" else np.float64).eps)
             count += rows.shape[0]
             new = rows.shape[0] / count
-            shift = rows.mean(axis=0, dtype=np.float64) - mean
+            relative = rows - first
+            shift = relative.mean(axis=0) - mean
             mean += new * shift
-            variance = (1 - new) * variance + new * rows.var(axis=0, dtype=np.float64) + new * (1 - new) * shift**2
+            variance = (1 - new) * variance + new * relative.var(axis=0) + new * (1 - new) * shift**2
+            largest = np.maximum(largest, np.abs(rows).max(axis=0))
         if count == 0:
             return
         std = np.sqrt(variance)
-        self.row("mean")[:, 0] = mean
-        self.row("scale")[:, 0] = 1 / np.where(std > 0, std, 1.0)
+        varies = (std > noise * largest) & (std > np.finfo(self.dtype).tiny)
+        self.row("mean")[:, 0] = first + mean
+        self.row("scale")[:, 0] = 1 / np.where(varies, std, 1.0)
         self.fitted = True
 
     def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
@@ -161,8 +168,8 @@ class BatchNorm(Stage):
 
     Notes
     -----
-    Conventions are PyTorch's: the running variance is the unbiased one. In batches of one sample
-    everything is normalised to zero; take at least two.
+    Conventions are PyTorch's: the running variance is the unbiased one, and training with a batch of
+    one sample, the last one too, is refused: one sample has no variance.
 
     References
     ----------
@@ -174,6 +181,7 @@ class BatchNorm(Stage):
     trained = 2
     start = (1.0, 0.0, 0.0, 1.0)
     kernels = (batch_norm_forward, batch_norm_backward)
+    smallest_batch = 2
     checked = {"momentum": fraction, "eps": positive_number}
 
     def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:

@@ -25,7 +25,7 @@ class Stage(BaseLayer, Component, ABC):
     start: tuple[float, ...] = ()  # their values at first
     is_compiled = False  # but for its two kernels, which are the class's
     kernels: tuple[Any, Any]  # forward and backward, compiled by kernels.stages
-    of_the_class = Component.of_the_class | {"rows", "trained", "start", "kernels"}
+    of_the_class = Component.of_the_class | {"rows", "trained", "start", "kernels", "smallest_batch"}
 
     def __init__(self) -> None:
         self.trainable = True

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-import numpy as np
-
 from ..checks import Array
 from ..data.columns import real_array
+from ..data.form import Form
+from ..data.rows import sample_weights
 from ..data.samples import Samples
 from ..data.sources import opened, rows_to_keep
 from ..formulas.metrics import scores
@@ -37,24 +37,33 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     y_train = None
     if source is None:
         train = Samples.of_rows(form, X, y)
-        run = Run(engine, train, settings, train.weights(sample_weight, settings.class_weight))
+        run = Run(engine, train, settings, train.weights(sample_weight, settings.class_weight, outs=form.outs))
         y_train = train.y
     else:
         run = StreamRun(engine, source, settings)
-    held_out = None if validation_data is None else Samples.of_rows(form, *validation_data, " of validation_data")
+    held_out = None if validation_data is None else weighed_samples(form, validation_data, " of validation_data")
     history = History()
     take_epochs(net, run, settings, y_train, held_out, history)
     return history
 
 
-def split(X: Any, y: Any, sample_weight: Any, part: float, where: str = "") -> tuple[Any, Any, Any, tuple[Any, Any]]:
+def weighed_samples(form: Form, data: tuple[Any, ...], where: str = "") -> Samples:
+    """The samples of ``(X, y)`` or ``(X, y, sample_weight)``, with their weights."""
+    X, y, weights = (*data, None)[:3]
+    samples = Samples.of_rows(form, X, y, where)
+    return Samples(*samples[:4], samples.weights(weights, None, where))
+
+
+def split(X: Any, y: Any, sample_weight: Any, part: float, where: str = "") -> tuple[Any, Any, Any, tuple[Any, ...]]:
     """The last `part` of the samples is for validation, as in Keras: before any shuffling."""
     X, y = real_array(X, f"X{where}"), real_array(y, f"y{where}")
     if X.ndim == 0 or y.ndim == 0 or X.shape[0] != y.shape[0]:
         raise ValueError(f"X{where} has shape {X.shape} and y{where} {y.shape}; expected as many targets as samples")
     cut = rows_to_keep(X.shape[0], part)
-    weight = None if sample_weight is None else np.asarray(sample_weight)[:cut]
-    return X[:cut], y[:cut], weight, (X[cut:], y[cut:])
+    weight = sample_weights(sample_weight, None, None, X.shape[0], f"sample_weight{where}")  # of all, before the cut
+    if weight is None:
+        return X[:cut], y[:cut], None, (X[cut:], y[cut:])
+    return X[:cut], y[:cut], weight[:cut], (X[cut:], y[cut:], weight[cut:])
 
 
 def take_epochs(

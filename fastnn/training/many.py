@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,13 +29,14 @@ from .callbacks import (
     check_callbacks,
 )
 from .checkpoint import Checkpoint
-from .epochs import split, take_epochs
+from .epochs import split, take_epochs, weighed_samples
 from .history import History
 from .progress import progress
 from .run import Run
-from .settings import Settings
+from .settings import Settings, callback_list
 
-Callbacks = Sequence[Callback] | Callable[[int], Sequence[Callback]]
+Several = Iterable[Callback] | Callback | None
+Callbacks = Several | Callable[[int], Several]
 
 
 class Outcome:
@@ -79,7 +80,7 @@ def fit_many(
             drawn = bootstrap_rows(train.rows.shape[0], seeds[k])
             train = train.take(drawn)
             some = None if sample_weight is None else sample_weight[drawn]
-            weights = train.weights(some, settings.class_weight)
+            weights = train.weights(some, settings.class_weight, outs=net.engine.outs)
         run = Run(net.engine, train, own[k], weights)
         run.interrupt = interrupt
         sizes = tuple(layer.outs for layer in net.layers)
@@ -144,8 +145,10 @@ def seeds_of(seed: int | Sequence[int] | None, count: int) -> list[int | None]:
 def callbacks_of(callbacks: Callbacks, networks: Sequence[Trainee]) -> list[list[Callback]]:
     """The callbacks of each network: copies of those given, or what the function given returns."""
     made: list[list[Callback]] = []
+    if not callable(callbacks):
+        callbacks = callback_list(callbacks)
     for k in range(len(networks)):
-        some = list(callbacks(k)) if callable(callbacks) else list(callbacks)
+        some = callback_list(callbacks(k)) if callable(callbacks) else callbacks
         check_callbacks(some)
         made.append(some if callable(callbacks) else copy.deepcopy(some))
     if not callable(callbacks):
@@ -196,8 +199,9 @@ def shares_of(
 
     validation_data, validation_split = settings.validation_data, settings.validation_split
 
-    def validation(X: Any, y: Any, where: str) -> Samples:
-        return Samples.of_rows(form, X, y, f"{where} of validation_data")
+    def validation(*data_and_where: Any) -> Samples:
+        *data, where = data_and_where
+        return weighed_samples(form, tuple(data), f"{where} of validation_data")
 
     def training(X: Any, y: Any, weight: Any, where: str) -> Share:
         held_out = None
@@ -205,13 +209,13 @@ def shares_of(
             X, y, weight, end = split(X, y, weight, validation_split, where)
             held_out = validation(*end, where)
         train = Samples.of_rows(form, X, y, where)
-        weights = train.weights(weight, settings.class_weight, where)
+        weights = train.weights(weight, settings.class_weight, where, form.outs)
         return Share(train, None if weight is None else np.asarray(weight), weights, held_out)
 
     shares = _each(training, (X, y, settings.sample_weight), ("X", "y", "sample_weight"), count)
     if validation_data is None:
         return shares
-    names = ("X of validation_data", "y of validation_data")
+    names = ("X of validation_data", "y of validation_data", "sample_weight of validation_data")
     held_out = _each(validation, tuple(validation_data), names, count)
     return [Share(share.train, share.sample_weight, share.weights, end) for share, end in zip(shares, held_out)]
 

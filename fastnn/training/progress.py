@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ DELAY = 1.0  # seconds before a bar appears: short runs show none
 
 def progress(verbose: int, count: int, unit: str = "epoch") -> Callback | None:
     """The callback for `verbose`: 0 nothing, 1 a bar on a terminal, 2 one line an epoch, or whatever is counted."""
-    if verbose == 0 or (verbose == 1 and not sys.stderr.isatty()):
+    if verbose == 0 or (verbose == 1 and not _is_terminal(sys.stderr)):
         return None
     if verbose == 2:
         return Lines(count, unit)
@@ -26,6 +27,14 @@ def progress(verbose: int, count: int, unit: str = "epoch") -> Callback | None:
     return Bar(tqdm, count, unit)
 
 
+def _is_terminal(stream: Any) -> bool:
+    """Whether it is a terminal; a process without a console has no stream, and some have another object there."""
+    try:
+        return bool(stream.isatty())
+    except Exception:
+        return False
+
+
 class Lines(Callback):
     """One line an epoch, on standard output."""
 
@@ -33,7 +42,8 @@ class Lines(Callback):
         self.count, self.unit = count, unit
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        print(f"{self.unit} {epoch}/{self.count}  {summary(logs)}", flush=True)
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no stream: the fit goes on
+            print(f"{self.unit} {epoch}/{self.count}  {summary(logs)}", flush=True)
 
 
 class Bar(Callback):

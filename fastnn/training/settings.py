@@ -2,13 +2,46 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..checks import positive_integer, seed as checked_seed
+import numpy as np
+
+from ..checks import flag, one_or_many, positive_integer, seed as checked_seed
 from ..formulas.metrics import Metric, named_metrics
 from .callbacks import Callback, check_callbacks
+
+Metrics = Iterable[str | Callable[..., float]] | str | Callable[..., float] | None
+
+
+def measures_of(metrics: Metrics) -> dict[str, Metric]:
+    """The metrics by name: of one, of many, or of None for none."""
+
+    def one(value: Any) -> bool:
+        return isinstance(value, str) or callable(value)
+
+    some = one_or_many(metrics, "metrics", one, "names or functions")
+    for metric in some:
+        if not one(metric):
+            raise TypeError(f"metrics holds {metric!r}; expected names or functions")
+    return named_metrics(some)
+
+
+def callback_list(callbacks: Iterable[Callback] | Callback | None) -> list[Callback]:
+    """A list of one callback, of many, or of None for none."""
+    return one_or_many(callbacks, "callbacks", lambda value: isinstance(value, (Callback, type)), "a list of Callback")
+
+
+def validation_parts(data: Any) -> tuple[Any, ...] | None:
+    """The two or three parts of `validation_data`, or None."""
+    if data is None:
+        return None
+    if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+        have = f"has {len(data)} items" if isinstance(data, (tuple, list)) else f"is a {type(data).__name__}"
+        raise ValueError(f"validation_data {have}; expected (X, y), or (X, y, sample_weight)")
+    return tuple(data)
 
 
 @dataclass(frozen=True)
@@ -25,13 +58,13 @@ class Settings:
 
     epochs: int = 1
     batch_size: int = 32
-    validation_data: tuple[Any, Any] | None = None
+    validation_data: tuple[Any, ...] | None = None
     validation_split: float = 0.0
     shuffle: bool = True
     sample_weight: Any = None
-    class_weight: Mapping[Any, float] | str | None = None
-    metrics: Iterable[str | Callable[..., float]] = ()
-    callbacks: Sequence[Callback] = ()
+    class_weight: Mapping[Any, float] | Sequence[float] | str | None = None
+    metrics: Metrics = ()
+    callbacks: Any = ()  # given as one or many; kept as a tuple of Callback
     verbose: int = 1
     seed: int | None = None
     measures: dict[str, Metric] = field(init=False)  # the metrics by name
@@ -42,9 +75,14 @@ class Settings:
             "epochs": positive_integer(self.epochs, "epochs"),
             "batch_size": positive_integer(self.batch_size, "batch_size"),
             "seed": seed,
-            "callbacks": check_callbacks(self.callbacks),
-            "measures": named_metrics(self.metrics),
+            "shuffle": flag(self.shuffle, "shuffle"),
+            "callbacks": check_callbacks(callback_list(self.callbacks)),
+            "measures": measures_of(self.metrics),
+            "validation_data": validation_parts(self.validation_data),
         }
+        part = self.validation_split
+        if isinstance(part, (bool, np.bool_)) or not isinstance(part, numbers.Real) or not 0 <= part < 1:
+            raise ValueError(f"validation_split is {part!r}; expected a number between 0 and 1, or 0 for none")
         if self.verbose not in (0, 1, 2):
             raise ValueError(f"verbose is {self.verbose!r}; expected 0, 1 or 2")
         for name, value in checked.items():

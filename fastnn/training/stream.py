@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import Array
+from ..data.columns import real_array
 from ..data.rows import balanced_weights, sample_weights
 from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
@@ -128,9 +129,9 @@ class StreamRun:
         targets, classes = self.form.row_targets(chunk.y, rows.shape[0], f"y{where}")
         weights = sample_weights(
             chunk.sample_weight, self._class_weight, targets.view(np.int64) if classes else None, rows.shape[0],
-            f"sample_weight{where}",
+            f"sample_weight{where}", self.form.outs,
         )  # fmt: skip
-        y = np.asarray(chunk.y) if self.measures else None
+        y = real_array(chunk.y, f"y{where}") if self.measures else None
         if not self.source.lasting:
             rows, targets = _own(rows, chunk.X), _own(targets, chunk.y)
             y = None if y is None else _own(y, chunk.y)

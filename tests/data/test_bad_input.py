@@ -137,7 +137,7 @@ BAD_ARRAYS = {
     "nan, read-only": lambda a: np.frombuffer(put(NAN, -1, -1)(a).tobytes(), a.dtype).reshape(a.shape),
     "nan in a list": lambda a: put(NAN, -1, -1)(a).tolist(),
     "all nan": lambda a: np.full(a.shape, NAN),
-    "object": lambda a: a.astype(object),
+    "text among objects": lambda a: put("1.5", -1, -1)(a.astype(object)),
     "objects": lambda a: np.full(a.shape, None),
     "str": lambda a: a.astype(str),
     "bytes": lambda a: a.astype("S8"),
@@ -250,9 +250,9 @@ BAD_CLASS = {  # for one column; for many it is the last of a list
     "int64 min": -(2**63),
     "uint64 max": np.uint64(2**64 - 1),
     "beyond int64": 2**70,
-    "float": 1.0,
-    "float64": np.float64(1.0),
-    "float32": np.float32(0.0),
+    "float": 1.5,
+    "float64": np.float64(0.5),
+    "float32": np.float32(0.25),
     "half": 0.5,
     "nan": NAN,
     "str": "1",
@@ -265,7 +265,7 @@ BAD_CLASSES = {
     "too many": lambda n: np.zeros(n + 1, int),
     "none": lambda n: [],
     "one-hot": lambda n: np.eye(3, n, dtype=int)[:OUTS],
-    "as floats": lambda n: np.zeros(n),
+    "as floats": lambda n: np.full(n, 0.5),
     "3-D": lambda n: np.zeros((1, 1, n), int),
     "ragged": lambda n: RAGGED,
     "wrapped": lambda n: np.full(n, 2**64 - 1, np.uint64),
@@ -464,7 +464,16 @@ BAD_PARAMETERS = [
     "ragged",
     "text",
 ]
-BAD_PARAMETERS += ["object", "objects", "str", "complex", "datetime64", "a record", "dict", "int beyond int64"]
+BAD_PARAMETERS += [
+    "text among objects",
+    "objects",
+    "str",
+    "complex",
+    "datetime64",
+    "a record",
+    "dict",
+    "int beyond int64",
+]
 
 
 @each_dtype

@@ -60,7 +60,8 @@ NONSENSE = {
 TRUTHS = {"true", "false", "NumPy's true"}
 WORDS = {"digits", "word"}
 FINE = {  # what of it makes sense, for settings of these checks
-    "flag": TRUTHS, "text": {*WORDS, "end of a string"}, "path": WORDS, "path_text": WORDS, "function_of": {"class", "class of ours", "function"},
+    "flag": TRUTHS, "text": {*WORDS, "end of a string"}, "path": WORDS,
+    "path_text": WORDS, "function_of": {"class", "class of ours", "function"},
     "finite_number": {"minus one", "less than nothing"},
 }  # fmt: skip
 FINE_FOR = {  # ... and for these

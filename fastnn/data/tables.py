@@ -1,0 +1,149 @@
+"""What else than arrays holds numbers: data frames, sparse matrices, masked arrays, arrays of objects.
+
+Nothing is imported for it: an object of pandas, polars or SciPy says by its attributes what it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import numbers
+from typing import Any
+
+import numpy as np
+
+from ..checks import Array
+
+REAL = "fiub"  # the kinds of dtypes that are real numbers
+
+
+def column_names(values: Any) -> tuple[str, ...] | None:
+    """The names of the columns of a data frame; None of anything else, and where not all are strings."""
+    if isinstance(values, (np.ndarray, list, tuple)) or not _is_frame(values):
+        return None
+    names = tuple(values.columns)
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def _is_frame(values: Any) -> bool:
+    return hasattr(values, "columns") and (hasattr(values, "iloc") or hasattr(values, "get_columns"))
+
+
+def is_sparse(values: Any) -> bool:
+    """Whether it is a sparse matrix or array of SciPy, of any format."""
+    return hasattr(values, "tocsr") and hasattr(values, "nnz") and hasattr(values, "shape")
+
+
+class SparseRows:
+    """The rows of a sparse matrix as dense arrays, some at a time: what fastnn reads chunk by chunk.
+
+    Parameters
+    ----------
+    matrix
+        Sparse, of two dimensions; a format other than CSR is converted to it.
+    name : str
+        What errors call it.
+    """
+
+    def __init__(self, matrix: Any, name: str) -> None:
+        self.dtype, self.shape = np.dtype(matrix.dtype), tuple(matrix.shape)
+        if self.dtype.kind not in REAL:
+            raise TypeError(f"{name} has dtype {self.dtype}; expected real numbers (float, int or bool)")
+        self._matrix = matrix.tocsr()
+
+    def __getitem__(self, rows: slice) -> Array:
+        return np.asarray(self._matrix[rows].toarray())
+
+
+def real_table(values: Any, name: str) -> Array | None:
+    """The array of a data frame, a masked array or an array of objects; None if `values` is none of them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is missing, or something is no number; the error names the column.
+    """
+    if isinstance(values, np.ma.MaskedArray):
+        if np.ma.is_masked(values):
+            place = tuple(int(i[0]) for i in np.nonzero(np.ma.getmaskarray(values)))
+            raise ValueError(
+                f"{name} is a masked array with masked entries, the first at {list(place)}; expected numbers: fill "
+                f"them, {name}.filled(0.0), or leave those samples out"
+            )
+        return real_array_of(values.data, name)
+    if is_sparse(values):
+        raise TypeError(
+            f"{name} is a sparse {type(values).__name__}, which only X of fit, predict and evaluate may be; "
+            f"expected an array: {name}.toarray()"
+        )
+    if _is_frame(values):
+        array = np.asarray(values)
+        if array.dtype.kind in REAL and array.ndim == 2:
+            return array
+        columns = (
+            [values.iloc[:, j] for j in range(values.shape[1])] if hasattr(values, "iloc") else values.get_columns()
+        )
+        made = [real_array_of(_plain(some), f"column {key!r} of {name}") for key, some in zip(values.columns, columns)]
+        return np.column_stack(made) if made else np.empty(values.shape)
+    if hasattr(values, "iloc"):
+        return real_array_of(_plain(values), name)
+    return None
+
+
+def _plain(column: Any) -> Array:
+    """A column of a frame as an array, with what is missing among its objects."""
+    array = np.asarray(column)
+    if array.dtype.kind in "fiu" or not hasattr(column, "isna") or array.dtype.kind == "O":
+        return array
+    missing = np.asarray(column.isna())
+    if missing.any():
+        array = array.astype(object)
+        array[missing] = None
+    return array
+
+
+def real_array_of(array: Array, name: str) -> Array:
+    """`array` as one of real numbers, or an error; objects that are all numbers become such."""
+    kind = array.dtype.kind
+    if kind in REAL:
+        return array
+    if kind == "O":
+        return _numbers(array, name)
+    hints = {
+        "U": "for labels as text, take the numbers of the classes: np.unique({0}, return_inverse=True)[1]",
+        "S": "for labels as text, take the numbers of the classes: np.unique({0}, return_inverse=True)[1]",
+        "M": "for times, take the seconds since some moment: ({0} - start) / np.timedelta64(1, 's')",
+        "m": "for durations, take seconds: {0} / np.timedelta64(1, 's')",
+        "c": "take .real, .imag or np.abs of it, or its real and imaginary parts as two columns",
+        "T": "for labels as text, take the numbers of the classes: np.unique({0}, return_inverse=True)[1]",
+    }
+    hint = f"; {hints[kind].format('it')}" if kind in hints else ""
+    raise TypeError(f"{name} has dtype {array.dtype}; expected real numbers (float, int or bool){hint}")
+
+
+def _numbers(array: Array, name: str) -> Array:
+    """An array of objects that are numbers as int64, bool or float64."""
+    kinds: set[type] = set()
+    for place, value in np.ndenumerate(array):
+        if isinstance(value, (bool, np.bool_)):
+            kinds.add(bool)
+        elif isinstance(value, numbers.Integral):
+            kinds.add(int)
+        elif isinstance(value, numbers.Real) or type(value).__name__ == "Decimal":
+            kinds.add(float)
+        else:
+            where = f" at {place[0] if len(place) == 1 else list(place)}" if place else ""
+            if value is None or type(value).__name__ in ("NAType", "NaTType"):
+                raise ValueError(
+                    f"{name} has a missing value{where}; expected finite numbers: fill it, or leave it out"
+                )
+            hint = "; for text take the number of its class, or one-hot columns" if isinstance(value, str) else ""
+            if isinstance(value, (list, tuple, np.ndarray)):
+                hint = "; are the rows of different lengths?"
+            shown = repr(value) if len(repr(value)) < 60 else f"a {type(value).__name__}"
+            raise TypeError(f"{name} has dtype object and holds {shown}{where}; expected real numbers{hint}")
+    if kinds == {bool}:
+        return array.astype(bool)
+    for dtype in (np.int64, np.float64)[0 if kinds and kinds <= {int, bool} else 1 :]:
+        with contextlib.suppress(OverflowError):
+            return array.astype(dtype)
+    raise ValueError(f"{name} holds integers that are too large for float64; expected finite numbers")
