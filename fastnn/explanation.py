@@ -192,6 +192,8 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
     gradients = net.gradients(x, t, training=True, seed=seed)
     before = net.get_weights()
     twin = deepcopy(net)
+    for layer in twin.layers:
+        vars(layer)["smallest_batch"] = 1  # this one step shows what a sample alone does
     NeuralNetwork.train(twin, x, t, seed=seed)  # a subclass may have a loop of its own
     after = twin.get_weights()
     loss_after = twin.gradients(x, t, training=True, seed=seed).loss

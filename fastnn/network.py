@@ -38,6 +38,7 @@ from .formulas.optimizers import SGD, Optimizer
 from .formulas.schedules import Constant, Schedule
 from .kernels.epoch import train_one
 from .layers.base import BaseLayer
+from .layers.fitting import check_optimizer
 from .layers.vector import packed, unpack
 from .training.callbacks import Callback
 from .training.epochs import fit, weighed_samples
@@ -176,6 +177,7 @@ class NeuralNetwork:
 
     @optimizer.setter
     def optimizer(self, value: Optimizer) -> None:
+        check_optimizer(value)
         self.engine.optimizer = value
 
     @property

@@ -99,7 +99,8 @@ def test_a_bank_is_its_networks_fitted_one_by_one(kind, threads):
     assert returned == bank.histories
     same(bank, twins, [twin.fit(X, VALUES, **settings, seed=3 + k) for k, twin in enumerate(twins)])
     # and going on, with other settings
-    settings = {"epochs": 4, "batch_size": 1, "verbose": 0, "shuffle": False}
+    smallest = 2 if "normalisation" in kind else 1
+    settings = {"epochs": 4, "batch_size": smallest, "verbose": 0, "shuffle": False}
     bank.fit(X, VALUES, **settings, seed=[9] * 5, threads=threads)
     same(bank, twins, [twin.fit(X, VALUES, **settings, seed=9) for twin in twins])
 
@@ -445,7 +446,7 @@ def test_an_error_in_a_callback_stops_all_and_is_raised(threads):
     running = threading.active_count()
     with pytest.raises(ZeroDivisionError, match="mine"):
         bank.fit(X, VALUES, 10**6, callbacks=[LambdaCallback(on_epoch_end=fail)], threads=threads)
-    assert threading.active_count() == running
+    assert threading.active_count() <= running
 
 
 def test_a_callback_may_stop_one_network():
@@ -482,7 +483,7 @@ def test_ctrl_c_stops_all_threads(threads, callbacks):
         timer.join()
         signal.signal(signal.SIGINT, handler)
     assert heard - sent[0] < 5
-    assert threading.active_count() == running
+    assert threading.active_count() <= running
     steps = [int(history.stopped.removeprefix("interrupted after ").removesuffix(" steps")) for history in histories]
     assert all(taken > 0 for taken in steps[:threads])
     assert steps[threads:] == [0] * (5 - threads)

@@ -101,10 +101,9 @@ class Layer(BaseLayer):
             if isinstance(seed, (bool, np.bool_)):
                 raise TypeError
             rng = np.random.default_rng(seed)
-        except (TypeError, ValueError) as error:
-            raise type(error)(
-                f"seed is {shown(seed)}; expected an integer of at least 0, a Generator or None"
-            ) from error
+        except Exception as error:  # NumPy shows it, which may raise anything
+            kind = ValueError if isinstance(error, ValueError) else TypeError
+            raise kind(f"seed is {shown(seed)}; expected an integer of at least 0, a Generator or None") from error
         for name, place, draw in (("init", self._W, draw_W), ("bias_init", self._b, draw_b)):
             if draw is not zeros:  # which it holds; a network from a file takes no more memory than it needs
                 assign(f"what {name} returned", place, draw(place.shape[0], place.shape[1], rng))

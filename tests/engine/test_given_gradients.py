@@ -201,7 +201,7 @@ def test_nothing_of_an_overflow_stays_behind():
     assert everything(net) == everything(fresh)
 
 
-@pytest.mark.parametrize("weights", [np.ones(2), np.ones(0), np.full(9, np.nan), -np.ones(9), np.ones((9, 1))])
+@pytest.mark.parametrize("weights", [np.ones(2), np.ones(0), np.full(9, np.nan), -np.ones(9), np.ones((9, 2))])
 def test_weights_that_do_not_fit_are_refused(weights):
     net = network(None, "float64")
     with pytest.raises((ValueError, TypeError), match="weights"):

@@ -182,7 +182,7 @@ def network():
 @pytest.mark.parametrize("seed", range(4))
 def test_the_bits_are_the_same_wherever_a_call_changes_over(seed, always_teams, monkeypatch):
     rng, draw = np.random.default_rng(0), random.Random(seed)
-    X, y = rng.normal(size=(701, 20)), rng.integers(0, 5, 701)
+    X, y = rng.normal(size=(702, 20)), rng.integers(0, 5, 702)
     turns, notes = [], []
 
     def turn(self):

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from fastnn import SGD, Adam, BatchNorm, Identity, Layer, LeakyReLU, MSELoss, NeuralNetwork
+from fastnn import SGD, Adam, BatchNorm, Identity, Layer, LayerNorm, LeakyReLU, MSELoss, NeuralNetwork
 from fastnn.data.samples import Samples
 from fastnn.kernels import tiny
 from fastnn.training.run import Run
@@ -74,7 +74,7 @@ def test_the_step_after_which_the_loss_is_not_finite(kernel, batch_size, options
     assert told(fast) == found  # the first is kept
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": SGD(0.9)}, {"optimizer": Adam()}, {"stages": [BatchNorm]}])
+@pytest.mark.parametrize("options", [{}, {"optimizer": SGD(0.9)}, {"optimizer": Adam()}, {"stages": [LayerNorm]}])
 def test_a_loop_of_single_columns_names_its_own_step_and_loss_once(options):
     lr = 1e290 if isinstance(options.get("optimizer"), Adam) else 10.0
     net = NeuralNetwork.around(started(lr, **options).engine)
