@@ -66,22 +66,13 @@ from .layers.dense import Layer
 from .layers.noise import Dropout, GaussianNoise
 from .layers.normalisation import BatchNorm, LayerNorm, Standardize
 from .network import NeuralNetwork, load
-from .training.callbacks import (
-    Callback,
-    CSVLogger,
-    DivergedError,
-    EarlyStopping,
-    LambdaCallback,
-    ModelCheckpoint,
-    NaNGuard,
-    ReduceLROnPlateau,
-    StopTraining,
-    TensorBoard,
-    TimeLimit,
-)
+from .training.callbacks import Callback, LambdaCallback, StopTraining, TimeLimit
 from .training.checkpoint import Checkpoint
+from .training.guard import DivergedError, NaNGuard
 from .training.history import History
+from .training.loggers import CSVLogger, TensorBoard
 from .training.lr_finder import LRCurve
+from .training.monitors import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
 from .version import __version__
 
 __all__ = [

@@ -13,10 +13,10 @@ from .checks import Array, shown
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
 from .network import NeuralNetwork
-from .training.callbacks import check_direction
 from .training.epochs import weighed_samples
 from .training.history import History
 from .training.many import Callbacks, Outcome, bootstrap_rows, fit_many
+from .training.monitors import check_direction
 from .training.settings import Metrics, Settings, measures_of
 
 WORTH_THREADS = 10**7  # multiplications; below, threads cost more than they bring

@@ -420,7 +420,7 @@ class NeuralNetwork:
             See `fastnn.METRICS`. On the training samples they are measured from the outputs
             during the epoch, as the loss is.
         callbacks : Callbacks, one or many
-            See `fastnn.training.callbacks`.
+            See ``fastnn.training``: `callbacks`, `monitors` and `loggers`.
         verbose : {0, 1, 2}, default 1
             0 shows nothing; 1 a progress bar, on a terminal and with tqdm, for runs of more than
             a second; 2 one line an epoch.

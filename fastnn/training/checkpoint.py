@@ -15,9 +15,10 @@ from .. import saving
 from ..checks import Array, learning_rate, path, positive_integer
 from ..data.samples import Samples
 from ..engine.engine import Engine
+from ..files import check_target
 from ..formulas.schedules import Constant
 from ..layers.normalisation import Standardize
-from .callbacks import Callback, check_place
+from .callbacks import Callback
 from .history import History
 from .kept import Kept, checksum, difference, in_json, read_kept
 from .run import Run, mark_of
@@ -327,7 +328,7 @@ def _check_paths(callbacks: Iterable[Callback]) -> None:
         if (path := getattr(callback, "path", None)) is not None:
             name, place = type(callback).__name__, os.path.realpath(path)
             if isinstance(callback, Checkpoint):
-                check_place(callback.path)
+                check_target(callback.path)
             if place in owners and Checkpoint.__name__ in (name, owners[place]):
                 raise ValueError(f"{owners[place]} and {name} have the same path {str(path)!r}; expected one for each")
             owners[place] = name

@@ -12,8 +12,9 @@ from ..data.rows import sample_weights
 from ..data.samples import Samples
 from ..data.sources import opened, rows_to_keep
 from ..formulas.metrics import scores
-from .callbacks import Callback, DivergedError, NaNGuard, StopTraining, Trainee, may_add_quantities
+from .callbacks import Callback, StopTraining, Trainee, may_add_quantities
 from .checkpoint import Course
+from .guard import DivergedError, NaNGuard
 from .history import History
 from .progress import progress
 from .run import Run

@@ -20,7 +20,8 @@ from ..layers.dense import Layer
 from ..layers.noise import Dropout, GaussianNoise
 from ..layers.normalisation import BatchNorm
 from ..layers.vector import packed, trained, unpack, unpacked
-from .callbacks import DivergedError, StopTraining
+from .callbacks import StopTraining
+from .guard import DivergedError
 from .history import History
 from .settings import Settings
 

@@ -15,7 +15,7 @@ from ..data.samples import Samples
 from ..engine.engine import Engine
 from ..extras import needs
 from ..formulas.schedules import Constant
-from .callbacks import DivergedError
+from .guard import DivergedError
 from .run import Run
 from .settings import Settings
 

@@ -17,20 +17,13 @@ from ..engine.crew import share_out, thread_count
 from ..engine.engine import Engine
 from ..engine.workers import Flag
 from ..formulas.metrics import Metric
-from .callbacks import (
-    Callback,
-    CSVLogger,
-    DivergedError,
-    ModelCheckpoint,
-    ReduceLROnPlateau,
-    StopTraining,
-    TensorBoard,
-    Trainee,
-    check_callbacks,
-)
+from .callbacks import Callback, StopTraining, Trainee, check_callbacks
 from .checkpoint import Checkpoint
 from .epochs import split, take_epochs, weighed_samples
+from .guard import DivergedError
 from .history import History
+from .loggers import CSVLogger, TensorBoard
+from .monitors import ModelCheckpoint, ReduceLROnPlateau
 from .progress import progress
 from .run import Run
 from .settings import Settings, callback_list

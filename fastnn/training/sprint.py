@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .callbacks import NaNGuard, Trainee, finite_layers
+from .callbacks import Trainee
+from .guard import NaNGuard, finite_layers
 from .history import History
 from .run import Run
 

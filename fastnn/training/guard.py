@@ -1,0 +1,47 @@
+"""The guard of every fit: it stops one that diverges, and gives back the last good weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+
+from ..kernels.evaluate import all_finite
+from ..layers.base import BaseLayer
+from .callbacks import Callback, Logs
+
+
+class DivergedError(ArithmeticError):
+    """Training ran away: the loss or a weight is no longer finite."""
+
+
+def finite_layers(layers: Iterable[BaseLayer]) -> bool:
+    """Whether no number that the layers hold is NaN or infinite."""
+    return all(all_finite(layer.memory.reshape(1, -1)) for layer in layers)
+
+
+class NaNGuard(Callback):
+    """Stop a run that diverges, and give back the last good weights; every fit has one.
+
+    Raises
+    ------
+    DivergedError
+        After an epoch whose loss, or a weight after it, is NaN or infinite.
+    """
+
+    sizes: Callable[[], str] | None = None  # says how large inputs and targets are
+
+    def on_train_begin(self) -> None:
+        self._good = self.net.get_weights()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if not (math.isfinite(logs["loss"]) and finite_layers(self.net.layers)):
+            self.net.set_weights(self._good)
+            raise DivergedError(
+                f"training diverged in epoch {epoch}: the loss or a weight is no longer finite. The network has the "
+                f"weights from before that epoch. A smaller learning rate than {self.net.lr}, clip_norm=1.0, inputs of "
+                "mean 0 and variance 1 (a Standardize layer), or targets of about that size, (y - y.mean()) / y.std(), "
+                f"may help.{'' if self.sizes is None else self.sizes()}"
+            )
+        for kept, layer in zip(self._good, self.net.layers):
+            for place, array in zip(kept, layer.arrays().values()):
+                place[...] = array
