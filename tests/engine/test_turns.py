@@ -18,6 +18,8 @@ import pytest
 import fastnn
 from fastnn import Adam, Dropout, Identity, Layer, MAELoss, MSELoss, NeuralNetwork, Tanh
 from fastnn.engine import turns
+from tests.reliability import interrupts, snapshots
+from tests.reliability.forks import outcome
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 needs_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
@@ -147,25 +149,6 @@ def test_plain_steps_in_the_middle_of_a_call_are_refused():
 # --- forks --------------------------------------------------------------------------------------
 
 
-def in_child(task, seconds=30.0):
-    """The exit code of a forked child that runs `task`; None if it hangs."""
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if task() else 3)
-        except BaseException:
-            os._exit(4)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return None
-
-
 @contextlib.contextmanager
 def training(net, X, y, **settings):
     """Another thread trains the network."""
@@ -209,7 +192,7 @@ def test_a_child_forked_in_the_middle_of_training(batch_size):
         return whole and steps_of(*net.get_weights()[0]) >= 0
 
     with training(net, X, y, batch_size=batch_size, epochs=20):
-        assert [in_child(task) for _ in range(25)] == [0] * 25
+        assert [outcome(task) for _ in range(25)] == ["True"] * 25
 
 
 @needs_fork
@@ -224,7 +207,7 @@ def test_a_turn_that_does_not_end_holds_up_no_fork(monkeypatch):
     thread.start()
     try:
         assert begun.wait(30)
-        assert in_child(lambda: net.predict(rows()[0]).shape == (256, 3)) == 0
+        assert outcome(lambda: net.predict(rows()[0]).shape == (256, 3)) == "True"
     finally:
         go_on.set()
         thread.join()
@@ -340,3 +323,22 @@ def test_what_is_gone_is_forgotten():
             copy.copy(kept.engine)
         assert len(turns._everyone) < 2 * len(turns._living()) + 200
     assert kept.engine.plan().turns in turns._living()
+
+
+# --- short forms of what ``python -m tests.reliability`` tries at length ----------------------------
+
+
+@needs_fork
+def test_snapshots():
+    assert snapshots.run(30, 1) == {"tried": 30, "crashed": 0, "hung": 0, "error": 0, "whole": 30}
+
+
+@needs_timer
+def test_interrupts():
+    assert interrupts.run(24, 1) == {"tried": 24, "crashed": 0, "hung": 0, "error": 0, "whole": 24}
+
+
+def test_memory(monkeypatch):
+    memory = pytest.importorskip("tests.reliability.memory")  # which asks POSIX
+    monkeypatch.setattr(memory, "STEPS", 100)
+    assert memory.run(100, 0)["kB more"] < 3000  # some 900; 6,000 if every network stayed

@@ -52,3 +52,9 @@ def killed_after(child, reading, seconds):
     os.close(reading)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
+
+
+def outcome(task, seconds=30.0):
+    """What ``task()`` gives in a forked child, as text; "hung", "crashed", or "other ..." if it raises."""
+    lines = list(lines_of(*forked(lambda write: write(task())), seconds))
+    return lines[0] if lines else "crashed"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import copy
-import os
 import pickle
 import random
-import signal
 import threading
 import time
-from collections.abc import Callable
 
 import numpy as np
 
@@ -17,6 +14,7 @@ from fastnn import Identity, Layer, MAELoss, NeuralNetwork
 from fastnn.engine import threads
 
 from .children import count_in_children
+from .forks import outcome
 
 COUNT = 1_000
 SECONDS = 20.0  # after which a child that has not ended hangs
@@ -40,17 +38,17 @@ def case(number: int, seed: int) -> str:
         while not stop.is_set():
             net.fit(X, y, epochs=20, batch_size=batch_size, verbose=0)
 
-    def child() -> bool:
+    def child() -> str:
         net.predict(X)
         net.fit(X, y, batch_size=batch_size, verbose=0)
-        return is_whole(net)
+        return "whole" if is_whole(net) else "torn"
 
     thread = threading.Thread(target=train)
     thread.start()
     time.sleep(rng.uniform(0, 0.02))
     try:
         if number % 2:
-            return _of_child(child)
+            return str(outcome(child, SECONDS))
         make = rng.choice([copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
         return "whole" if is_whole(make(net)) else "torn"
     finally:
@@ -62,22 +60,3 @@ def is_whole(net: NeuralNetwork) -> bool:
     """Whether all numbers are of the same step."""
     W, b = net.get_weights()[0]
     return len({*(W * 2.0**30).ravel().tolist(), *(b * 2.0**20).ravel().tolist()}) == 1
-
-
-def _of_child(task: Callable[[], bool]) -> str:
-    child = os.fork()
-    if child == 0:
-        try:
-            os._exit(0 if task() else 3)
-        except BaseException:
-            os._exit(4)
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
-            code = os.waitstatus_to_exitcode(status)
-            return {0: "whole", 3: "torn", 4: "error"}.get(code, "crashed")
-        time.sleep(0.001)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "hung"
