@@ -189,11 +189,11 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
     _check_single(real_array(x, "x"), "x", False)
     _check_single(real_array(t, "t"), "t", classes)
 
-    gradients = net.gradients(x, t, training=True, seed=seed)
-    before = net.get_weights()
     twin = deepcopy(net)
     for layer in twin.layers:
         vars(layer)["smallest_batch"] = 1  # this one step shows what a sample alone does
+    gradients = twin.gradients(x, t, training=True, seed=seed)
+    before = net.get_weights()
     NeuralNetwork.train(twin, x, t, seed=seed)  # a subclass may have a loop of its own
     after = twin.get_weights()
     loss_after = twin.gradients(x, t, training=True, seed=seed).loss

@@ -14,9 +14,9 @@ OWN = {"self", "cls", "other"}  # names that stand for an object of the same cla
 ALLOWED = {  # what each folder or file may import of fastnn, besides itself; nothing is said of those above
     "kernels": set(),
     "formulas": {"checks", "changes", "extras", "kernels.formula"},
-    "data": {"checks", "formulas", "kernels"},
-    "layers": {"checks", "changes", "data", "formulas", "kernels"},
-    "engine": {"checks", "changes", "data", "formulas", "kernels", "layers"},
+    "data": {"checks", "formulas", "kernels", "room"},
+    "layers": {"checks", "changes", "data", "formulas", "kernels", "room"},
+    "engine": {"checks", "changes", "data", "formulas", "kernels", "layers", "room"},
     "files": {"checks"},
     "saving": {"checks", "files", "engine", "formulas", "layers"},
     "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers"},

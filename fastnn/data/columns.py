@@ -11,6 +11,7 @@ import numpy as np
 
 from ..checks import Array
 from ..kernels.evaluate import all_finite
+from ..room import no_room
 from .tables import REAL, column_names, real_array_of, real_table
 
 
@@ -80,8 +81,11 @@ def rows_from_columns(values: Any, name: str, size: int, what: str, dtype: np.dt
 def finite_rows(rows: Array, name: str, given: Array, dtype: np.dtype[Any]) -> Array:
     """`rows` as a kernel takes them, or an error about `given`, which they are a view of."""
     if rows.dtype is not dtype or not rows.flags.carray:
-        with np.errstate(over="ignore", under="ignore"):  # the check below reports what became infinite
-            rows = writable(np.ascontiguousarray(rows, dtype=dtype))
+        try:
+            with np.errstate(over="ignore", under="ignore"):  # the check below reports what became infinite
+                rows = writable(np.ascontiguousarray(rows, dtype=dtype))
+        except MemoryError:
+            raise no_room(rows.size * dtype.itemsize, f"{name} {rows.shape} as {dtype}", "fewer samples") from None
     if not all_finite(rows):
         raise not_finite(name, given, dtype)
     return rows

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..checks import Array
 from ..formulas.losses import LossFunction
+from ..room import room
 from .columns import class_indices, finite_rows, real_array
 from .tables import SparseRows, column_names, is_sparse
 
@@ -33,7 +34,9 @@ def _dense_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Array
     """The rows of a sparse matrix, made some at a time: only the result is there as a whole."""
     check_rows(tuple(X.shape), name, features)
     sparse, count = SparseRows(X, name), X.shape[0]
-    rows, each = np.empty((count, features), dtype), max(1, SPARSE_NUMBERS // features)
+    each = max(1, SPARSE_NUMBERS // features)
+    with room(count * features * dtype.itemsize, f"{name} {tuple(X.shape)}, dense, as {dtype}", "fewer samples"):
+        rows = np.empty((count, features), dtype)
     for first in range(0, count, each):
         some = sparse[slice(first, first + each)]
         rows[first : first + each] = finite_rows(some, f"{name}[{first}:{first + len(some)}]", some, dtype)

@@ -31,6 +31,7 @@ from ..layers.fitting import check_dtypes, check_layers, check_optimizer
 from ..layers.moment import Moment
 from ..layers.normalisation import Standardize
 from ..layers.vector import vector_size
+from ..room import no_room
 from .gradients import GradientPlan, Gradients
 from .optimizer_state import OptimizerState
 from .pace import pace_of
@@ -349,7 +350,11 @@ class Engine(Watched):
         """The outputs (n, outs) for rows, in `out` if it is given; `unchecked` rows may not all be finite."""
         count = rows.shape[0]
         block = min(count, _FORWARD_BLOCK)
-        results = np.empty((count, self.outs), self.dtype) if out is None else out
+        try:
+            results = np.empty((count, self.outs), self.dtype) if out is None else out
+        except (MemoryError, ValueError):  # NumPy has one for each order of magnitude
+            nbytes = count * self.outs * self.dtype.itemsize
+            raise no_room(nbytes, f"the output ({count}, {self.outs})", "fewer samples in a call") from None
         weights = sum(layer.memory.size for layer in self.layers)
         sparse = count * weights > _WORTH_LOOKING and many_zeros(rows)
         chunk = _FORWARD_BLOCK * (1 + _CHUNK_PRODUCTS // (weights * _FORWARD_BLOCK))

@@ -16,6 +16,7 @@ from ..kernels.epoch import step_given
 from ..kernels.evaluate import gradient_rows
 from ..kernels.records import RUN
 from ..layers.base import BaseLayer
+from ..layers.fitting import check_batches
 from ..layers.vector import trained, unpacked, vector_size
 from .optimizer_state import OptimizerState
 from .plan import Plan
@@ -142,6 +143,8 @@ class GradientPlan(Plan):
 
     def _backward(self, samples: Samples, inputs: bool, training: int, key: int, weights: Array | None = None) -> float:
         """Compute the gradients; `inputs` says whether that of the network's input is wanted."""
+        if training:
+            check_batches(self.layers, samples.size, samples.size)
         self.expect(samples.classes)
         if inputs is not self._inputs:
             self._table[0]["dx_in"] = self.dxs[0].ctypes.data if inputs else 0

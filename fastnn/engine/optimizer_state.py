@@ -13,6 +13,7 @@ from ..kernels.cpu import padded
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.moment import at_moment
 from ..layers.stage import Stage
+from ..room import room
 
 
 class OptimizerState:
@@ -130,6 +131,12 @@ class OptimizerState:
         if self._numbers:
             return
         kinds = list(self.starts.values())
+        count = sum(layer.memory.size for layer in self.layers)
+        what = f"the state of {self.optimizer!r} for {count:,} numbers"
+        with room(max(1, len(kinds)) * count * dtype.itemsize, what, "a smaller network, or SGD, which has none"):
+            self._allocate(dtype, kinds)
+
+    def _allocate(self, dtype: np.dtype[Any], kinds: list[float]) -> None:
         all_numbers, gradients = [], []
         for layer in self.layers:
             shape = (layer.shape[0], padded(layer.outs, dtype))

@@ -34,6 +34,7 @@ from ..kernels.team import MEETINGS, futex, give_way_address
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.fitting import shared_elsewhere
 from ..layers.stage import Stage
+from ..room import room
 from .optimizer_state import OptimizerState
 from .pace import Turn
 from .turns import Turns
@@ -97,7 +98,10 @@ class Plan:
         self._stamps: list[int] = []
         self._memories: list[Array] = [np.empty(0)] * len(layers)
         self._layer_values: list[Array] = [np.empty(0)] * len(layers)
-        self._lay_out(gradients)
+        each = 4 * sum(padded(layer.outs, dtype) for layer in layers) + layers[0].ins + layers[-1].outs
+        what = f"room for {capacity:,} samples at a time" + (", and for all gradients," if gradients else "")
+        with room(capacity * each * dtype.itemsize, what, "a smaller batch_size, or fewer samples in a call"):
+            self._lay_out(gradients)
         self.refresh(owners)
 
     @property

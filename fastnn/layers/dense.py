@@ -10,6 +10,7 @@ from ..checks import Array, positive_integer, shown
 from ..formulas.activations import ActivationFunction
 from ..formulas.initializers import Initializer, article, initializer, zeros
 from ..kernels.cpu import padded
+from ..room import room
 from .base import BaseLayer, aligned_zeros, assign, float_dtype
 
 
@@ -86,13 +87,8 @@ class Layer(BaseLayer):
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
         dtype = float_dtype(dtype)
         count = (self.ins + 1) * padded(self.outs, dtype)
-        try:
+        with room(count * dtype.itemsize, f"a layer of ins {self.ins} and outs {self.outs}", "a smaller layer"):
             self._memory = aligned_zeros(count, dtype)
-        except (MemoryError, ValueError, OverflowError) as error:
-            raise MemoryError(
-                f"ins is {self.ins} and outs is {self.outs}, whose weights take {count * dtype.itemsize:,} bytes, more "
-                "than there are; expected a smaller layer"
-            ) from error
         draw_W = initializer(act_function.init if init is None else init)
         draw_b = initializer(
             bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"

@@ -109,6 +109,18 @@ def check_optimizer(optimizer: Optimizer) -> None:
     check_elementwise(optimizer)
 
 
+def check_batches(layers: list[BaseLayer], count: int, batch_size: int) -> None:
+    """See that no batch of `count` samples, the last and shortest one included, is too small for a layer."""
+    last = (count - 1) % min(batch_size, count) + 1
+    for index, layer in enumerate(layers):
+        if last < layer.smallest_batch:
+            raise ValueError(
+                f"batch_size is {batch_size} of {count} samples, which leaves a batch of {last}, but layers[{index}] "
+                f"is {layer!r}, which needs batches of at least {layer.smallest_batch}; take another batch_size, or "
+                "leave a sample out"
+            )
+
+
 def check_dtypes(layers: list[BaseLayer], dtype: np.dtype[Any]) -> None:
     """See that no other network has changed the dtype of a shared layer."""
     for index, layer in enumerate(layers):

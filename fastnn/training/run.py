@@ -20,6 +20,7 @@ from ..engine.threads import run_team, team_size
 from ..engine.workers import Flag
 from ..kernels.epoch import train_steps
 from ..kernels.records import RUN
+from ..layers.fitting import check_batches
 from .settings import Settings
 
 CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
@@ -75,14 +76,7 @@ class Run:
         self.engine, self.samples = engine, samples
         self.batch_size = min(settings.batch_size, count)
         self.steps_per_epoch: int = -(-count // self.batch_size)
-        for index, layer in enumerate(engine.layers):
-            last = (count - 1) % self.batch_size + 1
-            if last < layer.smallest_batch:
-                raise ValueError(
-                    f"batch_size is {settings.batch_size} of {count} samples, which leaves a batch of {last}, but "
-                    f"layers[{index}] is {layer!r}, which needs batches of at least {layer.smallest_batch}; take "
-                    "another batch_size, or leave a sample out"
-                )
+        check_batches(engine.layers, count, settings.batch_size)
         self.step = 0
         self.chunk = 1  # how many steps the next call of the kernel may take
         self.loss_sum = 0.0  # of the current epoch

@@ -21,6 +21,7 @@ from ..data.sources import Chunk, Given, Slices, seed_of
 from ..engine.engine import Engine
 from ..engine.workers import Worker
 from ..formulas.metrics import is_mean, scores
+from ..layers.fitting import check_batches
 from ..layers.normalisation import Standardize
 from .run import Run, agreed_seed
 from .settings import Settings
@@ -57,6 +58,8 @@ class StreamRun:
                 f"metrics holds {other[0]!r}, which is no mean over samples: while X is read chunk by chunk it is "
                 "measured on validation data only; give validation_data"
             )
+        if source.count:  # of the caller's chunks nobody knows before they have come
+            check_batches(engine.layers, source.count, settings.batch_size)
         self.engine, self.source, self.settings = engine, source, settings
         self.form = engine.form
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed

@@ -18,14 +18,29 @@ from fastnn import (
     Identity,
     Layer,
     MSELoss,
+    NetworkBank,
     NeuralNetwork,
     Standardize,
     Tanh,
 )
+from fastnn.data.samples import Samples
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(65, 3)) * (RNG.uniform(size=(65, 3)) < 0.4)
 Y = X.sum(axis=1)
+
+
+def on_disk(rows, each):
+    """Rows that are read so many at a time."""
+
+    class Rows:
+        dtype, shape = rows.dtype, rows.shape
+
+        def __getitem__(self, some):
+            assert len(range(*some.indices(len(rows)))) <= each
+            return rows[some]
+
+    return Rows()
 
 
 def network(*stages, dtype="float64"):
@@ -75,9 +90,14 @@ def test_a_constant_column_is_only_shifted(dtype):
         lambda net: net.fit(X, Y, batch_size=1, verbose=0),
         lambda net: net.partial_fit(X[:1], Y[:1]),
         lambda net: net.train(X.T, Y[None]),
+        lambda net: net.gradients(X[:1].T, Y[None, :1], training=True),
+        lambda net: net.engine.gradient(Samples.of_rows(net.engine.form, X[:1], Y[:1]), seed=0),
+        lambda net: net.fit(on_disk(X, 8), Y, batch_size=8, verbose=0),
+        lambda net: NetworkBank([net]).fit(X, Y, batch_size=32, verbose=0),
     ],
 )
-def test_a_batch_of_one_under_batch_norm_is_refused(call):
+def test_a_batch_of_one_under_batch_norm_is_refused(call, monkeypatch):
+    monkeypatch.setattr(fastnn.data.sources, "CHUNK_BYTES", 8 * 4 * 8)
     net = network(BatchNorm())
     before = net.get_weights()
     with pytest.raises(ValueError, match=r"batch_size.*BatchNorm"):
@@ -103,8 +123,36 @@ def test_without_compiling_there_is_one_clear_word():
 
 @pytest.mark.parametrize("size", [10**7, 10**12])
 def test_a_layer_that_no_memory_holds(size):
-    with pytest.raises(MemoryError, match=rf"ins is {size} and outs is {size}.*bytes"):
+    with pytest.raises(MemoryError, match=rf"ins {size} and outs {size} takes [\d,]+ bytes.*expected a smaller layer"):
         Layer(size, size, Tanh())
+
+
+WIDE = 2**20
+MANY = np.zeros((WIDE, 1))  # as many samples: 2**43 bytes of outputs
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net: net.fit(MANY, MANY, batch_size=WIDE, verbose=0), r"1,048,576 samples at a time"),
+        (lambda net: net.train(MANY.T, MANY.T, batch_size=WIDE), r"1,048,576 samples at a time"),
+        (lambda net: net.gradients(MANY.T, MANY.T), r"1,048,576 samples at a time, and for all gradients"),
+        (lambda net: net.loss_and_gradient(MANY, MANY), r"1,048,576 samples at a time, and for all gradients"),
+    ],
+)
+def test_batches_that_no_memory_holds(call, message):
+    net = NeuralNetwork([Layer(1, WIDE, Tanh(), seed=0), Layer(WIDE, 1, Identity(), seed=1)], MSELoss(), 1e-9)
+    with pytest.raises(MemoryError, match=message + ".*bytes, more than there are"):
+        call(net)
+    assert np.isfinite(net.train([[0.5]], [[0.5]]))  # it works as before
+
+
+@pytest.mark.parametrize("call", ["predict", "forward_pass", "loss"])
+def test_outputs_that_no_memory_holds(call):
+    net = NeuralNetwork([Layer(1, WIDE, Identity(), init="zeros")], MSELoss(), 0.1)
+    given = {"predict": [MANY], "forward_pass": [MANY.T], "loss": [np.broadcast_to(np.int8(0), (WIDE, WIDE))] * 2}
+    with pytest.raises(MemoryError, match=r"\(1048576, 1048576\).* takes 8,796,093,022,208 bytes, more than there are"):
+        getattr(net, call)(*given[call])
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
