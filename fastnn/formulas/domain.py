@@ -48,8 +48,11 @@ class Domain(NamedTuple):
 
     def holds(self, targets: Array) -> bool:
         """Whether a few targets are inside, told with little Python; False where `check` must look."""
-        if self.adds_up or targets.size > FEW:
+        size = targets.size
+        if self.adds_up or size > FEW:
             return False
+        if size == 1:
+            return bool(self.lowest <= targets.item() <= self.highest)
         numbers = targets.ravel().tolist()
         return bool(min(numbers) >= self.lowest and max(numbers) <= self.highest)
 
