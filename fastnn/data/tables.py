@@ -33,7 +33,9 @@ def index_names(values: Any) -> tuple[str, ...] | None:
     return names if all(isinstance(name, str) for name in names) else None
 
 
-def check_names(found: tuple[str, ...] | None, wanted: tuple[str, ...] | None, name: str, what: str = "columns") -> None:
+def check_names(
+    found: tuple[str, ...] | None, wanted: tuple[str, ...] | None, name: str, what: str = "columns"
+) -> None:
     """See that inputs with names, if they have any, are those of the first fit, in the same order."""
     if found is None or wanted is None or found == wanted:
         return
@@ -41,7 +43,9 @@ def check_names(found: tuple[str, ...] | None, wanted: tuple[str, ...] | None, n
     unexpected = [one for one in found if one not in wanted]
     fix = f"{name}[list(net.feature_names)]" if what == "columns" else f"{name}.loc[list(net.feature_names)]"
     if missing or unexpected:
-        parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unexpected)} besides"] * bool(unexpected)
+        parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unexpected)} besides"] * bool(
+            unexpected
+        )
         hint = "" if missing else f"; take {fix}"
     else:
         parts = [f"has the {what} {_listed(found)} in another order than in the first fit"]

@@ -72,6 +72,11 @@ class StreamRun:
         """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
         self.engine.take_up(self.form)
 
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Of the inputs, as far as they are known."""
+        return self.form.names
+
     def _given(self) -> Iterator[Array]:
         """The rows of all chunks, or of the first that an iterable gives, as they are given; checked."""
         for chunk in self.source.sample():
