@@ -51,6 +51,10 @@ class Form(NamedTuple):
         offset = None if self.offset is None else self.offset.tobytes()
         return self.ins, self.dtype, offset, self.names, self.measures
 
+    def of_dtype(self, dtype: np.dtype[Any]) -> Form:
+        """The same with rows of that dtype."""
+        return self._replace(dtype=dtype)
+
     def named(self, names: tuple[str, ...] | None) -> Form:
         """The form with these names, unless it has some."""
         return self if names is None or self.names is not None else self._replace(names=names)

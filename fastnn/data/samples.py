@@ -67,6 +67,10 @@ class Samples(NamedTuple):
         indices = self.targets.view(np.int64) if self.classes else None
         return sample_weights(sample_weight, class_weight, indices, self.size, f"sample_weight{where}", outs)
 
+    def weighed(self, weight: Array | None) -> Samples:
+        """The same samples with these weights for scores."""
+        return self._replace(weight=weight)
+
     def take(self, which: Array | slice) -> Samples:
         """The samples of these numbers: copies, or of a slice views."""
         y = None if self.y is None else self.y[which]

@@ -14,10 +14,12 @@ import numpy as np
 
 from ..checks import Array, shown
 
+Names = tuple[str, ...] | None
+
 REAL = "fiub"  # the kinds of dtypes that are real numbers
 
 
-def column_names(values: Any) -> tuple[str, ...] | None:
+def column_names(values: Any) -> Names:
     """The names of the columns of a data frame; None of anything else, and where not all are strings."""
     if isinstance(values, (np.ndarray, list, tuple)) or not _is_frame(values):
         return None
@@ -25,7 +27,7 @@ def column_names(values: Any) -> tuple[str, ...] | None:
     return names if all(isinstance(name, str) for name in names) else None
 
 
-def index_names(values: Any) -> tuple[str, ...] | None:
+def index_names(values: Any) -> Names:
     """The names of the rows of a frame of pandas, which the article's door takes for inputs; None of anything else."""
     if isinstance(values, (np.ndarray, list, tuple)) or not hasattr(values, "iloc"):
         return None
@@ -33,9 +35,7 @@ def index_names(values: Any) -> tuple[str, ...] | None:
     return names if all(isinstance(name, str) for name in names) else None
 
 
-def check_names(
-    found: tuple[str, ...] | None, wanted: tuple[str, ...] | None, name: str, what: str = "columns"
-) -> None:
+def check_names(found: Names, wanted: Names, name: str, what: str = "columns") -> None:
     """See that inputs with names, if they have any, are those of the first fit, in the same order."""
     if found is None or wanted is None or found == wanted:
         return
@@ -58,7 +58,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names[:8])) + more
 
 
-def checked_names(names: Any, count: int) -> tuple[str, ...] | None:
+def checked_names(names: Any, count: int) -> Names:
     """The names of `count` inputs as a tuple, or None, or an error."""
     if names is None:
         return None

@@ -56,7 +56,7 @@ def weighed_samples(form: Form, data: tuple[Any, ...], where: str = "") -> Sampl
     """The samples of ``(X, y)`` or ``(X, y, sample_weight)``, with their weights."""
     X, y, weights = (*data, None)[:3]
     samples = Samples.of_rows(form, X, y, where)
-    return samples._replace(weight=samples.weights(weights, None, where))
+    return samples.weighed(samples.weights(weights, None, where))
 
 
 def split(X: Any, y: Any, sample_weight: Any, part: float, where: str = "") -> tuple[Any, Any, Any, tuple[Any, ...]]:

@@ -176,6 +176,10 @@ class Share(NamedTuple):
     held_out: Samples | None
     validation: tuple[Any, ...] | None  # as given
 
+    def with_validation(self, held_out: Samples, given: tuple[Any, ...]) -> Share:
+        """The share with these samples for validation."""
+        return self._replace(held_out=held_out, validation=given)
+
     def drawn(self, rows: Array, form: Form, settings: Settings) -> Share:
         """The share of a network of that form that learns from these rows, with the same held out."""
         X, y, weight = self.given
@@ -223,7 +227,7 @@ def shares_of(forms: Sequence[Form], X: Any, y: Any, settings: Settings) -> list
     names = ("X of validation_data", "y of validation_data", "sample_weight of validation_data")
     fitted = [share.train.form or form for share, form in zip(shares, forms)]
     ends = _each(validation, fitted, tuple(validation_data), names)
-    return [share._replace(held_out=end, validation=given) for share, (end, given) in zip(shares, ends)]
+    return [share.with_validation(*end) for share, end in zip(shares, ends)]
 
 
 def _each(make: Callable[..., Any], forms: Sequence[Form], data: tuple[Any, ...], names: tuple[str, ...]) -> list[Any]:
