@@ -15,7 +15,7 @@ FAR = 256.0  # standard deviations from 0 beyond which float32 has less than 16 
 class Standard(NamedTuple):
     """What makes inputs of mean 0 and variance 1: ``(x - offset - mean) * scale``, each float64 (ins,).
 
-    The door takes `offset` off in float64, a kernel `mean` in the network's dtype.
+    The door takes `offset` off in float64, a kernel `mean` in the network's dtype. Two numbers of that hold an offset.
     """
 
     offset: Array
@@ -29,7 +29,8 @@ def standard_of(centre: Array, scale: Array, dtype: np.dtype[Any]) -> Standard:
     if dtype == np.float32:
         with np.errstate(all="ignore"):
             far = np.abs(centre) * scale > FAR
-            offset[far] = centre[far].astype(dtype)
+            high = centre[far].astype(dtype)
+            offset[far] = high.astype(np.float64) + (centre[far] - high).astype(dtype)  # which two such numbers hold
             return Standard(offset, centre - offset, scale)
     return Standard(offset, centre, scale)
 

@@ -17,7 +17,7 @@ from ..formulas.losses import LossFunction
 from .columns import class_indices, finite_rows, real_array
 from .tables import SparseRows, column_names, is_sparse
 
-BLOCK_NUMBERS = 2**20  # of a sparse matrix that are made dense at a time, or measured
+SPARSE_NUMBERS = 2**20  # of a sparse matrix that are made dense at a time, or measured
 
 
 def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset: Array | None = None) -> Array:
@@ -49,7 +49,7 @@ def given_rows(X: Any, name: str, features: int) -> Iterator[Array]:
 
 def blocks_of(array: Any, features: int) -> Iterator[Array]:
     """Rows in blocks that take little memory as float64."""
-    each = max(1, BLOCK_NUMBERS // features)
+    each = max(1, SPARSE_NUMBERS // features)
     return (array[first : first + each] for first in range(0, array.shape[0], each))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array, flag, fraction, positive_number
+from ..data.columns import real_array
 from ..data.moments import Standard, standard, standard_of
 from ..data.rows import feature_rows, given_rows
 from ..kernels.stages import FLOAT64, pointer_at, stage_at
@@ -73,9 +74,9 @@ class Standardize(Stage):
     1798761449.5
     """
 
-    rows = ("mean", "scale", "offset")
-    start = (0.0, 1.0, 0.0)
-    later = ("offset",)
+    rows = ("mean", "scale", "offset", "offset_low")
+    start = (0.0, 1.0, 0.0, 0.0)
+    later = ("offset", "offset_low")
     kernels = (standardize_forward, standardize_backward)
     checked = {"fitted": flag}
 
@@ -85,29 +86,33 @@ class Standardize(Stage):
 
     @property
     def offset(self) -> Array:
-        """What the network's door takes off its inputs, (outs, 1), to be assigned as a whole."""
-        row = super().row("offset")
-        row.flags.writeable = False  # a network must hear of it, as of an attribute
-        return row
+        """What the network's door takes off its inputs, float64 (outs, 1): two rows together. Assign it as a whole."""
+        offset = super().row("offset").astype(np.float64) + super().row("offset_low")
+        offset.flags.writeable = False  # a network must hear of it, as of an attribute
+        return offset
 
     @offset.setter
     def offset(self, values: Any) -> None:
+        values = real_array(values, "offset")
         assign("offset", super().row("offset"), values)
+        super().row("offset_low")[...] = values - super().row("offset").astype(np.float64)
 
     @property
     def means(self) -> Array:
         """The means of the inputs, float64 (outs, 1): offset and mean together."""
-        return self.offset.astype(np.float64) + self.row("mean")
+        return self.offset + self.row("mean")
 
     @property
     def shift(self) -> Array | None:
-        """A copy of the offset in float64, (outs,), or None where it is 0."""
-        offset = self.offset[:, 0].astype(np.float64)
+        """A copy of the offset, (outs,), or None where it is 0."""
+        offset = self.offset[:, 0].copy()
         return offset if offset.any() else None
 
     def row(self, name: str) -> Array:
-        """A view of the row of that name, as a column (outs, 1); that of the offset is read-only (see `offset`)."""
-        return self.offset if name == "offset" else super().row(name)
+        """A view of the row of that name, as a column (outs, 1); those of the offset are read-only (see `offset`)."""
+        row = super().row(name)
+        row.flags.writeable = name not in type(self).later
+        return row
 
     def arrays(self) -> dict[str, Array]:
         return {name: super(Standardize, self).row(name) for name in type(self).rows}
@@ -135,17 +140,17 @@ class Standardize(Stage):
         self.fitted = True
 
     def convert(self, dtype: np.dtype[Any]) -> None:
-        """Change the dtype of the memory; the means are parted as that dtype needs it."""
-        if dtype == self.dtype or self._outs == 0:
+        """Change the dtype of the memory; where it narrows, the means are parted anew, else all stay as they are."""
+        if dtype.itemsize >= self.dtype.itemsize or self._outs == 0:
             return super().convert(dtype)
         parted = standard_of(self.means[:, 0], self.row("scale")[:, 0].astype(np.float64), dtype)
         super().convert(dtype)
-        for name, row in zip(type(self).rows, (parted.mean, parted.scale, parted.offset)):
-            super().row(name)[:, 0] = row
+        self.row("mean")[:, 0] = parted.mean
+        self.offset = parted.offset.reshape(-1, 1)
         return None
 
     def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
-        return (x - self.row("offset") - self.row("mean")) * self.row("scale"), None
+        return (x - self.offset - self.row("mean")) * self.row("scale"), None
 
     def backward(self, dx: Array, kept: Any) -> tuple[Array, list[Array]]:
         return dx * self.row("scale"), []
