@@ -55,8 +55,9 @@ class Form(NamedTuple):
         """The same with rows of that dtype."""
         return self._replace(dtype=dtype)
 
-    def named(self, names: tuple[str, ...] | None) -> Form:
-        """The form with these names, unless it has some."""
+    def named(self, names: tuple[str, ...] | None, name: str = "X", what: str = "columns") -> Form:
+        """The form with these names, unless it has some: then they must be the same."""
+        check_names(names, self.names, name, what)
         return self if names is None or self.names is not None else self._replace(names=names)
 
     def measured(self, parts: Iterable[Array]) -> Form:
@@ -69,12 +70,12 @@ class Form(NamedTuple):
 
     def fitted_to(self, X: Any, name: str = "X") -> Form:
         """The form of the network once it has begun to train on rows X: with their names, and measured."""
-        form = self.named(column_names(X))
+        form = self.named(column_names(X), name)
         return form.measured(given_rows(X, name, self.ins)) if self.measures else form
 
     def fitted_to_columns(self, x: Any, name: str = "x") -> Form:
         """The same for columns x."""
-        form = self.named(index_names(x))
+        form = self.named(index_names(x), name, "rows")
         if self.measures:
             rows = np.atleast_2d(real_array(x, name)).T
             if rows.ndim == 2 and rows.shape[1] == self.ins:  # otherwise the door says so

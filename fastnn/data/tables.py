@@ -125,12 +125,13 @@ def real_table(values: Any, name: str) -> Array | None:
             f"expected an array: {name}.toarray()"
         )
     if _is_frame(values):
-        array = np.asarray(values)
-        if array.dtype.kind in REAL and array.ndim == 2:
-            return array
-        columns = (
-            [values.iloc[:, j] for j in range(values.shape[1])] if hasattr(values, "iloc") else values.get_columns()
-        )
+        if hasattr(values, "iloc"):
+            array = np.asarray(values)
+            if array.dtype.kind in REAL and array.ndim == 2:
+                return array
+            columns = [values.iloc[:, j] for j in range(values.shape[1])]
+        else:  # of all its columns together polars makes numbers, of times beside integers too
+            columns = values.get_columns()
         made = [real_array_of(_plain(some), f"column {key!r} of {name}") for key, some in zip(values.columns, columns)]
         return np.column_stack(made) if made else np.empty(values.shape)
     if hasattr(values, "iloc"):

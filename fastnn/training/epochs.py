@@ -26,10 +26,10 @@ from .stream import StreamRun
 
 def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     """See `NeuralNetwork.fit`."""
-    engine, form = net.engine, net.engine.form
+    engine = net.engine
+    form = engine.form.named(column_names(X))  # before they are lost on the way
     engine.base_rate()  # one that is none is an error before anything else happens
     sample_weight, validation_data = settings.sample_weight, settings.validation_data
-    names = column_names(X)  # before they are lost on the way
     source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, form)
     if validation_data is None and settings.validation_split:
         if source is None:
@@ -39,7 +39,7 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     run: Run | StreamRun
     y_train = None
     if source is None:
-        form = form.named(names).fitted_to(X)
+        form = form.fitted_to(X)
         train = Samples.of_rows(form, X, y)
         run = Run(engine, train, settings, train.weights(sample_weight, settings.class_weight, outs=form.outs))
         y_train = train.y

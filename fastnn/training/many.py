@@ -212,7 +212,7 @@ def shares_of(forms: Sequence[Form], X: Any, y: Any, settings: Settings) -> list
         return weighed_samples(form, tuple(data), f"{where} of validation_data"), tuple(data)
 
     def training(form: Form, X: Any, y: Any, weight: Any, where: str) -> Share:
-        end, form = None, form.named(column_names(X))
+        end, form = None, form.named(column_names(X), f"X{where}")
         if validation_data is None and validation_split:
             X, y, weight, end = split(X, y, weight, validation_split, where)
         form = form.fitted_to(X, f"X{where}")

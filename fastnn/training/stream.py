@@ -136,7 +136,7 @@ class StreamRun:
     def _prepare(self, chunk: Chunk) -> Prepared:
         """The chunk through the door; this is what the reading thread does."""
         where = chunk.where
-        self.form = self.form.named(column_names(chunk.X))
+        self.form = self.form.named(column_names(chunk.X), f"X{where}")
         rows = self.form.rows(chunk.X, f"X{where}")
         targets, classes = self.form.row_targets(chunk.y, rows.shape[0], f"y{where}")
         weights = sample_weights(
