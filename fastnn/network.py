@@ -418,7 +418,8 @@ class NeuralNetwork:
         ----------
         X : array_like (n_samples, n_features), or chunks
             One sample a row, of any real dtype: an array, a data frame, or a sparse matrix of SciPy, of which
-            some rows at a time are made dense. It may be larger than memory; see Notes.
+            some rows at a time are made dense. It may be larger than memory; see Notes. The first frame gives the
+            network its `feature_names`, to which all later ones are held.
         y : array_like
             Targets: class indices (n_samples,) or one-hot rows for a loss of classes, else values
             (n_samples, n_outputs), or (n_samples,) for one output. None if X is made of chunks.

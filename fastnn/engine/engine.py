@@ -69,6 +69,8 @@ class Engine(Watched):
         If these do not make a network.
     """
 
+    feature_names: tuple[str, ...] | None = None  # of the inputs, as the first fit had them
+
     _unwatched = frozenset({"rate", "warned", "last_loss", "_plan", "_gradients", "_state"})
 
     def __init__(
@@ -86,7 +88,6 @@ class Engine(Watched):
         check_layers(layers, loss)
         self.layers, self.loss, self.rate, self.optimizer = layers, loss, rate, optimizer
         self.clip_norm, self.clip_value = clip_norm, clip_value
-        self.feature_names: tuple[str, ...] | None = None  # of the inputs, as the first fit had them
         dense = next(layer for layer in layers if isinstance(layer, Layer))
         self.dtype = dense.dtype if dtype is None else float_dtype(dtype)
         for layer in layers:
