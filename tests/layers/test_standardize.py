@@ -23,7 +23,6 @@ from fastnn import (
     reference,
 )  # fmt: skip
 from fastnn.data.moments import standard
-from fastnn.training.callbacks import StopTraining
 from tests.networks import bits
 
 START = 1_700_000_000
@@ -227,26 +226,33 @@ def test_an_offset_is_kept_wherever_a_network_is(tmp_path):
             np.testing.assert_array_equal(other.predict(rows), net.predict(rows))
 
 
-def test_a_fit_goes_on_from_its_checkpoint_with_its_offset(tmp_path):
-    whole, path = fitted(epochs=4, validation_split=0.1), tmp_path / "fit"
+class Killed(RuntimeError):
+    """What ends a fit in the middle."""
 
-    def stop(epoch, logs):
-        raise StopTraining("enough") if epoch == 2 and stop.on else None
 
-    class Killed(RuntimeError):
-        pass
+def kill(epoch, logs):
+    if epoch == 3:
+        raise Killed
 
-    def kill(epoch, logs):
-        if epoch == 3:
-            raise Killed
 
-    for callbacks in ([Checkpoint(path), LambdaCallback(on_epoch_end=kill)], [Checkpoint(path), LambdaCallback()]):
+def in_chunks():
+    return ((X[i : i + 1200], Y[i : i + 1200]) for i in range(0, 3600, 1200))
+
+
+@pytest.mark.parametrize("data", [(X, Y), (in_chunks,)])
+def test_a_fit_goes_on_from_its_checkpoint_with_its_offset(tmp_path, data):
+    def fit(*callbacks):
         net = network()
-        try:
-            net.fit(X, Y, 4, seed=0, verbose=0, callbacks=callbacks, validation_split=0.1)
-        except Killed:
-            continue
+        more = {"validation_data": (X[:100], Y[:100]), "seed": 0, "verbose": 0}
+        return net.fit(*data, epochs=4, callbacks=callbacks, **more), net
+
+    history, whole = fit()
+    with pytest.raises(Killed):
+        fit(Checkpoint(tmp_path / "fit"), LambdaCallback(on_epoch_end=kill))
+    again, net = fit(Checkpoint(tmp_path / "fit"), LambdaCallback())
     assert bits(net) == bits(whole)
+    assert dict(again) == dict(history)
+    assert net.layers[0].offset[0] != 0
 
 
 def test_files_from_before_there_was_an_offset_load(tmp_path):
