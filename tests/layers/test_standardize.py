@@ -1,6 +1,7 @@
 """Inputs far from 0, such as seconds since 1970, in float32: measured and shifted before they are narrowed."""
 
 import copy
+import json
 import pickle
 
 import numpy as np
@@ -263,6 +264,9 @@ def test_files_from_before_there_was_an_offset_load(tmp_path):
     arrays = tensors.load_file(tmp_path / "net")
     with pytest.importorskip("safetensors").safe_open(tmp_path / "net", "np") as file:
         metadata = file.metadata()
+    about = json.loads(metadata["fastnn"])
+    assert about.pop("feature_names") is None
+    metadata["fastnn"] = json.dumps(about)
     assert not arrays.pop("layers.0.offset").any()
     arrays.pop("layers.0.offset_low")
     tensors.save_file(arrays, tmp_path / "old", metadata)
@@ -295,6 +299,20 @@ def test_an_offset_is_set_as_a_whole_and_heard_of():
             place[...] = 0
     with pytest.raises(ValueError, match=r"offset has shape \(2,\)"):
         first.offset = [1, 2]
+
+
+def test_networks_that_share_the_layer_all_hear_of_its_offset():
+    first = Standardize()
+    nets = [
+        NeuralNetwork([first, Layer(1, 4, Tanh(), seed=k), Layer(4, 1, Identity(), seed=k)], MSELoss(), 0.01,
+                      dtype="float32") for k in range(2)
+    ]  # fmt: skip
+    nets[1].predict(SECONDS)  # its plan knows of no offset
+    nets[1].predict(SECONDS[:1])
+    nets[0].fit(SECONDS, Y, verbose=0)
+    inner = NeuralNetwork(nets[1].layers[1:], MSELoss(), 0.1)
+    for rows in (SECONDS[:1], SECONDS):
+        np.testing.assert_allclose(nets[1].predict(rows), inner.predict(shifted(nets[1], rows)), atol=1e-5)
 
 
 def test_adapt_takes_what_users_have():
