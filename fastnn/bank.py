@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from .checks import Array, shown
+from .data.form import Form
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
 from .network import NeuralNetwork
@@ -18,6 +19,8 @@ from .training.history import History
 from .training.many import Callbacks, Outcome, bootstrap_rows, fit_many
 from .training.monitors import check_direction
 from .training.settings import Metrics, Settings, measures_of
+
+T = TypeVar("T")
 
 WORTH_THREADS = 10**7  # multiplications; below, threads cost more than they bring
 
@@ -218,15 +221,15 @@ class NetworkBank(Sequence[NeuralNetwork]):
         """The outputs of every network (K, n_samples, n_outputs) for rows X."""
         threads = thread_count(threads)
         self._check()
-        form = self._networks[0].engine.form
-        rows = form.rows(X)
-        out = np.empty((len(self), rows.shape[0], form.outs), form.dtype)
+        shares = self._through_doors(lambda form: form.rows(X))
+        form, count = self._networks[0].engine.form, shares[0].shape[0]
+        out = np.empty((len(self), count, form.outs), form.dtype)
 
         def work(k: int) -> None:
-            self._networks[k].engine.outputs(rows, out[k])
+            self._networks[k].engine.outputs(shares[k], out[k])
 
         weights = sum(layer.memory.size for layer in self._networks[0].layers)
-        if len(self) * rows.shape[0] * weights < WORTH_THREADS:
+        if len(self) * count * weights < WORTH_THREADS:
             threads = 0
         share_out(work, len(self), threads)
         return out
@@ -280,14 +283,25 @@ class NetworkBank(Sequence[NeuralNetwork]):
         threads = thread_count(threads)
         self._check()
         measures = measures_of(metrics)
-        samples = weighed_samples(self._networks[0].engine.form, (X, y, sample_weight))
+        samples = self._through_doors(lambda form: weighed_samples(form, (X, y, sample_weight)))
         scores: list[dict[str, float]] = [{} for _ in self]
 
         def work(k: int) -> None:
-            scores[k] = self._networks[k].engine.scores(samples, measures)
+            scores[k] = self._networks[k].engine.scores(samples[k], measures)
 
         share_out(work, len(self), threads)
         return {name: np.array([some[name] for some in scores]) for name in scores[0]}
+
+    def _through_doors(self, make: Callable[[Form], T]) -> list[T]:
+        """What `make` makes for each network's form: once for all whose doors do the same."""
+        made: dict[Any, T] = {}
+        results = []
+        for net in self._networks:
+            form = net.engine.form
+            if form.door not in made:
+                made[form.door] = make(form)
+            results.append(made[form.door])
+        return results
 
     # --- which is best -----------------------------------------------------------------------
 

@@ -198,7 +198,7 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
     after = twin.get_weights()
     loss_after = twin.gradients(x, t, training=True, seed=seed).loss
 
-    column = np.asarray(x, net.dtype).reshape(net.layers[0].ins, 1)
+    column = real_array(x, "x").reshape(net.layers[0].ins, 1)
     xs, ys = _forward(deepcopy(net.layers), column, net.dtype, seed)
     goal: Array | int = int(np.ravel(t)[0]) if classes else np.asarray(t, net.dtype).reshape(net.layers[-1].outs, 1)
     step = Explanation(
@@ -234,8 +234,8 @@ def _forward(
     layers: list[BaseLayer], x: Array, dtype: np.dtype[Any], seed: int
 ) -> tuple[list[Array], list[Array | None]]:
     """The columns xs and ys of a training step; the layers are copies, whose running averages may change."""
-    xs, ys = [x.copy()], list[Array | None]()
     with np.errstate(all="ignore"):
+        xs, ys = [x.astype(dtype)], list[Array | None]()
         for index, layer in enumerate(layers):
             if isinstance(layer, Layer):
                 y = np.dot(layer.weights, xs[-1]) + layer.biases
@@ -243,7 +243,8 @@ def _forward(
                 out = layer.act_function.f(y)
             elif isinstance(layer, Stage):
                 ys.append(None)
-                out = layer.forward(xs[-1], True, noise_key(seed, 0, index))[0]
+                came = x.astype(np.float64) if isinstance(layer, Standardize) else xs[-1]  # before it is narrowed
+                out = layer.forward(came, True, noise_key(seed, 0, index))[0]
             xs.append(np.array(out, dtype))
     return xs, ys
 

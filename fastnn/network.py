@@ -28,7 +28,7 @@ from .data.columns import COPY, READY, not_finite, real_array, sample_kind, writ
 from .data.rows import check_rows
 from .data.samples import Samples
 from .data.sources import CHUNK_BYTES
-from .data.tables import SparseRows, is_sparse
+from .data.tables import SparseRows, checked_names, is_sparse
 from .engine.engine import Engine
 from .engine.gradients import Gradients
 from .engine.plan import Plan
@@ -203,6 +203,27 @@ class NeuralNetwork:
         """float32 or float64."""
         return self.engine.dtype
 
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """The names of the inputs, as the columns of the first data frame in training had them, or None.
+
+        A frame given later must have the same columns in the same order; arrays have no names and pass. They are
+        kept in files, copies and pickles. Assign None to forget them, or a name for each input.
+
+        Examples
+        --------
+        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork
+        >>> net = NeuralNetwork([Layer(2, 1, Identity())], MSELoss(), 0.1)
+        >>> net.feature_names = ["age", "income"]
+        >>> net.feature_names
+        ('age', 'income')
+        """
+        return self.engine.feature_names
+
+    @feature_names.setter
+    def feature_names(self, names: Iterable[str] | None) -> None:
+        self.engine.feature_names = checked_names(names, self.engine.ins)
+
     # The article's names
     @property
     def _layers(self) -> list[BaseLayer]:
@@ -324,7 +345,7 @@ class NeuralNetwork:
                 return self._train_column(x, t, plan)
         settings = Settings(epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, verbose=0)
         engine.base_rate()
-        run = Run(engine, Samples.of_columns(engine.form, x, t), settings)
+        run = Run(engine, Samples.of_columns(engine.form.fitted_to_columns(x), x, t), settings)
         run.counts_epochs = run.samples.size > 1 or settings.epochs > 1
         run.adapt()
         before = int(engine.state.steps[0])
@@ -397,7 +418,8 @@ class NeuralNetwork:
         ----------
         X : array_like (n_samples, n_features), or chunks
             One sample a row, of any real dtype: an array, a data frame, or a sparse matrix of SciPy, of which
-            some rows at a time are made dense. It may be larger than memory; see Notes.
+            some rows at a time are made dense. It may be larger than memory; see Notes. The first frame gives the
+            network its `feature_names`, to which all later ones are held.
         y : array_like
             Targets: class indices (n_samples,) or one-hot rows for a loss of classes, else values
             (n_samples, n_outputs), or (n_samples,) for one output. None if X is made of chunks.
@@ -664,7 +686,7 @@ class NeuralNetwork:
         >>> net.lr = curve.suggestion
         """
         settings = Settings(batch_size=batch_size, seed=seed, verbose=0)
-        samples = Samples.of_rows(self.engine.form, X, y)
+        samples = Samples.of_rows(self.engine.form.fitted_to(X), X, y)
         return find_lr(self.engine, samples, lowest, highest, steps, settings)
 
     def fit_lbfgs(

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .checks import Array, count, flag, not_negative, one_of, optional, positive_integer, positive_number
+from .data.tables import checked_names
 from .engine.engine import Engine
 from .engine.optimizer_state import OptimizerState
 from .files import ArrayFile, Kind, Path, named, read_json, write_arrays
@@ -36,6 +37,7 @@ FORMAT = 2
 MOST_STEPS = 2**53  # up to which a float counts them
 
 _KEYS = {"format", "dtype", "layers", "loss", "lr", "optimizer", "clip_norm", "clip_value", "steps", "epochs"}
+_LATER = {"feature_names"}  # what files from before it was added lack
 _LAYER_SETTINGS = ("l1", "l2", "max_norm", "trainable")
 
 
@@ -65,6 +67,7 @@ def description(engine: Engine) -> dict[str, Any]:
         "clip_value": engine.clip_value,
         "steps": int(engine.state.steps[0]),
         "epochs": int(engine.state.epochs[0]),
+        "feature_names": None if engine.feature_names is None else list(engine.feature_names),
     }
 
 
@@ -94,7 +97,7 @@ def load(path: Path, custom: Iterable[type] = ()) -> Engine:
         lr = described["lr"]
         rate = restore(lr, found, Schedule) if isinstance(lr, dict) else Constant(lr)
         check_optimizer(optimizer)
-        kinds = _kinds_of_layers(abouts, parts, dtype)
+        kinds = _kinds_of_layers(abouts, parts, dtype, file.kinds)
         kinds.update(_kinds_of_numbers(optimizer, abouts, parts, dtype, file.kinds))
         _check_kinds(kinds, file.kinds, "run" in described)
         layers: list[BaseLayer] = []
@@ -104,7 +107,9 @@ def load(path: Path, custom: Iterable[type] = ()) -> Engine:
             layers, loss, rate, optimizer, clip_norm=described["clip_norm"], clip_value=described["clip_value"]
         )
         for name, place in _places(engine.layers).items():
-            file.read_into(name, place)
+            if name in kinds:
+                file.read_into(name, place)
+        engine.feature_names = checked_names(described.get("feature_names"), engine.ins)
         state = engine.state
         state.steps[0], state.epochs[0] = described["steps"], described["epochs"]
         if "optimizer.0" in file.kinds:
@@ -234,7 +239,7 @@ def _check_names(about: Any, needed: set[str], allowed: set[str], what: str) -> 
 def _check_description(about: dict[str, Any]) -> None:
     """See that everything is there and of the right type, and that the layers' sizes fit."""
     # The rest of a checkpoint is the checkpoint's to judge
-    _check_names(about, _KEYS, set(about) if "run" in about else set(), "the description")
+    _check_names(about, _KEYS, set(about) if "run" in about else _LATER, "the description")
     one_of("float32", "float64")(about["dtype"], "dtype")
     for name in ("steps", "epochs"):
         _steps(about[name], name)
@@ -264,6 +269,7 @@ def _check_description(about: dict[str, Any]) -> None:
     for i, (below, above) in enumerate(zip(sizes, sizes[1:])):
         if below[1] != above[0]:
             raise ValueError(f"layer {i} has {below[1]} outputs but layer {i + 1} takes {above[0]} inputs")
+    checked_names(about.get("feature_names"), sizes[0][0])
 
 
 def _steps(value: Any, name: str) -> int:
@@ -327,12 +333,16 @@ def _number_places(state: OptimizerState) -> dict[str, Array]:
     return {f"optimizer.{i}": numbers[:, :, : layer.outs] for i, (layer, numbers) in pairs}
 
 
-def _kinds_of_layers(abouts: list[dict[str, Any]], parts: list[Any], dtype: np.dtype[Any]) -> dict[str, Kind]:
-    """What the arrays of the layers must be."""
+def _kinds_of_layers(
+    abouts: list[dict[str, Any]], parts: list[Any], dtype: np.dtype[Any], found: Mapping[str, Kind]
+) -> dict[str, Kind]:
+    """What the arrays of the layers must be; rows that were added later may be missing."""
     kinds = {}
     for i, (about, part) in enumerate(zip(abouts, parts)):
         if isinstance(part, Stage):
-            kinds.update({f"layers.{i}.{name}": Kind(dtype, (about["outs"], 1)) for name in type(part).rows})
+            names = {f"layers.{i}.{name}": name in type(part).later for name in type(part).rows}
+            kind = Kind(dtype, (about["outs"], 1))
+            kinds.update({name: kind for name, later in names.items() if name in found or not later})
         elif not isinstance(part, int):
             kinds[f"layers.{i}.W"] = Kind(dtype, (about["outs"], about["ins"]))
             kinds[f"layers.{i}.b"] = Kind(dtype, (about["outs"], 1))

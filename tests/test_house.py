@@ -18,7 +18,7 @@ ALLOWED = {  # what each folder or file may import of fastnn, besides itself; no
     "layers": {"checks", "changes", "data", "formulas", "kernels", "room"},
     "engine": {"checks", "changes", "data", "formulas", "kernels", "layers", "room"},
     "files": {"checks"},
-    "saving": {"checks", "files", "engine", "formulas", "layers"},
+    "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
     "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers"},
     "reference": {"checks", "formulas", "kernels", "layers"},
 }

@@ -56,11 +56,13 @@ def write_sample(x: Array, place: Array) -> Array:
     return place
 
 
-def rows_from_columns(values: Any, name: str, size: int, what: str, dtype: np.dtype[Any]) -> Array:
+def rows_from_columns(
+    values: Any, name: str, size: int, what: str, dtype: np.dtype[Any], offset: Array | None = None
+) -> Array:
     """Columns (size, N) as finite, contiguous, writable-typed rows (N, size) of `dtype`.
 
     `what` completes the message "x has 3 rows but ...". A single number stands for one column
-    of one row.
+    of one row. `offset` (size,) is taken off, as in `finite_rows`.
     """
     array = real_array(values, name)
     if array.ndim == 0 and size == 1:
@@ -75,17 +77,24 @@ def rows_from_columns(values: Any, name: str, size: int, what: str, dtype: np.dt
         raise ValueError(f"{name} has {array.shape[0]} rows but {what}; expected shape ({size}, N){hint}")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns; expected shape ({size}, N) with N of at least 1")
-    return finite_rows(array.T, name, array, dtype)
+    return finite_rows(array.T, name, array, dtype, offset)
 
 
-def finite_rows(rows: Array, name: str, given: Array, dtype: np.dtype[Any]) -> Array:
-    """`rows` as a kernel takes them, or an error about `given`, which they are a view of."""
-    if rows.dtype is not dtype or not rows.flags.carray:
-        try:
+def finite_rows(rows: Array, name: str, given: Array, dtype: np.dtype[Any], offset: Array | None = None) -> Array:
+    """`rows` as a kernel takes them, or an error about `given`, which they are a view of.
+
+    An `offset`, float64 (ins,), is taken off in float64: `dtype` may hold the differences of the numbers, and not them.
+    """
+    try:
+        if offset is not None:
+            with np.errstate(all="ignore"):
+                made = np.empty(rows.shape, dtype)
+                rows = np.subtract(rows, offset, out=made, dtype=np.float64, casting="same_kind")
+        elif rows.dtype is not dtype or not rows.flags.carray:
             with np.errstate(over="ignore", under="ignore"):  # the check below reports what became infinite
                 rows = writable(np.ascontiguousarray(rows, dtype=dtype))
-        except MemoryError:
-            raise no_room(rows.size * dtype.itemsize, f"{name} {rows.shape} as {dtype}", "fewer samples") from None
+    except MemoryError:
+        raise no_room(rows.size * dtype.itemsize, f"{name} {rows.shape} as {dtype}", "fewer samples") from None
     if not all_finite(rows):
         raise not_finite(name, given, dtype)
     return rows
@@ -107,7 +116,10 @@ def not_finite(name: str, values: Any, dtype: np.dtype[Any]) -> ValueError:
     """The error for NaN, infinity, or a number too large for `dtype`."""
     array, names = real_array(values, name), column_names(values)
     with np.errstate(over="ignore", under="ignore"):
-        row, column = (int(i[0]) for i in np.nonzero(~np.isfinite(np.atleast_2d(array).astype(dtype))))
+        wrong = np.argwhere(~np.isfinite(np.atleast_2d(array).astype(dtype)))
+    if not len(wrong):  # then it is the difference from the layer's offset that is too large
+        return ValueError(f"{name} holds numbers too far, for {dtype}, from those that Standardize() was fitted to")
+    row, column = wrong[0].tolist()
     value = np.atleast_2d(array)[row, column]
     reason = f", too large for {dtype}" if np.isfinite(value) else ""
     place = column if names is None else f"{names[column]!r}" + (" (a missing value)" if np.isnan(value) else "")

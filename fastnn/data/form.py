@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..checks import Array
 from ..formulas.losses import LossFunction
-from .columns import are_class_indices, class_indices, rows_from_columns
-from .rows import feature_rows, target_rows
+from .columns import are_class_indices, class_indices, real_array, rows_from_columns
+from .moments import Standard, standard
+from .rows import blocks_of, feature_rows, given_rows, target_rows
+from .tables import check_names, column_names, index_names
 
 
 class Form(NamedTuple):
@@ -23,16 +26,67 @@ class Form(NamedTuple):
         float32 or float64.
     loss : LossFunction
         It knows what a target is.
+    offset : ndarray (ins,) of float64, or None
+        What the door takes off the inputs, in float64, before it narrows them: that of the `Standardize` in front.
+    names : tuple of str, or None
+        Of the inputs, as they were in the first fit.
+    measures : bool
+        Whether there is a `Standardize` in front that the next training is to fit.
+    standard : Standard or None
+        What was measured for it.
     """
 
     ins: int
     outs: int
     dtype: np.dtype[Any]
     loss: LossFunction
+    offset: Array | None = None
+    names: tuple[str, ...] | None = None
+    measures: bool = False
+    standard: Standard | None = None
+
+    @property
+    def door(self) -> tuple[Any, ...]:
+        """What it makes of inputs depends on: forms for which it is equal make the same of the same."""
+        offset = None if self.offset is None else self.offset.tobytes()
+        return self.ins, self.dtype, offset, self.names, self.measures
+
+    def of_dtype(self, dtype: np.dtype[Any]) -> Form:
+        """The same with rows of that dtype."""
+        return self._replace(dtype=dtype)
+
+    def named(self, names: tuple[str, ...] | None, name: str = "X", what: str = "columns") -> Form:
+        """The form with these names, unless it has some: then they must be the same."""
+        check_names(names, self.names, name, what)
+        return self if names is None or self.names is not None else self._replace(names=names)
+
+    def measured(self, parts: Iterable[Array]) -> Form:
+        """The form of a network whose `Standardize` is fitted to these rows, which are as the user gave them."""
+        made = standard(parts, self.ins, self.dtype)
+        if made is None:
+            return self
+        offset = made.offset if np.any(made.offset) else None
+        return self._replace(offset=offset, measures=False, standard=made)
+
+    def fitted_to(self, X: Any, name: str = "X") -> Form:
+        """The form of the network once it has begun to train on rows X: with their names, and measured."""
+        form = self.named(column_names(X), name)
+        return form.measured(given_rows(X, name, self.ins)) if self.measures else form
+
+    def fitted_to_columns(self, x: Any, name: str = "x") -> Form:
+        """The same for columns x."""
+        form = self.named(index_names(x), name, "rows")
+        if self.measures:
+            rows = np.atleast_2d(real_array(x, name)).T
+            if rows.ndim == 2 and rows.shape[1] == self.ins:  # otherwise the door says so
+                return form.measured(blocks_of(rows, self.ins))
+        return form
 
     def columns(self, x: Any, name: str = "x") -> Array:
         """The inputs x (ins, N) as checked rows (N, ins)."""
-        return rows_from_columns(x, name, self.ins, f"the first layer takes {self.ins} inputs", self.dtype)
+        check_names(index_names(x), self.names, name, "rows")
+        what = f"the first layer takes {self.ins} inputs"
+        return rows_from_columns(x, name, self.ins, what, self.dtype, self.offset)
 
     def outputs(self, values: Any, name: str) -> Array:
         """Outputs, or targets that are values, (outs, N), as checked rows (N, outs)."""
@@ -55,7 +109,8 @@ class Form(NamedTuple):
 
     def rows(self, X: Any, name: str = "X") -> Array:
         """The inputs X (n_samples, ins) as checked rows."""
-        return feature_rows(X, name, self.ins, self.dtype)
+        check_names(column_names(X), self.names, name)
+        return feature_rows(X, name, self.ins, self.dtype, self.offset)
 
     def row_targets(self, y: Any, count: int, name: str = "y") -> tuple[Array, bool]:
         """The targets of `count` rows as the kernels take them, and whether they are class indices."""

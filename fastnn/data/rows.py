@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,41 @@ from ..room import room
 from .columns import class_indices, finite_rows, real_array
 from .tables import SparseRows, column_names, is_sparse
 
-SPARSE_NUMBERS = 2**20  # of a sparse matrix that are made dense at a time
+SPARSE_NUMBERS = 2**20  # of a sparse matrix that are made dense at a time, or measured
 
 
-def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Array:
-    """Samples (n, features) as finite, contiguous rows of `dtype`."""
+def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset: Array | None = None) -> Array:
+    """Samples (n, features) as finite, contiguous rows of `dtype`, less the `offset` (see `finite_rows`)."""
     if is_sparse(X):
-        return _dense_rows(X, name, features, dtype)
+        return _dense_rows(X, name, features, dtype, offset)
     array = real_array(X, name)
     check_rows(array.shape, name, features)
-    return finite_rows(array, name, X if column_names(X) else array, dtype)
+    return finite_rows(array, name, X if column_names(X) else array, dtype, offset)
 
 
-def _dense_rows(X: Any, name: str, features: int, dtype: np.dtype[Any]) -> Array:
+def _dense_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset: Array | None) -> Array:
     """The rows of a sparse matrix, made some at a time: only the result is there as a whole."""
-    check_rows(tuple(X.shape), name, features)
-    sparse, count = SparseRows(X, name), X.shape[0]
-    each = max(1, SPARSE_NUMBERS // features)
+    blocks, first, count = given_rows(X, name, features), 0, X.shape[0]
     with room(count * features * dtype.itemsize, f"{name} {tuple(X.shape)}, dense, as {dtype}", "fewer samples"):
         rows = np.empty((count, features), dtype)
-    for first in range(0, count, each):
-        some = sparse[slice(first, first + each)]
-        rows[first : first + each] = finite_rows(some, f"{name}[{first}:{first + len(some)}]", some, dtype)
+    for some in blocks:
+        where = f"{name}[{first}:{first + len(some)}]"
+        rows[first : first + len(some)] = finite_rows(some, where, some, dtype, offset)
+        first += len(some)
     return rows
+
+
+def given_rows(X: Any, name: str, features: int) -> Iterator[Array]:
+    """Samples (n, features) in blocks of some rows, of the dtype in which they are given."""
+    array = SparseRows(X, name) if is_sparse(X) else real_array(X, name)
+    check_rows(array.shape, name, features)
+    return blocks_of(array, features)
+
+
+def blocks_of(array: Any, features: int) -> Iterator[Array]:
+    """Rows in blocks that take little memory as float64."""
+    each = max(1, SPARSE_NUMBERS // features)
+    return (array[first : first + each] for first in range(0, array.shape[0], each))
 
 
 def check_rows(shape: tuple[int, ...], name: str, features: int) -> None:

@@ -26,6 +26,8 @@ class Samples(NamedTuple):
         The targets as given, for metrics.
     weight : ndarray (n,) or None
         Weights for scores of validation.
+    form : Form or None
+        What they were made for, with what was learnt from them on the way.
     """
 
     rows: Array
@@ -33,18 +35,19 @@ class Samples(NamedTuple):
     classes: bool
     y: Array | None = None
     weight: Array | None = None
+    form: Form | None = None
 
     @classmethod
     def of_columns(cls, form: Form, x: Any, t: Any) -> Samples:
         """Check and convert columns: the article's door."""
         rows = form.columns(x)
-        return cls(rows, *form.column_targets(t, rows.shape[0]))
+        return cls(rows, *form.column_targets(t, rows.shape[0]), form=form)
 
     @classmethod
     def of_rows(cls, form: Form, X: Any, y: Any, where: str = "") -> Samples:
         """Check and convert rows: the ecosystem's door. `where` completes the names of X and y in errors."""
         rows = form.rows(X, f"X{where}")
-        return cls(rows, *form.row_targets(y, rows.shape[0], f"y{where}"), real_array(y, f"y{where}"))
+        return cls(rows, *form.row_targets(y, rows.shape[0], f"y{where}"), real_array(y, f"y{where}"), form=form)
 
     @property
     def size(self) -> int:
@@ -64,6 +67,11 @@ class Samples(NamedTuple):
         indices = self.targets.view(np.int64) if self.classes else None
         return sample_weights(sample_weight, class_weight, indices, self.size, f"sample_weight{where}", outs)
 
+    def weighed(self, weight: Array | None) -> Samples:
+        """The same samples with these weights for scores."""
+        return self._replace(weight=weight)
+
     def take(self, which: Array | slice) -> Samples:
         """The samples of these numbers: copies, or of a slice views."""
-        return Samples(self.rows[which], self.targets[which], self.classes, None if self.y is None else self.y[which])
+        y = None if self.y is None else self.y[which]
+        return Samples(self.rows[which], self.targets[which], self.classes, y, form=self.form)

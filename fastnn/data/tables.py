@@ -7,21 +7,70 @@ from __future__ import annotations
 
 import contextlib
 import numbers
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..checks import Array
+from ..checks import Array, shown
+
+Names = tuple[str, ...] | None
 
 REAL = "fiub"  # the kinds of dtypes that are real numbers
 
 
-def column_names(values: Any) -> tuple[str, ...] | None:
+def column_names(values: Any) -> Names:
     """The names of the columns of a data frame; None of anything else, and where not all are strings."""
     if isinstance(values, (np.ndarray, list, tuple)) or not _is_frame(values):
         return None
     names = tuple(values.columns)
     return names if all(isinstance(name, str) for name in names) else None
+
+
+def index_names(values: Any) -> Names:
+    """The names of the rows of a frame of pandas, which the article's door takes for inputs; None of anything else."""
+    if isinstance(values, (np.ndarray, list, tuple)) or not hasattr(values, "iloc"):
+        return None
+    names = tuple(values.index)
+    return names if all(isinstance(name, str) for name in names) else None
+
+
+def check_names(found: Names, wanted: Names, name: str, what: str = "columns") -> None:
+    """See that inputs with names, if they have any, are those of the first fit, in the same order."""
+    if found is None or wanted is None or found == wanted:
+        return
+    missing = [one for one in wanted if one not in found]
+    unexpected = [one for one in found if one not in wanted]
+    fix = f"{name}[list(net.feature_names)]" if what == "columns" else f"{name}.loc[list(net.feature_names)]"
+    if missing or unexpected:
+        parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unexpected)} besides"] * bool(
+            unexpected
+        )
+        hint = "" if missing else f"; take {fix}"
+    else:
+        parts = [f"has the {what} {_listed(found)} in another order than in the first fit"]
+        hint = f"; take {fix}"
+    raise ValueError(f"{name} {' and '.join(parts)}; expected the {what} {_listed(wanted)}{hint}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(map(repr, names[:8])) + more
+
+
+def checked_names(names: Any, count: int) -> Names:
+    """The names of `count` inputs as a tuple, or None, or an error."""
+    if names is None:
+        return None
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise TypeError(f"feature_names is {shown(names)}; expected {count} strings, or None")
+    made = tuple(names)
+    for one in made:
+        if not isinstance(one, str):
+            raise TypeError(f"feature_names holds {shown(one)}; expected strings")
+    if len(made) != count:
+        raise ValueError(f"feature_names holds {len(made)} names; expected {count}, one for each input")
+    return tuple(map(str, made))
 
 
 def _is_frame(values: Any) -> bool:
@@ -76,12 +125,13 @@ def real_table(values: Any, name: str) -> Array | None:
             f"expected an array: {name}.toarray()"
         )
     if _is_frame(values):
-        array = np.asarray(values)
-        if array.dtype.kind in REAL and array.ndim == 2:
-            return array
-        columns = (
-            [values.iloc[:, j] for j in range(values.shape[1])] if hasattr(values, "iloc") else values.get_columns()
-        )
+        if hasattr(values, "iloc"):
+            array = np.asarray(values)
+            if array.dtype.kind in REAL and array.ndim == 2:
+                return array
+            columns = [values.iloc[:, j] for j in range(values.shape[1])]
+        else:  # of all its columns together polars makes numbers, of times beside integers too
+            columns = values.get_columns()
         made = [real_array_of(_plain(some), f"column {key!r} of {name}") for key, some in zip(values.columns, columns)]
         return np.column_stack(made) if made else np.empty(values.shape)
     if hasattr(values, "iloc"):

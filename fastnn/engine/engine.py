@@ -70,6 +70,8 @@ class Engine(Watched):
         If these do not make a network.
     """
 
+    feature_names: tuple[str, ...] | None = None  # of the inputs, as the first fit had them
+
     _unwatched = frozenset({"rate", "warned", "last_loss", "_plan", "_gradients", "_state"})
 
     def __init__(
@@ -185,11 +187,18 @@ class Engine(Watched):
             for names, arrays in zip(places, weights):
                 for (name, place), array in zip(names.items(), arrays):
                     assign(name, place, array)
+            self._offset_changed()
         except (ValueError, TypeError):
             for names, arrays in zip(places, before):
                 for place, array in zip(names.values(), arrays):
                     place[...] = array
+            self._offset_changed()
             raise
+
+    def _offset_changed(self) -> None:
+        """Have plans read anew what the door takes off, which lies among the weights."""
+        if isinstance(self.layers[0], Standardize):
+            changes.changed(self.layers[0])
 
     def training_arrays(self, batch_size: int) -> list[Array]:
         """All that training in batches of that size changes, as it lies in memory."""
@@ -226,7 +235,8 @@ class Engine(Watched):
 
     def _new_plan(self, capacity: int) -> Plan:
         self._check()
-        return Plan(self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), turns=self._turns)
+        owners, names = (self, self.optimizer), self.feature_names
+        return Plan(self.layers, self.loss, self.dtype, capacity, owners, turns=self._turns, names=names)
 
     def _gradient_plan(self, capacity: int, apart: bool = False) -> GradientPlan:
         """The same for gradients; a large one is not kept, nor one for a call that has interrupted another."""
@@ -247,7 +257,7 @@ class Engine(Watched):
     def _refresh(self, plan: Plan) -> None:
         if not plan.is_current():
             self._check()
-            plan.refresh((self, self.optimizer))
+            plan.refresh((self, self.optimizer), self.feature_names)
 
     def _check(self) -> None:
         check_layers(self.layers, self.loss)
@@ -409,6 +419,16 @@ class Engine(Watched):
         first = self.layers[0]
         if isinstance(first, Standardize) and not first.fitted:
             first.adapt(rows)
+
+    def take_up(self, form: Form | None) -> None:
+        """Keep what was learnt about the inputs on the way of the first samples through the door (see `Form`)."""
+        if form is None:
+            return
+        first = self.layers[0]
+        if form.standard is not None and isinstance(first, Standardize) and not first.fitted:
+            first.keep(form.standard)
+        if self.feature_names is None and form.names is not None:
+            self.feature_names = form.names
 
     def gradients(self, samples: Samples, training: bool = False, seed: int = 0) -> Gradients:
         """The article's gradients of the mean loss over samples, without an update.

@@ -74,9 +74,9 @@ class GradientPlan(Plan):
         self._run_address = int(self._run.ctypes.data)
         self._weighted = False  # whether it says the weights of the last call
 
-    def refresh(self, owners: Sequence[Watched]) -> None:
+    def refresh(self, owners: Sequence[Watched], names: tuple[str, ...] | None = None) -> None:
         """Read anew what has changed; what a layer that is frozen now had as a gradient is gone."""
-        super().refresh(owners)
+        super().refresh(owners, names)
         for dW in self.dWs:
             dW[...] = 0.0
 

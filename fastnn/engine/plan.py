@@ -33,6 +33,7 @@ from ..kernels.stages import stage_addresses
 from ..kernels.team import MEETINGS, futex, give_way_address
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.fitting import shared_elsewhere
+from ..layers.normalisation import Standardize
 from ..layers.stage import Stage
 from ..room import room
 from .optimizer_state import OptimizerState
@@ -64,6 +65,8 @@ class Plan:
         Whether to make room for every dW, and for dx of the network's input.
     turns : Turns, optional
         Of the network: one call at a time, with this or a later plan.
+    names : tuple of str, optional
+        Of the inputs.
     """
 
     def __init__(
@@ -76,12 +79,12 @@ class Plan:
         *,
         gradients: bool = False,
         turns: Turns | None = None,
+        names: tuple[str, ...] | None = None,
     ) -> None:
         self.turns = turns or Turns()
         # np.dtype(type) is the one object that every array made here has: a copied one is not
         self.layers, self.loss, self.dtype, self.capacity = list(layers), loss, np.dtype(dtype.type), capacity
         self.products = sum(layer.ins * layer.outs for layer in layers)  # of one sample in the forward pass
-        self.form = Form(layers[0].ins, layers[-1].outs, self.dtype, loss)
         self._kept: list[Array] = []
         self._table = np.zeros(len(layers), LAYER)
         self._record = np.zeros(1, NETWORK)
@@ -102,7 +105,7 @@ class Plan:
         what = f"room for {capacity:,} samples at a time" + (", and for all gradients," if gradients else "")
         with room(capacity * each * dtype.itemsize, what, "a smaller batch_size, or fewer samples in a call"):
             self._lay_out(gradients)
-        self.refresh(owners)
+        self.refresh(owners, names)
 
     @property
     def nbytes(self) -> int:
@@ -142,7 +145,6 @@ class Plan:
                 row["dW"] = _address(self.dWs[-1])
         # One sample's way in and out, in the article's form and as a row
         ins, outs = layers[0].ins, layers[-1].outs
-        self.column, self.row = (ins, 1), (1, ins)
         self.output_row: Array = x[:1, :outs]
         self.output_column: Array = self.output_row.T
         # ... and where one that is a view, or of another dtype, is copied to
@@ -212,7 +214,7 @@ class Plan:
         self.seen = now  # it was somebody else
         return True
 
-    def refresh(self, owners: Sequence[Watched]) -> None:
+    def refresh(self, owners: Sequence[Watched], names: tuple[str, ...] | None = None) -> None:
         """Read anew what has changed: parameters, activations, the loss, or what a step is.
 
         All or nothing: where a formula cannot be compiled, the plan stays as it was, and out of date.
@@ -240,9 +242,21 @@ class Plan:
             self._class_target = None
         self._record[0]["has_stages"] = any(isinstance(layer, Stage) for layer in self.layers)
         self._record[0]["limits"] = any(layer.max_norm for layer in self.layers)
+        self.form = self._form(names)
+        # Of an offset no sample has the shape: all pass the door, which takes it off
+        one = self.form.ins if self.form.offset is None else -1
+        self.column, self.row = (one, 1), (1, one)
         self._tiny = 0
         self._descent = self.plain = self.article = None
         self._watched, self._stamps, self.seen = watched, stamps, now
+
+    def _form(self, names: tuple[str, ...] | None) -> Form:
+        """What samples look like; names are of no use once the first layer has another width."""
+        first, outs = self.layers[0], self.layers[-1].outs
+        names = names if names is not None and len(names) == first.ins else None
+        if not isinstance(first, Standardize):
+            return Form(first.ins, outs, self.dtype, self.loss, None, names)
+        return Form(first.ins, outs, self.dtype, self.loss, first.shift, names, not first.fitted)
 
     def _check(self, memories: list[Array]) -> None:
         """See that the layers' memories are of the size and the dtype that the table says."""

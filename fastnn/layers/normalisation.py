@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from ..checks import Array, flag, fraction, positive_number
+from ..data.columns import real_array
+from ..data.moments import Standard, standard, standard_of
+from ..data.rows import feature_rows, given_rows
 from ..kernels.stages import FLOAT64, pointer_at, stage_at
+from .base import assign
 from .stage import Stage
 
 
 def standardize_forward(address: int, W: Any) -> None:
-    """x = (x_in - mean) * scale; the rows of W are mean and scale."""
+    """x = (x_in - mean) * scale; the rows of W are mean and scale, and the offset, which the door has taken off."""
     stage = stage_at(address)
     n, outs, in_stride, stride = stage.n, stage.outs, stage.in_stride, stage.stride
     x_in, x = pointer_at(stage.x_in, W), pointer_at(stage.x, W)
@@ -36,9 +39,13 @@ def standardize_backward(address: int, W: Any) -> None:
 class Standardize(Stage):
     """Inputs of mean 0 and variance 1: the first layer of a network, fitted on its first training.
 
-    The first `fit` or `train` measures mean and standard deviation of every input on its samples;
-    they are saved with the network and stay as they are. `adapt` measures them again. An input
+    The first `fit` or `train` measures mean and standard deviation of every input on its samples, in float64 and
+    as they are given; they are saved with the network and stay as they are. `adapt` measures them again. An input
     that never varies, or only by rounding errors of its size, is only shifted.
+
+    The layer gives ``(x - offset - mean) * scale``. In a float32 network an input whose mean is more than 256
+    standard deviations from 0, such as times in seconds since 1970, has an `offset`: it is taken off in float64, at
+    the network's door, before the input is narrowed. Of all others, and in float64, it is 0.
 
     Parameters
     ----------
@@ -55,10 +62,21 @@ class Standardize(Stage):
     >>> history = net.fit(X, X[:, 0] - X[:, 1], epochs=50, seed=0)
     >>> net.layers[0].row("mean").ravel().round(-1)
     array([100., 100.])
+
+    The last five minutes of a year, in float32:
+
+    >>> net = NeuralNetwork([Standardize(), Layer(1, 1, Identity())], MSELoss(), 0.1, dtype="float32")
+    >>> seconds = np.arange(1_798_761_300, 1_798_761_600).reshape(-1, 1)
+    >>> history = net.fit(seconds, seconds % 300 / 300, epochs=30, seed=0)
+    >>> net.predict([[1_798_761_450]]).round(2).item()
+    0.5
+    >>> net.layers[0].means.item()
+    1798761449.5
     """
 
-    rows = ("mean", "scale")
-    start = (0.0, 1.0)
+    rows = ("mean", "scale", "offset", "offset_low")
+    start = (0.0, 1.0, 0.0, 0.0)
+    later = ("offset", "offset_low")
     kernels = (standardize_forward, standardize_backward)
     checked = {"fitted": flag}
 
@@ -66,35 +84,73 @@ class Standardize(Stage):
         super().__init__()
         self.fitted = fitted
 
-    def adapt(self, rows: Array) -> None:
-        """Measure mean and standard deviation on samples, one a row."""
-        self.adapt_to([rows])
+    @property
+    def offset(self) -> Array:
+        """What the network's door takes off its inputs, float64 (outs, 1): two rows together. Assign it as a whole."""
+        offset = super().row("offset").astype(np.float64) + super().row("offset_low")
+        offset.flags.writeable = False  # a network must hear of it, as of an attribute
+        return offset
 
-    def adapt_to(self, parts: Iterable[Array]) -> None:
-        """The same on samples that come in parts (the variances add up as in Chan, Golub and LeVeque 1979)."""
-        count, noise = 0, 0.0
-        first, mean, variance, largest = (np.zeros(self.ins) for _ in range(4))
-        for rows in parts:
-            if count == 0:
-                first = rows[0].astype(np.float64)  # all are taken relative to it, so that a constant varies by 0
-                noise = 8 * float(np.finfo(rows.dtype if rows.dtype.kind == "f" else np.float64).eps)
-            count += rows.shape[0]
-            new = rows.shape[0] / count
-            relative = rows - first
-            shift = relative.mean(axis=0) - mean
-            mean += new * shift
-            variance = (1 - new) * variance + new * relative.var(axis=0) + new * (1 - new) * shift**2
-            largest = np.maximum(largest, np.abs(rows).max(axis=0))
-        if count == 0:
-            return
-        std = np.sqrt(variance)
-        varies = (std > noise * largest) & (std > np.finfo(self.dtype).tiny)
-        self.row("mean")[:, 0] = first + mean
-        self.row("scale")[:, 0] = 1 / np.where(varies, std, 1.0)
+    @offset.setter
+    def offset(self, values: Any) -> None:
+        values = real_array(values, "offset")
+        assign("offset", super().row("offset"), values)
+        super().row("offset_low")[...] = values - super().row("offset").astype(np.float64)
+
+    @property
+    def means(self) -> Array:
+        """The means of the inputs, float64 (outs, 1): offset and mean together."""
+        return self.offset + self.row("mean")
+
+    @property
+    def shift(self) -> Array | None:
+        """A copy of the offset, (outs,), or None where it is 0."""
+        offset = self.offset[:, 0].copy()
+        return offset if offset.any() else None
+
+    def row(self, name: str) -> Array:
+        """A view of the row of that name, as a column (outs, 1); those of the offset are read-only (see `offset`)."""
+        row = super().row(name)
+        row.flags.writeable = name not in type(self).later
+        return row
+
+    def arrays(self) -> dict[str, Array]:
+        return {name: super(Standardize, self).row(name) for name in type(self).rows}
+
+    def adapt(self, rows: Any) -> None:
+        """Measure mean and standard deviation on samples (n, ins), one a row, of any real dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the layer is in no network yet, which says how many inputs it has, or rows do not fit.
+        """
+        if self.ins == 0:
+            raise ValueError("this Standardize() is in no network yet; expected adapt(rows) after it was put into one")
+        feature_rows(rows, "rows", self.ins, self.dtype)  # which checks them
+        measured = standard(given_rows(rows, "rows", self.ins), self.ins, self.dtype)
+        assert measured is not None
+        self.keep(measured)
+
+    def keep(self, measured: Standard) -> None:
+        """Take what was measured for this layer's dtype, and be fitted."""
+        for name in ("mean", "scale"):
+            self.row(name)[:, 0] = getattr(measured, name)
+        self.offset = measured.offset.reshape(-1, 1)
         self.fitted = True
 
+    def convert(self, dtype: np.dtype[Any]) -> None:
+        """Change the dtype of the memory; where it narrows, the means are parted anew, else all stay as they are."""
+        if dtype.itemsize >= self.dtype.itemsize or self._outs == 0:
+            return super().convert(dtype)
+        parted = standard_of(self.means[:, 0], self.row("scale")[:, 0].astype(np.float64), dtype)
+        super().convert(dtype)
+        self.row("mean")[:, 0] = parted.mean
+        self.offset = parted.offset.reshape(-1, 1)
+        return None
+
     def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:
-        return (x - self.row("mean")) * self.row("scale"), None
+        return (x - self.offset - self.row("mean")) * self.row("scale"), None
 
     def backward(self, dx: Array, kept: Any) -> tuple[Array, list[Array]]:
         return dx * self.row("scale"), []

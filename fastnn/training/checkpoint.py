@@ -14,6 +14,7 @@ import numpy as np
 from .. import saving
 from ..checks import Array, learning_rate, path, positive_integer
 from ..data.samples import Samples
+from ..data.tables import checked_names
 from ..engine.engine import Engine
 from ..files import check_target
 from ..formulas.schedules import Constant
@@ -197,6 +198,15 @@ class Course:
                           for some in (now[name], kept.description.get(name)))  # fmt: skip
             if found := difference(mine, then, name):
                 raise kept.other("network", found)
+        mine = self._run.feature_names
+        if mine is not None and (names := self._names(kept)) and (found := difference(list(mine), list(names))):
+            raise kept.other("fit", f"feature_names{found}")
+
+    def _names(self, kept: Kept) -> tuple[str, ...] | None:
+        try:
+            return checked_names(kept.description.get("feature_names"), self._engine.ins)
+        except (TypeError, ValueError) as error:
+            raise kept.damaged(str(error)) from None
 
     def _check_rate(self, kept: Kept) -> None:
         """The rate is that of the beginning, or as the fit left it; callbacks change only the `lr` of a schedule."""
@@ -252,6 +262,7 @@ class Course:
                 engine.rate = Constant(lr)
             if isinstance(engine.layers[0], Standardize):  # its numbers are there
                 engine.layers[0].fitted = True
+            engine.feature_names = self._names(kept) or engine.feature_names
             for callback, (name, state) in zip(self._callbacks, kept.callbacks):
                 if state:
                     try:
@@ -276,13 +287,13 @@ class Course:
         weights, rate, lr = engine.weights, engine.rate, engine.rate.lr
         steps, epochs = state.steps.copy(), state.epochs.copy()
         numbers = [array.copy() for array in state.numbers]
-        fitted = isinstance(first, Standardize) and first.fitted
+        fitted, names = isinstance(first, Standardize) and first.fitted, engine.feature_names
         attributes = [dict(vars(callback)) for callback in callbacks]
         try:
             yield
         except BaseException:
             engine.weights, engine.rate, rate.lr = weights, rate, lr
-            state.steps, state.epochs = steps, epochs
+            state.steps, state.epochs, engine.feature_names = steps, epochs, names
             if not numbers:  # there was no room for any
                 state.give_back_room()
             for place, array in zip(state.numbers, numbers):

@@ -11,6 +11,7 @@ from ..data.form import Form
 from ..data.rows import sample_weights
 from ..data.samples import Samples
 from ..data.sources import opened, rows_to_keep
+from ..data.tables import column_names
 from ..formulas.metrics import scores
 from .callbacks import Callback, StopTraining, Trainee, may_add_quantities
 from .checkpoint import Course
@@ -25,7 +26,8 @@ from .stream import StreamRun
 
 def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     """See `NeuralNetwork.fit`."""
-    engine, form = net.engine, net.engine.form
+    engine = net.engine
+    form = engine.form.named(column_names(X))  # before they are lost on the way
     engine.base_rate()  # one that is none is an error before anything else happens
     sample_weight, validation_data = settings.sample_weight, settings.validation_data
     source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, form)
@@ -37,11 +39,13 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     run: Run | StreamRun
     y_train = None
     if source is None:
+        form = form.fitted_to(X)
         train = Samples.of_rows(form, X, y)
         run = Run(engine, train, settings, train.weights(sample_weight, settings.class_weight, outs=form.outs))
         y_train = train.y
     else:
         run = StreamRun(engine, source, settings)
+        form = run.form
     held_out = None if validation_data is None else weighed_samples(form, validation_data, " of validation_data")
     history = History()
     take_epochs(net, run, settings, y_train, held_out, history)
@@ -52,7 +56,7 @@ def weighed_samples(form: Form, data: tuple[Any, ...], where: str = "") -> Sampl
     """The samples of ``(X, y)`` or ``(X, y, sample_weight)``, with their weights."""
     X, y, weights = (*data, None)[:3]
     samples = Samples.of_rows(form, X, y, where)
-    return Samples(*samples[:4], samples.weights(weights, None, where))
+    return samples.weighed(samples.weights(weights, None, where))
 
 
 def split(X: Any, y: Any, sample_weight: Any, part: float, where: str = "") -> tuple[Any, Any, Any, tuple[Any, ...]]:

@@ -155,6 +155,7 @@ def checksum(described: Mapping[str, Any], arrays: Iterable[Array]) -> int:
     """The sum over what a checkpoint says beside what it says of the network, and over arrays, in their order."""
     run = {name: value for name, value in described["run"].items() if name != "checksum"}
     parts = [run, *(described[name] for name in ("history", "callbacks", "steps", "epochs", "lr"))]
+    parts += [described["feature_names"]] if described.get("feature_names") else []
     total = zlib.crc32(json.dumps(parts, sort_keys=True).encode())
     for array in arrays:
         total = zlib.crc32(f"{array.dtype.str} {array.shape}".encode(), total)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array, positive_integer, positive_number
-from ..data.form import Form
 from ..data.samples import Samples
 from ..engine.engine import Engine
 from ..extras import needs
@@ -168,8 +167,9 @@ def _full_gradient(engine: Engine, X: Any, y: Any, settings: Settings) -> FullGr
             )
     if not any(layer.trainable and layer.shape[0] for layer in engine.layers):
         raise ValueError("no layer is trainable; set layer.trainable = True for one at least")
-    samples = Samples.of_rows(Form(engine.ins, engine.outs, np.dtype(np.float64), engine.loss), X, y)
+    form = engine.form.fitted_to(X).of_dtype(np.dtype(np.float64))  # what is fitted is so to the network's own
+    samples = Samples.of_rows(form, X, y)
     weights = samples.weights(settings.sample_weight, settings.class_weight)
-    engine.adapt(samples.rows)
+    engine.take_up(form)
     layers = engine.alone(lambda: copy.deepcopy(engine.layers))
     return FullGradient(Engine(layers, engine.loss, Constant(0.0), SGD(), dtype="float64"), samples, weights)

@@ -130,7 +130,7 @@ def find_lr(engine: Engine, samples: Samples, lowest: float, highest: float, ste
     window = max(SHORTEST, math.ceil(WINDOW * steps))
     average, best = Average(window), math.inf
     probe = copy.deepcopy(engine)
-    probe.adapt(samples.rows)
+    probe.take_up(samples.form)
     for loss in _batch_losses(Run(probe, samples, settings), rates):
         if not math.isfinite(loss):
             break

@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import Array, seed as checked_seed
+from ..data.columns import real_array
 from ..data.form import Form
 from ..data.samples import Samples
+from ..data.tables import column_names, is_sparse
 from ..engine.crew import share_out, thread_count
 from ..engine.engine import Engine
 from ..engine.workers import Flag
@@ -59,7 +61,7 @@ def fit_many(
     own = [replace(settings, seed=seeds[k], callbacks=called[k], verbose=0) for k in range(count)]
     for net in networks:
         net.engine.base_rate()  # one that is none is an error before any network changes
-    shares = shares_of(networks[0].engine.form, count, X, y, settings)
+    shares = shares_of([net.engine.form for net in networks], X, y, settings)
     outcomes = [Outcome() for _ in networks]
     interrupt = Flag()
     for outcome in outcomes:
@@ -68,12 +70,10 @@ def fit_many(
 
     def work(k: int) -> None:
         net, outcome = networks[k], outcomes[k]
-        train, sample_weight, weights, held_out = shares[k]
+        share = shares[k]
         if bootstrap:
-            drawn = bootstrap_rows(train.rows.shape[0], seeds[k])
-            train = train.take(drawn)
-            some = None if sample_weight is None else sample_weight[drawn]
-            weights = train.weights(some, settings.class_weight, outs=net.engine.outs)
+            share = share.drawn(bootstrap_rows(share.train.size, seeds[k]), net.engine.form, settings)
+        train, weights, held_out = share.train, share.weights, share.held_out
         run = Run(net.engine, train, own[k], weights)
         run.interrupt = interrupt
         sizes = tuple(layer.outs for layer in net.layers)
@@ -171,19 +171,34 @@ class Share(NamedTuple):
     """The samples of one network, which others may have too."""
 
     train: Samples
-    sample_weight: Array | None  # as given
+    given: tuple[Any, Any, Array | None]  # X, y and sample_weight
     weights: Array | None  # with those of the classes
     held_out: Samples | None
+    validation: tuple[Any, ...] | None  # as given
+
+    def with_validation(self, held_out: Samples, given: tuple[Any, ...]) -> Share:
+        """The share with these samples for validation."""
+        return self._replace(held_out=held_out, validation=given)
+
+    def drawn(self, rows: Array, form: Form, settings: Settings) -> Share:
+        """The share of a network of that form that learns from these rows, with the same held out."""
+        X, y, weight = self.given
+        weight = None if weight is None else weight[rows]
+        train, held_out, own = self.train, self.held_out, self.train.form
+        if own is None or own.standard is None:
+            train = train.take(rows)
+        else:  # what standardises its inputs is fitted to these rows alone, and the door goes by that
+            table = X.tocsr() if is_sparse(X) else real_array(X, "X")
+            form = form.named(own.names).fitted_to(table[rows])
+            train = Samples.of_rows(form, table[rows], real_array(y, "y")[rows])
+            if self.validation is not None:
+                held_out = weighed_samples(form, self.validation)
+        weights = train.weights(weight, settings.class_weight, outs=form.outs)
+        return Share(train, self.given, weights, held_out, self.validation)
 
 
-def shares_of(
-    form: Form,
-    count: int,
-    X: Any,
-    y: Any,
-    settings: Settings,
-) -> list[Share]:
-    """The share of each of `count` networks; an array is checked and converted once, however many learn from it."""
+def shares_of(forms: Sequence[Form], X: Any, y: Any, settings: Settings) -> list[Share]:
+    """The share of each network; an array is checked and converted once, however many learn from it."""
     if y is None or callable(X) or isinstance(X, Iterator):
         raise TypeError(
             f"X is a {type(X).__name__} and y {'is None' if y is None else 'a ' + type(y).__name__}; a bank learns "
@@ -192,41 +207,44 @@ def shares_of(
 
     validation_data, validation_split = settings.validation_data, settings.validation_split
 
-    def validation(*data_and_where: Any) -> Samples:
+    def validation(form: Form, *data_and_where: Any) -> tuple[Samples, tuple[Any, ...]]:
         *data, where = data_and_where
-        return weighed_samples(form, tuple(data), f"{where} of validation_data")
+        return weighed_samples(form, tuple(data), f"{where} of validation_data"), tuple(data)
 
-    def training(X: Any, y: Any, weight: Any, where: str) -> Share:
-        held_out = None
+    def training(form: Form, X: Any, y: Any, weight: Any, where: str) -> Share:
+        end, form = None, form.named(column_names(X), f"X{where}")
         if validation_data is None and validation_split:
             X, y, weight, end = split(X, y, weight, validation_split, where)
-            held_out = validation(*end, where)
+        form = form.fitted_to(X, f"X{where}")
         train = Samples.of_rows(form, X, y, where)
         weights = train.weights(weight, settings.class_weight, where, form.outs)
-        return Share(train, None if weight is None else np.asarray(weight), weights, held_out)
+        held_out = None if end is None else validation(form, *end, where)[0]
+        return Share(train, (X, y, None if weight is None else np.asarray(weight)), weights, held_out, end)
 
-    shares = _each(training, (X, y, settings.sample_weight), ("X", "y", "sample_weight"), count)
+    shares: list[Share] = _each(training, forms, (X, y, settings.sample_weight), ("X", "y", "sample_weight"))
     if validation_data is None:
         return shares
     names = ("X of validation_data", "y of validation_data", "sample_weight of validation_data")
-    held_out = _each(validation, tuple(validation_data), names, count)
-    return [Share(share.train, share.sample_weight, share.weights, end) for share, end in zip(shares, held_out)]
+    fitted = [share.train.form or form for share, form in zip(shares, forms)]
+    ends = _each(validation, fitted, tuple(validation_data), names)
+    return [share.with_validation(*end) for share, end in zip(shares, ends)]
 
 
-def _each(make: Callable[..., Any], data: tuple[Any, ...], names: tuple[str, ...], count: int) -> list[Any]:
-    """What `make` makes of `data` for each network; of their k-th parts, if the first of them holds many data sets.
+def _each(make: Callable[..., Any], forms: Sequence[Form], data: tuple[Any, ...], names: tuple[str, ...]) -> list[Any]:
+    """What `make` makes of `data` for each form; of their k-th parts, if the first of them holds many data sets.
 
-    Of the same objects it is made once.
+    Of the same objects, for forms with the same door, it is made once.
     """
-    if not many(data[0]):
-        return [make(*data, "")] * count
-    parts = [_parts(values, name, count) for values, name in zip(data, names)]
-    made: dict[tuple[int, ...], Any] = {}
+    several = many(data[0])
+    parts = [
+        _parts(values, name, len(forms)) if several else [values] * len(forms) for values, name in zip(data, names)
+    ]
+    made: dict[tuple[Any, ...], Any] = {}
     results = []
-    for k, own in enumerate(zip(*parts)):
-        same = tuple(map(id, own))
+    for k, (form, *own) in enumerate(zip(forms, *parts)):
+        same = (form.door, *map(id, own))
         if same not in made:
-            made[same] = make(*own, f"[{k}]")
+            made[same] = make(form, *own, f"[{k}]" if several else "")
         results.append(made[same])
     return results
 
@@ -234,7 +252,7 @@ def _each(make: Callable[..., Any], data: tuple[Any, ...], names: tuple[str, ...
 def many(X: Any) -> bool:
     """Whether X holds many data sets: it is a list of arrays of two dimensions, or one array of three."""
     if isinstance(X, (list, tuple)):
-        return len(X) > 0 and all(getattr(rows, "ndim", 0) == 2 for rows in X)
+        return len(X) > 0 and all(len(getattr(rows, "shape", ())) == 2 for rows in X)  # a frame of polars has no ndim
     return getattr(X, "ndim", 2) == 3
 
 

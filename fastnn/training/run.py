@@ -198,8 +198,13 @@ class Run:
         return f" The largest input is {x:.3g}, the largest target {float(np.abs(self.samples.targets).max()):.3g}."
 
     def adapt(self) -> None:
-        """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
-        self.engine.adapt(self.samples.rows)
+        """Fit the layer that standardises the inputs, if there is one that has not been fitted; keep their names."""
+        self.engine.take_up(self.samples.form)
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Of the inputs, where they have some."""
+        return None if self.samples.form is None else self.samples.form.names
 
     def epoch(self) -> dict[str, float]:
         """Take the steps of the next epoch; returns its mean loss."""

@@ -15,14 +15,14 @@ import numpy as np
 
 from ..checks import Array
 from ..data.columns import real_array
-from ..data.rows import balanced_weights, sample_weights
+from ..data.rows import balanced_weights, given_rows, sample_weights
 from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
+from ..data.tables import column_names
 from ..engine.engine import Engine
 from ..engine.workers import Worker
 from ..formulas.metrics import is_mean, scores
 from ..layers.fitting import check_batches
-from ..layers.normalisation import Standardize
 from .run import Run, agreed_seed
 from .settings import Settings
 
@@ -61,20 +61,30 @@ class StreamRun:
         if source.count:  # of the caller's chunks nobody knows before they have come
             check_batches(engine.layers, source.count, settings.batch_size)
         self.engine, self.source, self.settings = engine, source, settings
-        self.form = engine.form
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step = 0
         self.epochs_done = 0
         self.measures = {name: measure for name, measure in settings.measures.items() if is_mean(measure)}
         balanced = settings.class_weight == "balanced"
+        self.form = engine.form
         self._class_weight = self._balanced() if balanced else settings.class_weight
+        if self.form.measures:  # before anything is converted, validation data too
+            self.form = self.form.measured(self._given())
 
     def adapt(self) -> None:
         """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
-        first = self.engine.layers[0]
-        if isinstance(first, Standardize) and not first.fitted:
-            rows = (self._prepare(chunk).samples.rows for chunk in self.source.sample())
-            first.adapt_to(some[i : i + 4096] for some in rows for i in range(0, some.shape[0], 4096))
+        self.engine.take_up(self.form)
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Of the inputs, as far as they are known."""
+        return self.form.names
+
+    def _given(self) -> Iterator[Array]:
+        """The rows of all chunks, or of the first that an iterable gives, as they are given; checked."""
+        for chunk in self.source.sample():
+            self._prepare(chunk)
+            yield from given_rows(chunk.X, f"X{chunk.where}", self.form.ins)
 
     def epoch(self) -> dict[str, float]:
         """Train once on every chunk; returns the mean loss and the metrics of the epoch."""
@@ -124,10 +134,12 @@ class StreamRun:
     def go_on(self, seed: int, losses: Sequence[float], step: int) -> None:
         """As of `Run`."""
         self.seed, self.epochs_done, self.step = seed, len(losses), step
+        self.form = self.engine.form  # with what was learnt from the inputs then
 
     def _prepare(self, chunk: Chunk) -> Prepared:
         """The chunk through the door; this is what the reading thread does."""
         where = chunk.where
+        self.form = self.form.named(column_names(chunk.X), f"X{where}")
         rows = self.form.rows(chunk.X, f"X{where}")
         targets, classes = self.form.row_targets(chunk.y, rows.shape[0], f"y{where}")
         weights = sample_weights(
@@ -138,10 +150,11 @@ class StreamRun:
         if not self.source.lasting:
             rows, targets = _own(rows, chunk.X), _own(targets, chunk.y)
             y = None if y is None else _own(y, chunk.y)
-        return Prepared(chunk.number, Samples(rows, targets, classes, y), weights)
+        return Prepared(chunk.number, Samples(rows, targets, classes, y, form=self.form), weights)
 
     def _train(self, chunk: Prepared) -> dict[str, float]:
         """The steps of one chunk; returns the sums of the losses and of the metrics."""
+        self.engine.take_up(chunk.samples.form)  # the names of the first
         run = ChunkRun(self, chunk)
         first = run.step
         try:

@@ -185,3 +185,39 @@ def test_what_is_neither_is_refused(name, value):
         value = 1.5
     with pytest.raises((TypeError, ValueError), match=name):
         fitted(**{name: value})
+
+
+def test_frames_of_polars():
+    pl = pytest.importorskip("polars")
+    mixed = pl.DataFrame({"a": X[:, 0], "b": X[:, 1] > 0, "c": pl.Series(range(100), dtype=pl.Int16)})
+    plain = np.column_stack([X[:, 0], X[:, 1] > 0, np.arange(100)])
+    decimal = mixed.with_columns(pl.col("c").cast(pl.Decimal(10, 2)))
+    for frame in (mixed, decimal, mixed.cast(pl.Float32), mixed.select(pl.all().cast(pl.Float64))):
+        wanted = plain.astype(np.float32) if frame.dtypes[0] == pl.Float32 else plain
+        assert fitted(frame)[1].allclose(fitted(wanted)[1], 0, 0)
+        assert np.array_equal(classifier().predict(frame), classifier().predict(wanted))
+    only_bool = mixed.select(pl.col("b"), c=~pl.col("b"), d=pl.col("b"))
+    assert np.array_equal(classifier().predict(only_bool), classifier().predict(only_bool.to_numpy()))
+    for y in (pl.Series(Y), pl.Series(Y == 1), pl.DataFrame({"y": Y}), pl.Series(Y, dtype=pl.UInt8)):
+        assert fitted(y=y)[0]["loss"] == fitted()[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        (["x"] * 100, "'b'"),
+        ([None, *range(99)], "'b'.*missing"),
+        ([None] + [0.5] * 99, "'b'.*missing"),
+        ([None] + [True] * 99, "'b'.*missing"),
+        ([np.nan] + [0.5] * 99, "nan at row 0, column 'b'"),
+        ([datetime.datetime(2020, 1, 1)] * 100, "'b'"),
+        ([[1.0]] * 100, "'b'"),
+    ],
+)
+@pytest.mark.parametrize("beside", [0, 1.5, True])
+def test_a_column_of_polars_that_is_no_number_is_named(column, words, beside):
+    pl = pytest.importorskip("polars")
+    frame = pl.DataFrame({"a": [beside] * 100, "b": column, "c": [beside] * 100})
+    for call in (lambda net: net.fit(frame, Y), lambda net: net.predict(frame), lambda net: net.evaluate(frame, Y)):
+        with pytest.raises((ValueError, TypeError), match=words):
+            call(classifier())

@@ -1,0 +1,64 @@
+"""Mean and spread of the inputs, measured on what the user gave, before anything is narrowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..checks import Array
+
+FAR = 256.0  # standard deviations from 0 beyond which float32 has less than 16 bits for the differences of an input
+
+
+class Standard(NamedTuple):
+    """What makes inputs of mean 0 and variance 1: ``(x - offset - mean) * scale``, each float64 (ins,).
+
+    The door takes `offset` off in float64, a kernel `mean` in the network's dtype. Two numbers of that hold an offset.
+    """
+
+    offset: Array
+    mean: Array
+    scale: Array
+
+
+def standard_of(centre: Array, scale: Array, dtype: np.dtype[Any]) -> Standard:
+    """The means `centre` in two parts, such that `dtype` holds what is left: a float64 network has no offset."""
+    offset = np.zeros_like(centre)
+    if dtype == np.float32:
+        with np.errstate(all="ignore"):
+            far = np.abs(centre) * scale > FAR
+            high = centre[far].astype(dtype)
+            offset[far] = high.astype(np.float64) + (centre[far] - high).astype(dtype)  # which two such numbers hold
+            return Standard(offset, centre - offset, scale)
+    return Standard(offset, centre, scale)
+
+
+def standard(parts: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Standard | None:
+    """Measure rows (n, width) that come in parts, of any real dtype; None if there are none.
+
+    The variances add up as in Chan, Golub and LeVeque (1979). What varies only by rounding errors of its size, or by
+    less than `dtype` holds, has the scale 1. Numbers that are not finite are for the door to find.
+    """
+    count, noise = 0, 0.0
+    first, mean, variance, largest = (np.zeros(width) for _ in range(4))
+    with np.errstate(all="ignore"):
+        for rows in parts:
+            if count == 0:
+                first = rows[0].astype(np.float64)  # all are taken relative to it, so that a constant varies by 0
+            eps = np.finfo(rows.dtype).eps if rows.dtype.kind == "f" else 0.0
+            noise = max(noise, 8 * float(eps), 8 * float(np.finfo(np.float64).eps))
+            count += rows.shape[0]
+            new = rows.shape[0] / count
+            relative = rows - first
+            shift = relative.mean(axis=0) - mean
+            mean += new * shift
+            variance = (1 - new) * variance + new * relative.var(axis=0) + new * (1 - new) * shift**2
+            for extreme in (rows.max(axis=0), rows.min(axis=0)):
+                largest = np.maximum(largest, np.abs(extreme.astype(np.float64)))
+        if count == 0:
+            return None
+        std = np.sqrt(variance)
+        varies = (std > noise * largest) & (std > np.finfo(dtype).tiny)
+        return standard_of(first + mean, 1 / np.where(varies, std, 1.0), dtype)
