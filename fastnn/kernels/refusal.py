@@ -134,7 +134,7 @@ def _reached(text: Text) -> list[pytypes.FunctionType]:
     """The formula and the functions that it calls by name, or as methods of self."""
     reached: list[pytypes.FunctionType] = []
     waiting = [text.function]
-    home = text.function.__module__.partition(".")[0]
+    home = (text.function.__module__ or "").partition(".")[0]
     while waiting:
         function = waiting.pop(0)
         if function in reached:
