@@ -22,7 +22,7 @@ Number = Any  # a NumPy array, or inside a kernel one number
 class Optimizer(Component, ABC):
     """An optimiser: subclass it, write `update`, and name its `state`.
 
-    `update` cannot be wrong by a derivative; `fastnn.check_gradients` checks the gradients that it gets.
+    `fastnn.check_gradients` checks the gradients that `update` gets; of `update` itself it knows nothing.
 
     Attributes
     ----------

@@ -326,6 +326,21 @@ def test_a_formula_for_single_numbers_alone():
     assert check_gradients(*problem(Branch())).ok
 
 
+def test_outputs_that_are_not_finite_are_said_to_be():
+    net, X, y = problem(middle=[LayerNorm()])
+    net.layers[0].act_function = Overflows()
+    with pytest.raises(GradientError, match=r"The outputs of layers\[0\].*are not all finite"):
+        check_gradients(net, X, y)
+
+
+class Overflows(ActivationFunction):
+    def f(self, x):
+        return np.exp(x * 1e6)
+
+    def df(self, x):
+        return 1e6 * np.exp(x * 1e6)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
