@@ -2,6 +2,7 @@
 
 import functools
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -182,6 +183,8 @@ def test_a_bad_formula_is_refused_by_name_line_and_reason(place, body, reason, d
     message = str(caught.value)
     assert message.startswith(name), message
     assert re.search(reason, message), message
+    if reason == "cannot catch errors" and sys.version_info < (3, 11):  # whose bytecode marks the try
+        line, quoted = line - 2, "try:"
     if line and "cannot be compiled" in message:
         assert f"{path}, line {line}" in message
         assert f"`{quoted}`" in message
