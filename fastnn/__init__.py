@@ -61,6 +61,7 @@ from .formulas.schedules import (
     StepDecay,
     WarmUp,
 )
+from .gradient_check import GradientCheck, GradientError, check_gradients
 from .kernels.formula import FormulaError
 from .layers.dense import Layer
 from .layers.noise import Dropout, GaussianNoise
@@ -104,6 +105,8 @@ __all__ = [
     "ExponentialDecay",
     "FormulaError",
     "GaussianNoise",
+    "GradientCheck",
+    "GradientError",
     "Gradients",
     "HardTanh",
     "History",
@@ -147,6 +150,7 @@ __all__ = [
     "TimeLimit",
     "WarmUp",
     "__version__",
+    "check_gradients",
     "create_bias_vector",
     "create_weight_matrix",
     "explain",

@@ -430,12 +430,15 @@ class Engine(Watched):
         if self.feature_names is None and form.names is not None:
             self.feature_names = form.names
 
-    def gradients(self, samples: Samples, training: bool = False, seed: int = 0) -> Gradients:
+    def gradients(
+        self, samples: Samples, training: bool = False, seed: int = 0, weights: Array | None = None
+    ) -> Gradients:
         """The article's gradients of the mean loss over samples, without an update.
 
-        `training` says whether layers act as in training, `seed` sets their random numbers.
+        `training` says whether layers act as in training, `seed` sets their random numbers; `weights`, checked
+        already, are those of the samples' losses.
         """
-        return self._with_gradients(lambda plan: plan.gradients(samples, training, seed), samples.size)
+        return self._with_gradients(lambda plan: plan.gradients(samples, training, seed, weights), samples.size)
 
     def gradient(
         self, samples: Samples, weights: Array | None = None, *, seed: int | None = None, step: int = 0

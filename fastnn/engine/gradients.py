@@ -80,9 +80,9 @@ class GradientPlan(Plan):
         for dW in self.dWs:
             dW[...] = 0.0
 
-    def gradients(self, samples: Samples, training: bool, seed: int) -> Gradients:
+    def gradients(self, samples: Samples, training: bool, seed: int, weights: Array | None = None) -> Gradients:
         """All gradients, in arrays of their own."""
-        loss = self._backward(samples, True, 2 if training else 0, seed)
+        loss = self._backward(samples, True, 2 if training else 0, seed, weights)
         if samples.size != self._count:
             self._make_views(samples.size)
         dxs, dWs, dbs = ([view.copy("K") for view in views] for views in self._views)

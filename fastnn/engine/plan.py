@@ -280,7 +280,7 @@ class Plan:
     def _formulas_of(self, layer: BaseLayer) -> tuple[dict[str, int], Array]:
         """What the table says of a layer's formulas, and the parameters they use."""
         if isinstance(layer, Stage):
-            forward, backward = stage_addresses(*type(layer).kernels, self.dtype)
+            forward, backward = stage_addresses(type(layer), self.dtype)
             return {"forward": forward, "backward": backward}, np.array(layer.settings, dtype=np.float64)
         act = layer.act_function  # type: ignore[attr-defined]
         f, df = activation_blocks(act, self.dtype)

@@ -23,7 +23,7 @@ class ActivationFunction(Component, ABC):
 
     Write both with arithmetic, comparisons and NumPy functions that work element by element.
     Numeric attributes of ``self`` may be used and changed at any time; methods and module-level
-    functions may be called.
+    functions may be called. `fastnn.check_gradients` holds `df` against `f`.
 
     A third method is for speed alone: ``df_of_f(self, x, f)``, the derivative at x where f(x) is known
     already, as ``1 - f**2`` is that of tanh. The kernels take it in the place of `df`.

@@ -25,7 +25,7 @@ class LossFunction(Component, ABC):
 
     ``values`` is the network's output, a column (outs, 1). ``expected`` is the target, a column
     of the same shape or the number of a class. `dloss` returns the gradient of `loss` with
-    respect to ``values``, a column.
+    respect to ``values``, a column; `fastnn.check_gradients` holds it against `loss`.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class ElementwiseLoss(LossFunction):
     """A loss that is the mean over the outputs of `f`, a function of one value and its target.
 
     Write `f` and its derivative `df` (with respect to the value) as NumPy formulas that work
-    element by element.
+    element by element; `fastnn.check_gradients` holds one against the other.
     """
 
     target = "values"

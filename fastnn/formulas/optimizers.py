@@ -22,6 +22,8 @@ Number = Any  # a NumPy array, or inside a kernel one number
 class Optimizer(Component, ABC):
     """An optimiser: subclass it, write `update`, and name its `state`.
 
+    `fastnn.check_gradients` checks the gradients that `update` gets; of `update` itself it knows nothing.
+
     Attributes
     ----------
     state : mapping of str to float

@@ -14,6 +14,7 @@ Read it in this order:
 ``products``, ``single``  the three matrix products of a layer, for a batch and for one sample
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
 ``formula``               turns an activation's or a loss's NumPy text into machine code
+``refusal``               why a text cannot be compiled: class, method, line and reason
 ``numpy_scalars``         exp, tanh... in forms that LLVM vectorises
 ``fused``, ``denormals``  a * b + c in one instruction, which happens nowhere else; numbers next to zero
 ``zeros``                 inputs that are zero in a whole batch, which the products pass over

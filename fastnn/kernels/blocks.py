@@ -15,8 +15,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .compiling import OPTIONS
-from .formula import FormulaError, age, block_address, numeric_fields
+from .formula import FormulaError, Method, age, block_address, numeric_fields
 from .memory import number, pointer_plus, reinterpret
+from .refusal import ANY, ARRAY, NUMBER
 
 FLOAT64 = types.CPointer(types.float64)
 INT64 = np.empty(0, np.int64)  # says "int64" to reinterpret
@@ -24,7 +25,7 @@ INT64 = np.empty(0, np.int64)  # says "int64" to reinterpret
 _inline = numba.njit(**OPTIONS, forceinline=True)  # a call would cost more than what is in it
 
 _ONE_NUMBER = (
-    "An activation is compiled for one number at a time: use arithmetic, comparisons and NumPy functions "
+    "{} is compiled for one number at a time: use arithmetic, comparisons and NumPy functions "
     "of numbers (np.where instead of indexing), and keep what it needs as numeric attributes of self."
 )
 _ONE_COLUMN = (
@@ -41,11 +42,14 @@ def activation_blocks(activation: object, dtype: np.dtype[Any]) -> tuple[int, in
     cls: Any = type(activation)
     fields, real = numeric_fields(activation), numba.from_dtype(dtype)
     data, count = types.CPointer(real), types.int64
-    f = block_address(cls, fields, real, _make_f, types.void(FLOAT64, data, data, count), ("f",), _ONE_NUMBER)
-    name = df_method(cls)
-    make = _make_df_of_f if name == "df_of_f" else _make_df
+    hint, method = _ONE_NUMBER.format("An activation"), Method("f", ("x",), (real,), NUMBER)
+    f = block_address(cls, fields, real, _make_f, types.void(FLOAT64, data, data, count), (method,), hint)
+    make: Any = _make_df
+    method = Method("df", ("x",), (real,), NUMBER)
+    if df_method(cls) == "df_of_f":
+        make, method = _make_df_of_f, Method("df_of_f", ("x", "f"), (real, real), NUMBER)
     signature = types.void(FLOAT64, data, data, data, data, count)
-    df = block_address(cls, fields, real, make, signature, (name,), _ONE_NUMBER)
+    df = block_address(cls, fields, real, make, signature, (method,), hint)
     return f, df
 
 
@@ -93,8 +97,20 @@ def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
     names = loss_methods(cls)
     if class_index and names == ELEMENTS:
         raise FormulaError(f"{cls.__name__} takes values as targets, and was given the numbers of classes")
-    make = loss_maker(names, class_index)
-    return block_address(cls, fields, real, make, signature, names, _ONE_COLUMN, narrow=of_numbers(names))
+    make, methods = loss_maker(names, class_index), _methods_of_loss(names, real, class_index)
+    hint = _ONE_NUMBER.format("A loss of f and df") if names == ELEMENTS else _ONE_COLUMN
+    return block_address(cls, fields, real, make, signature, methods, hint, narrow=of_numbers(names))
+
+
+def _methods_of_loss(names: tuple[str, ...], real: Any, class_index: bool) -> tuple[Method, ...]:
+    """What these methods take and return."""
+    if names == ELEMENTS:
+        return tuple(Method(name, ("v", "t"), (real, real), NUMBER) for name in names)
+    values = types.Array(real, 1 if names == ("row",) else 2, "C")
+    pair, kinds = ("values", "expected"), (values, types.int64 if class_index else values)
+    if names == ("row",):
+        return (Method("row", (*pair, "d"), (*kinds, values), NUMBER),)
+    return Method("loss", pair, kinds, NUMBER), Method("dloss", pair, kinds, ARRAY)
 
 
 def loss_methods(cls: type) -> tuple[str, ...]:
@@ -223,7 +239,9 @@ def update_block(optimizer: Any, dtype: np.dtype[Any]) -> int:
     fields, real = numeric_fields(optimizer), numba.from_dtype(dtype)
     data, count, rate = types.CPointer(real), types.int64, types.float64
     signature = types.void(FLOAT64, data, data, data, count, count, rate, rate)
-    return block_address(cls, fields, real, update_maker(cls, names), signature, ("update",), _ONE_NUMBER)
+    given = ("w", "g", "lr", "step", *names)
+    method, hint = Method("update", given, (real,) * len(given), ANY), _ONE_NUMBER.format("An update")
+    return block_address(cls, fields, real, update_maker(cls, names), signature, (method,), hint)
 
 
 def check_update(cls: type, names: tuple[str, ...]) -> None:

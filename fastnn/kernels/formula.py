@@ -20,14 +20,13 @@ The machine code is cached on disk under a hash of the text and of all that it r
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import linecache
-import os
-import re
+import inspect
 import types as pytypes
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -40,13 +39,10 @@ from numba.extending import intrinsic, models, overload_attribute, overload_meth
 
 from . import numpy_scalars
 from .compiling import OPTIONS, compiled_address, undisturbed
+from .refusal import FormulaError as FormulaError, Text, check_result, check_text, explained
 
 Function = Callable[..., Any]
 Fields = tuple[tuple[str, str], ...]
-
-
-class FormulaError(TypeError):
-    """A formula uses something that cannot be compiled; the message says which line and why."""
 
 
 # --- self ------------------------------------------------------------------------------------
@@ -334,6 +330,26 @@ def callables(cls: Any, fields: Fields, real: types.Float, names: tuple[str, ...
     return [_self_from(own(fields, real, narrow)), *(_compiled(getattr(cls, name), real, narrow) for name in names)]
 
 
+class Method(NamedTuple):
+    """A formula of a class: what it is called, takes and returns.
+
+    Attributes
+    ----------
+    name : str
+    parameters : tuple of str
+        What it must take after ``self``.
+    types : tuple of Numba's types
+        Theirs.
+    returns : str
+        NUMBER, ARRAY or ANY (see ``refusal``).
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    types: tuple[Any, ...]
+    returns: str
+
+
 @lru_cache(maxsize=None)
 @undisturbed
 def block_address(
@@ -342,21 +358,21 @@ def block_address(
     real: types.Float,
     make: Function,
     signature: Any,
-    names: tuple[str, ...],
+    methods: tuple[Method, ...],
     hint: str,
     narrow: bool = True,
 ) -> int:
-    """Address of the C function that ``make(self_of, *methods)`` returns, compiled.
+    """Address of the C function that ``make(self_of, *compiled)`` returns, compiled.
 
     Parameters
     ----------
     cls, fields
-        The class of the activation or loss, and its `numeric_fields`.
+        The class of the activation, loss or optimiser, and its `numeric_fields`.
     real
         Numba's type of the network's numbers.
     make
         Takes ``self_of``, which gives ``self`` from a pointer to the parameters, and the compiled
-        methods called `names`; returns a function of `signature`.
+        `methods`; returns a function of `signature`.
     hint
         The end of the error message: what such a formula may use.
     narrow
@@ -365,43 +381,68 @@ def block_address(
     Raises
     ------
     FormulaError
-        If Numba cannot compile it.
+        If Numba cannot compile it, or it does what compiled text cannot: raise errors, print.
     """
-    key = class_digest(cls, fields, str(real), str(signature), make.__qualname__, names, narrow)
+    texts = [_text(cls, fields, method, hint) for method in methods]
+    for text in texts:
+        check_text(text)
+    names = tuple(method.name for method in methods)
     try:
-        self_of, *methods = callables(cls, fields, real, names, narrow)
-        return compiled_address(make(self_of, *methods), signature, key)
+        key = class_digest(cls, fields, str(real), str(signature), make.__qualname__, names, narrow)
+        self_of, *compiled = callables(cls, fields, real, names, narrow)
+        return compiled_address(make(self_of, *compiled), signature, key)
     except FormulaError:  # which says all there is to say
         raise
     except Exception as error:  # Numba lets some of Python's own through, as AttributeError
-        raise _explained(cls, names, error, hint) from None
+        for text, method in zip(texts, methods):  # each by itself: the first that fails is the one
+            _try(text, fields, method, real, narrow)
+        raise explained(texts[0], error) from None
 
 
-_PLACE = re.compile(r'(?:at (.+?) \((\d+)\))|(?:File "(.+?)", line (\d+))')
-_NOISE = ("Failed in nopython", "During:", "File ")
+def _text(cls: Any, fields: Fields, method: Method, hint: str) -> Text:
+    """The text of a method, which must be a plain one that takes what it is given."""
+    name, wanted = f"{cls.__name__}.{method.name}", ("self", *method.parameters)
+    function = inspect.getattr_static(cls, method.name)
+    if not isinstance(function, pytypes.FunctionType):
+        raise FormulaError(
+            f"{name} is a {type(function).__name__}; expected a plain method, def {method.name}({', '.join(wanted)}): "
+            "it needs no decorator to be compiled"
+        )
+    takes = inspect.signature(function)
+    try:
+        takes.bind(*wanted)
+    except TypeError:
+        raise FormulaError(f"{name} takes {takes}; expected ({', '.join(wanted)})") from None
+    return Text(function, name, cls, tuple(field for field, _ in fields), hint)
 
 
-def _explained(cls: type, names: tuple[str, ...], error: Exception, hint: str) -> FormulaError:
-    """Numba's error as one about the user's own text: which line, and why."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reasons = [line for line in lines if not line.startswith(_NOISE)]
-    # "No implementation of function ... found for signature:" goes on in the next line
-    reason = " ".join(reasons[: 2 if reasons and reasons[0].endswith(":") else 1])
-    reason = re.sub(r"@\d+\(.*?(True|False), float(32|64)\)", "", reason)  # the inner name of a SelfType
-    attribute = re.search(r"Unknown attribute '(\w+)' of type", reason)
-    if attribute is not None and hasattr(cls, attribute[1]):
-        reason = f"{attribute[1]} belongs to the class, or is no number; set it as a number of self, in __init__"
-    first = getattr(cls, names[0]).__code__
-    path, number = first.co_filename, first.co_firstlineno
-    for match in _PLACE.finditer(str(error)):  # the innermost comes first
-        at_path, at_line, file_path, file_line = match.groups()
-        found = at_path or file_path
-        if os.path.exists(found) and os.path.dirname(os.path.abspath(found)) == os.path.dirname(__file__):
-            continue
-        path, number = os.path.abspath(found) if os.path.exists(found) else found, int(at_line or file_line)
-        break
-    text = linecache.getline(path, number).strip()
-    quoted = f" `{text}`" if text else ""
-    return FormulaError(
-        f"{cls.__name__}.{names[0]} cannot be compiled: {path}, line {number}:{quoted}: {reason}. {hint}"
-    )
+def _try(text: Text, fields: Fields, method: Method, real: types.Float, narrow: bool) -> None:
+    """Compile one method alone, and say what is wrong with it, if it is the one that fails."""
+    try:
+        result = _result_type(text, fields, method.types, real, narrow)
+    except Exception as error:
+        more = ""
+        if real == types.float32:
+            with contextlib.suppress(Exception):
+                wide = tuple(_widened(kind) for kind in method.types)
+                _result_type(text, fields, wide, types.float64, narrow)
+                more = (
+                    "; in float64 it compiles, but in float32 the numbers written in a formula, arguments too, are "
+                    "float32: write int(3) where a whole number is needed, as for a length or a place"
+                )
+        raise explained(text, error, more) from None
+    check_result(text, result, method.returns)
+
+
+def _result_type(text: Text, fields: Fields, kinds: tuple[Any, ...], real: types.Float, narrow: bool) -> Any:
+    own: Any = _self_class(text.cls)  # type: ignore[arg-type]
+    dispatcher = _compiled(text.function, real, narrow)
+    dispatcher.compile((own(fields, real, narrow), *kinds))
+    return dispatcher.nopython_signatures[-1].return_type
+
+
+def _widened(kind: Any) -> Any:
+    """A type with float64 in the place of float32."""
+    if isinstance(kind, types.Array):
+        return kind.copy(dtype=types.float64) if kind.dtype == types.float32 else kind
+    return types.float64 if kind == types.float32 else kind

@@ -17,26 +17,46 @@ run a stage at once, each on samples of its own; in training one thread runs it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 from numba import from_dtype, types
 
-from .compiling import compiled_address
+from .compiling import compiled_address, undisturbed
 from .formula import function_digest
 from .memory import pointer_at as pointer_at
 from .random import uniform as uniform
 from .records import stage_at as stage_at
 from .recursion import FLOAT64 as FLOAT64
+from .refusal import Text, check_text, explained
+
+_HINT = (
+    "A kernel of a stage is compiled as a function (address, W): loops over numbers at the pointers that stage_at and "
+    "pointer_at give, with arithmetic, NumPy functions of numbers, and functions with @numba.njit."
+)
 
 
 @lru_cache(maxsize=None)
-def stage_addresses(
-    forward: Callable[[int, Any], None], backward: Callable[[int, Any], None], dtype: np.dtype[Any]
-) -> tuple[int, int]:
-    """Addresses of the two compiled functions of a stage."""
-    signature = types.void(types.int64, types.CPointer(from_dtype(dtype)))
-    there, back = (compiled_address(f, signature, function_digest(f)) for f in (forward, backward))
+@undisturbed
+def stage_addresses(cls: Any, dtype: np.dtype[Any]) -> tuple[int, int]:
+    """Addresses of the two compiled functions, `kernels`, of a class of stages.
+
+    Raises
+    ------
+    FormulaError
+        If Numba cannot compile one, or it does what compiled text cannot: raise errors, print.
+    """
+    there, back = (_address(cls, function, dtype) for function in cls.kernels)
     return there, back
+
+
+def _address(cls: type, function: FunctionType, dtype: np.dtype[Any]) -> int:
+    text = Text(function, f"{cls.__name__}'s kernel {function.__name__}", None, (), _HINT)
+    check_text(text)
+    signature = types.void(types.int64, types.CPointer(from_dtype(dtype)))
+    try:
+        return compiled_address(function, signature, function_digest(function))
+    except Exception as error:  # Numba lets some of Python's own through, as AttributeError
+        raise explained(text, error) from None

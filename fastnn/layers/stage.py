@@ -18,7 +18,10 @@ from .base import BaseLayer
 
 
 class Stage(BaseLayer, Component, ABC):
-    """A layer that has as many outputs as inputs, and no matrix."""
+    """A layer that has as many outputs as inputs, and no matrix.
+
+    `fastnn.check_gradients` holds `backward` against `forward`, and each against its kernel.
+    """
 
     rows: tuple[str, ...] = ()  # names of the rows of its memory: the trained ones, then the others
     trained: int = 0  # how many of them training changes

@@ -33,7 +33,14 @@ from fastnn.layers.stage import Stage
 PUBLIC = sorted(
     {thing for name in fastnn.__all__ if isinstance(thing := getattr(fastnn, name), type)}, key=lambda cls: cls.__name__
 )
-RESULTS = {fastnn.Explanation, fastnn.Gradients, fastnn.History, fastnn.LRCurve}  # fastnn makes them
+RESULTS = {
+    fastnn.Explanation,
+    fastnn.GradientCheck,
+    fastnn.GradientError,
+    fastnn.Gradients,
+    fastnn.History,
+    fastnn.LRCurve,
+}  # fastnn makes them
 PARTS = {fastnn.Layer, NeuralNetwork, fastnn.NetworkBank}  # their constructors see what does not fit together, too
 OTHERS = {cls for cls in PUBLIC if cls in RESULTS or issubclass(cls, Exception)}
 CLASSES = [cls for cls in PUBLIC if not inspect.isabstract(cls) and cls not in OTHERS]
