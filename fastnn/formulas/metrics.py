@@ -30,7 +30,6 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array
-from ..extras import needs
 from .losses import LossFunction
 
 Metric = Callable[[Array, Array, LossFunction, "Array | None"], float]
@@ -81,36 +80,61 @@ def mae(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = No
 
 
 def r2(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
-    """Coefficient of determination, from scikit-learn."""
-    return float(_sklearn("r2").r2_score(y.reshape(outputs.shape), outputs, sample_weight=weights))
+    """Coefficient of determination, the mean over the outputs; of a constant target 1 where it is met, else 0."""
+    y = y.reshape(outputs.shape).astype(np.float64)
+    left = np.average((y - outputs) ** 2, axis=0, weights=weights)
+    whole = np.average((y - np.average(y, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
+    found = np.where(left == 0, 1.0, 1 - left / np.where(whole == 0, 1, whole))
+    return float(np.mean(np.where((whole == 0) & (left > 0), 0.0, found)))
 
 
 def f1(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
-    """F1 score, from scikit-learn: of class 1 where there are two classes, else the mean over classes or labels."""
-    found = loss.classes(outputs)
-    average = "binary" if outputs.shape[1] <= 2 and found.ndim == 1 else "macro"
-    score = _sklearn("f1").f1_score
-    return float(score(labels(y, outputs, loss), found, average=average, zero_division=0.0, sample_weight=weights))
+    """F1 score: of class 1 where there are two classes, else the mean over the classes that occur, or over labels."""
+    if (mean := _by_label(f1, y, outputs, loss, weights)) is not None:
+        return mean
+    known, found = labels(y, outputs, loss).astype(np.int64), loss.classes(outputs)
+    classes = max(2, outputs.shape[1])
+    right, there, told = (
+        np.bincount(which[some], None if weights is None else weights[some], classes)
+        for which, some in ((known, known == found), (known, slice(None)), (found, slice(None)))
+    )
+    total = there + told
+    scores_of = 2 * right / np.where(total == 0, 1, total)
+    return float(scores_of[1] if classes == 2 else np.mean(scores_of[total > 0]))
 
 
 def log_loss(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
-    """Log-loss of the predicted probabilities, from scikit-learn; of many labels the mean over them."""
+    """Log-loss of the predicted probabilities; of many labels the mean over them."""
     if (mean := _by_label(log_loss, y, outputs, loss, weights)) is not None:
         return mean
-    p = loss.probabilities(outputs)
-    score = _sklearn("log_loss").log_loss
-    return float(score(labels(y, outputs, loss), p, labels=np.arange(p.shape[1]), sample_weight=weights))
+    p, known = loss.probabilities(outputs), labels(y, outputs, loss).astype(np.int64)
+    p_known = np.maximum(p[np.arange(known.size), known], np.finfo(p.dtype).eps)
+    return float(np.average(-np.log(p_known), weights=weights))
 
 
 def auc(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
-    """Area under the ROC curve, from scikit-learn; one class against the rest where there are many, or by label."""
+    """Area under the ROC curve; one class against the rest where there are many, or by label.
+
+    It is NaN where a class does not occur, or no other one does.
+    """
     if (mean := _by_label(auc, y, outputs, loss, weights)) is not None:
         return mean
-    p, score = loss.probabilities(outputs), _sklearn("auc").roc_auc_score
-    known = labels(y, outputs, loss)
-    if p.shape[1] == 2:
-        return float(score(known, p[:, 1], sample_weight=weights))
-    return float(score(known, p, multi_class="ovr", labels=np.arange(p.shape[1]), sample_weight=weights))
+    p, known = loss.probabilities(outputs), labels(y, outputs, loss)
+    classes = (1,) if p.shape[1] == 2 else range(p.shape[1])
+    return float(np.mean([_area(known == one, p[:, one], weights) for one in classes]))
+
+
+def _area(there: Array, p: Array, weights: Array | None) -> float:
+    """The part of all pairs of one that is there and one that is not in which it has the larger p; equal ones half."""
+    order = np.argsort(p)
+    there, p = there[order], p[order]
+    weights = np.ones(p.size) if weights is None else weights[order]
+    last = np.append(p[1:] != p[:-1], True)  # of those with the same p
+    others = np.cumsum(np.where(there, 0.0, weights))[last]  # up to that p
+    below = np.append(0.0, others[:-1])
+    mine = np.diff(np.cumsum(np.where(there, weights, 0.0))[last], prepend=0.0)
+    pairs = mine.sum() * others[-1]
+    return float(np.sum(mine * (below + others) / 2) / pairs) if pairs > 0 else float("nan")
 
 
 METRICS: dict[str, Metric] = {
@@ -242,7 +266,3 @@ def _as_metric(metric: Callable[..., Any]) -> Metric:
         known = {"score": True, "error": False, "loss": False}.get(ending)
     measure.greater_is_better = known  # type: ignore[attr-defined]
     return measure
-
-
-def _sklearn(metric: str) -> Any:
-    return needs("sklearn.metrics", f"the metric {metric!r}", "scikit-learn")

@@ -1,0 +1,59 @@
+"""fastnn's own metrics against scikit-learn's."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from fastnn import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from fastnn.formulas.metrics import METRICS
+
+peers = pytest.importorskip("sklearn.metrics")
+
+
+@given(st.integers(2, 60), st.integers(1, 5), st.booleans(), st.booleans(), st.integers(0, 2**32))
+@settings(max_examples=300, deadline=None)
+def test_classes(n, outs, weighted, tied, seed):
+    rng = np.random.default_rng(seed)
+    loss = CrossEntropyLoss() if outs > 1 else BCEWithLogitsLoss()
+    classes = max(outs, 2)
+    y, outputs = rng.integers(0, classes, n), rng.normal(size=(n, outs))
+    if tied:
+        outputs = np.round(outputs)
+    w = rng.uniform(size=n) if weighted else None
+    found, p = loss.classes(outputs), loss.probabilities(outputs)
+    ours = {name: METRICS[name](y, outputs, loss, w) for name in ("accuracy", "f1", "log_loss", "auc")}
+    average = "binary" if classes == 2 else "macro"
+    assert ours["accuracy"] == pytest.approx(peers.accuracy_score(y, found, sample_weight=w))
+    assert ours["f1"] == pytest.approx(peers.f1_score(y, found, average=average, sample_weight=w, zero_division=0.0))
+    assert ours["log_loss"] == pytest.approx(peers.log_loss(y, p, labels=range(classes), sample_weight=w))
+    if np.unique(y).size < classes:
+        assert np.isnan(ours["auc"])
+    else:
+        scores, more = (p[:, 1], {}) if classes == 2 else (p, {"multi_class": "ovr"})
+        if weighted and classes > 2:
+            each = [peers.roc_auc_score(y == k, p[:, k], sample_weight=w) for k in range(classes)]
+            assert ours["auc"] == pytest.approx(np.mean(each))
+        else:
+            assert ours["auc"] == pytest.approx(peers.roc_auc_score(y, scores, sample_weight=w, **more))
+
+
+@given(
+    st.integers(2, 60), st.integers(1, 4), st.booleans(), st.sampled_from(["", "constant", "met"]), st.integers(0, 99)
+)
+@settings(max_examples=200, deadline=None)
+def test_values(n, outs, weighted, kind, seed):
+    rng = np.random.default_rng(seed)
+    y, outputs = rng.normal(size=(n, outs)), rng.normal(size=(n, outs))
+    w = rng.uniform(size=n) if weighted else None
+    if kind:
+        y[:, 0] = 0.5
+    if kind == "met":
+        outputs[:, 0] = 0.5
+    given_y = y[:, 0] if outs == 1 else y
+    for name, peer in (("r2", "r2_score"), ("mse", "mean_squared_error"), ("mae", "mean_absolute_error")):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            theirs = getattr(peers, peer)(y, outputs, sample_weight=w)
+        assert METRICS[name](given_y, outputs, MSELoss(), w) == pytest.approx(theirs), name
