@@ -4,6 +4,7 @@ import doctest
 import importlib
 import pathlib
 import pkgutil
+import re
 
 import pytest
 
@@ -34,3 +35,14 @@ def test_everything_public_is_documented_and_exported():
                 member = getattr(value, method)
                 inherited = any(getattr(getattr(base, method, None), "__doc__", None) for base in value.__mro__[1:])
                 assert not callable(member) or member.__doc__ or inherited, f"{name}.{method}"
+
+
+def test_the_tests_that_pages_name_are_there():
+    named = [
+        (page.name, test, path)
+        for page in (ROOT / "docs").glob("*.md")
+        for test, path in re.findall(r"\[`(test_\w+)`\]\(\.\./([\w/]+\.py)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 30
+    for page, test, path in named:
+        assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{page} names {path}: {test}"
