@@ -42,7 +42,7 @@ NOT_FINITE = (
 )
 
 
-class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc, unused-ignore]
+class BaseMLP(BaseEstimator, ABC):
     """Base of the two estimators; each says what its targets, outputs and scores are.
 
     Attributes
@@ -55,6 +55,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc, unused-ignore]
     networks_: list[NeuralNetwork]
     coefs_: list[Array]
     intercepts_: list[Array]
+    _courses: list[Course]
 
     # --- what a kind of estimator says ---------------------------------------------------------
 
@@ -86,7 +87,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc, unused-ignore]
         """By what a random hold-out is stratified."""
         return None
 
-    def _all_weights(self, y: Any, sample_weight: Array | None, incremental: bool) -> Array | None:
+    def _all_weights(self, targets: Array, sample_weight: Array | None) -> Array | None:
         """The weights of the samples, with those of classes."""
         return sample_weight
 
@@ -108,11 +109,10 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc, unused-ignore]
             raise ValueError("validation_groups is given but early_stopping is False; expected early_stopping=True")
         sizes = building.hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        given = y
         X, targets = self._checked(X, y, first, incremental)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
-        sample = Sample(X, targets, self._all_weights(given, sample_weight, incremental))
+        sample = Sample(X, targets, self._all_weights(targets, sample_weight))
         self._random_state = check_random_state(self.random_state)
         if first:
             self._begin(sizes, sample)
@@ -217,13 +217,13 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc, unused-ignore]
         if diverged and not self.early_stopping:
             raise ValueError(NOT_FINITE)
         if any(ending.startswith("interrupted") for ending in endings):
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=5)
         elif "" in endings and not incremental:
             warnings.warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
                 "converged yet.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
     def _train(
@@ -285,7 +285,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc, unused-ignore]
                     f"{stopped or 'the limit of iterations or function calls is reached'}. Increase max_iter "
                     f"({self.max_iter}) or max_fun ({self.max_fun}), or scale the data.",
                     ConvergenceWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
 
     @staticmethod
@@ -309,7 +309,7 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc, unused-ignore]
             return min(200, count)
         if self.batch_size > count:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
             )
         return int(min(self.batch_size, count))
 
@@ -330,15 +330,16 @@ class BaseMLP(BaseEstimator, ABC):  # type: ignore[misc, unused-ignore]
         if self.scoring is None:
             return functools.partial(self._score_of, held_out=held_out)
         scorer = get_scorer(self.scoring)
-        labels, weight = self._labels(held_out.targets), {}
+        labels = self._labels(held_out.targets)
+        weight: dict[str, Any] = {}
         if held_out.weight is not None:
             weight = {"sample_weight": held_out.weight}
-        judged = type(self).__new__(type(self))  # an estimator of one network, whichever is asked about
+        other = type(self).__new__(type(self))  # an estimator of one network, whichever is asked about
 
         def score(net: Trainee) -> float:
-            vars(judged).update(vars(self))
-            judged._show([net])  # type: ignore[list-item]
-            return float(scorer(judged, held_out.X, labels, **weight))
+            other.__dict__.update(self.__dict__)
+            other._show([net])  # type: ignore[list-item]
+            return float(scorer(other, held_out.X, labels, **weight))
 
         return score
 

@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
 from ..checks import Array
+from ..data.rows import balanced_weights
 from ..formulas.losses import BCEWithLogitsLoss, CrossEntropyLoss, LossFunction
 from ..training.callbacks import Trainee
 from .base import BaseMLP, has_epochs
@@ -21,7 +22,7 @@ from .parameters import OF_CLASSIFIER
 from .versions import validate_data
 
 
-class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc, unused-ignore]
+class MLPClassifier(ClassifierMixin, BaseMLP):
     """``sklearn.neural_network.MLPClassifier``, trained by fastnn.
 
     Parameters
@@ -77,7 +78,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc, unused-igno
         Such as ``CrossEntropyLoss(label_smoothing=0.1)``. One that takes the numbers of classes has an output for
         each of two classes, too; others have one.
     class_weight : dict, "balanced" or None, default None
-        Weights of the classes, by which those of the samples are multiplied.
+        Weights of the classes, by which those of the samples are multiplied; "balanced" goes by how often each
+        occurs in the call.
     dropout : float, or list of one for each hidden layer, default 0.0
         The probability with which a unit of a hidden layer is left out of a step.
     scoring : str or callable, default None
@@ -200,7 +202,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc, unused-igno
         self.n_jobs = n_jobs
         self.n_networks = n_networks
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[misc, unused-ignore]
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -238,10 +240,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc, unused-igno
         ConvergenceWarning
             If `max_iter` ended the fit.
         """
-        return self._fit(X, y, sample_weight, validation_data, validation_groups)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, validation_data, validation_groups)
 
-    @available_if(has_epochs)  # type: ignore[misc, unused-ignore]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[misc, unused-ignore]
+    @available_if(has_epochs)
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """One epoch on X and y, after whatever came before.
 
@@ -264,7 +266,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc, unused-igno
         if _check_partial_fit_first_call(self, classes):
             several = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Array:
         """The class of each row of X, or 0 and 1 for each label.
@@ -358,15 +360,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):  # type: ignore[misc, unused-igno
             return targets.astype(int)
         return self.classes_[_codes(targets)]
 
-    def _all_weights(self, y: Any, sample_weight: Array | None, incremental: bool) -> Array | None:
+    def _all_weights(self, targets: Array, sample_weight: Array | None) -> Array | None:
         if self.class_weight is None:
             return sample_weight
-        if incremental and isinstance(self.class_weight, str):
-            raise ValueError(
-                "class_weight is 'balanced' in partial_fit, which does not see all samples; expected a dict from class "
-                "to weight, such as compute_class_weight('balanced', classes=classes, y=y) gives"
-            )
-        weight = compute_sample_weight(self.class_weight, y)
+        if self.class_weight == "balanced" and not self._several:  # by weight, so that 0 is as good as not there
+            codes = _codes(targets)
+            by_class = balanced_weights(np.bincount(codes, sample_weight))
+            weight = np.array([by_class.get(code, 0.0) for code in codes.tolist()])
+        else:
+            weight = compute_sample_weight(self.class_weight, self._labels(targets))
         return np.asarray(weight if sample_weight is None else weight * sample_weight)
 
     def _score_of(self, net: Trainee, held_out: Sample) -> float:

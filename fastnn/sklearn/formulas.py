@@ -60,7 +60,7 @@ class LabelsLoss(BCEWithLogitsLoss):
 
     def probabilities(self, outputs: Array) -> Array:
         """sigmoid(outputs), of each label."""
-        p = self.df(outputs, 0) / self.outs
+        p = BCEWithLogitsLoss.df(self, outputs, 0)
         return np.hstack([1 - p, p]) if outputs.shape[1] == 1 else p
 
 

@@ -20,7 +20,7 @@ from .parameters import OF_REGRESSOR
 from .versions import validate_data
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc, unused-ignore]
+class MLPRegressor(RegressorMixin, BaseMLP):
     """``sklearn.neural_network.MLPRegressor``, trained by fastnn.
 
     Parameters
@@ -192,7 +192,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc, unused-ignore
         self.n_jobs = n_jobs
         self.n_networks = n_networks
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[misc, unused-ignore]
+    @_fit_context(prefer_skip_nested_validation=True)
     def fit(
         self,
         X: Any,
@@ -230,10 +230,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc, unused-ignore
         ConvergenceWarning
             If `max_iter` ended the fit.
         """
-        return self._fit(X, y, sample_weight, validation_data, validation_groups)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, validation_data, validation_groups)
 
-    @available_if(has_epochs)  # type: ignore[misc, unused-ignore]
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[misc, unused-ignore]
+    @available_if(has_epochs)
+    @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
         """One epoch on X and y, after whatever came before.
 
@@ -251,7 +251,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):  # type: ignore[misc, unused-ignore
         ValueError, TypeError
             As `fit`, and with `early_stopping`.
         """
-        return self._fit(X, y, sample_weight, incremental=True)  # type: ignore[no-any-return]
+        return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """The values for the rows of X.
