@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 from joblib import effective_n_jobs
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
-from sklearn.utils import check_random_state
+from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..bank import NetworkBank
@@ -60,8 +60,8 @@ class BaseMLP(BaseEstimator, ABC):
     # --- what a kind of estimator says ---------------------------------------------------------
 
     @abstractmethod
-    def _checked(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, Array]:
-        """X and the targets (n, outputs), both checked; where `first`, the classes are those of y."""
+    def _targets(self, y: Any) -> Array:
+        """The targets (n, outputs) of a checked y."""
 
     @abstractmethod
     def _loss(self, outs: int) -> LossFunction:
@@ -78,6 +78,9 @@ class BaseMLP(BaseEstimator, ABC):
     @abstractmethod
     def _score_of(self, net: Trainee, held_out: Sample) -> float:
         """The default score of a network on held-out samples."""
+
+    def _meet(self, y: Any, incremental: bool) -> None:
+        """Learn the classes from y, or see that they are those of before."""
 
     def _network_targets(self, targets: Array) -> Array:
         """The targets as the network's loss takes them."""
@@ -109,7 +112,9 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError("validation_groups is given but early_stopping is False; expected early_stopping=True")
         sizes = building.hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, targets = self._checked(X, y, first, incremental)
+        X, y = self._checked(X, y, first)
+        self._meet(y, incremental)
+        targets = self._targets(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         sample = Sample(X, targets, self._all_weights(targets, sample_weight))
@@ -126,6 +131,14 @@ class BaseMLP(BaseEstimator, ABC):
             else:
                 self._fit_lbfgs(networks, sample)
         return self
+
+    def _checked(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
+        """X and y, both checked; the features of X are noted where the fit is the `first`, else compared."""
+        X, y = validate_data(
+            self, X=X, y=y, accept_sparse="csr", multi_output=True, y_numeric=is_regressor(self),
+            dtype=(np.float64, np.float32), reset=first,
+        )  # fmt: skip
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _begin(self, sizes: list[int], sample: Sample) -> None:
         """New networks with new weights, and no past."""
@@ -183,8 +196,8 @@ class BaseMLP(BaseEstimator, ABC):
         """The samples to learn from, and those to score on, if any."""
         if data is not None:
             X, y, weight = (*data, None)[:3]
-            X, targets = self._checked(X, y, False, True)
-            return sample, Sample(X, targets, None if weight is None else _check_sample_weight(weight, X))
+            X, y = self._checked(X, y, False)
+            return sample, Sample(X, self._targets(y), None if weight is None else _check_sample_weight(weight, X))
         if not self.early_stopping:
             return sample, None
         stratify = self._stratified(sample.targets) if groups is None else None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 
@@ -19,7 +19,6 @@ from .base import BaseMLP, has_epochs
 from .formulas import LabelsLoss
 from .held_out import Sample
 from .parameters import OF_CLASSIFIER
-from .versions import validate_data
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -309,33 +308,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """Whether y holds many labels."""
         return str(self._label_binarizer.y_type_).startswith("multilabel")
 
-    def _checked(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, Array]:
-        X, y = validate_data(
-            self, X=X, y=y, accept_sparse="csr", multi_output=True, dtype=(np.float64, np.float32), reset=first
-        )
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+    def _meet(self, y: Any, incremental: bool) -> None:
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
-        else:
-            self._check_classes(unique_labels(y))
-        targets = self._label_binarizer.transform(y)
-        if targets.shape[1] == 1 and self._loss(1).target == "class":
-            targets = np.hstack([1 - targets, targets])
-        return X, targets.astype(bool)
-
-    def _check_classes(self, classes: Array) -> None:
-        """See that the classes of y are those of before."""
-        if self.warm_start and set(classes) != set(self.classes_):
+        elif self.warm_start and set(classes := unique_labels(y)) != set(self.classes_):
             raise ValueError(
                 "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
                 f"Previously got {self.classes_}, `y` has {classes}"
             )
+
+    def _targets(self, y: Any) -> Array:
+        classes = unique_labels(y)
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
+        targets = self._label_binarizer.transform(y)
+        if targets.shape[1] == 1 and self._loss(1).target == "class":
+            targets = np.hstack([1 - targets, targets])
+        return np.asarray(targets, bool)
 
     def _loss(self, outs: int) -> LossFunction:
         if isinstance(self.loss, LossFunction):

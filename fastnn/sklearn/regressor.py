@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
-from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 
 from ..checks import Array
@@ -17,7 +16,6 @@ from .base import BaseMLP, has_epochs
 from .formulas import HalfSquaredLoss, PoissonDevianceLoss
 from .held_out import Sample
 from .parameters import OF_REGRESSOR
-from .versions import validate_data
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -287,14 +285,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
                 return np.asarray(np.exp(outputs))
         return outputs
 
-    def _checked(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, Array]:
-        X, y = validate_data(
-            self, X=X, y=y, accept_sparse="csr", multi_output=True, y_numeric=True, dtype=(np.float64, np.float32),
-            reset=first,
-        )  # fmt: skip
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        return X, y.reshape(len(y), -1)
+    def _targets(self, y: Any) -> Array:
+        return np.asarray(y).reshape(len(y), -1)
 
     def _loss(self, outs: int) -> LossFunction:
         if isinstance(self.loss, LossFunction):

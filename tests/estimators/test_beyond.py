@@ -177,3 +177,13 @@ def test_the_network_goes_on_with_the_penalty_that_it_had(wave):
     X, y = wave
     model = MLPRegressor(alpha=0.5, batch_size=50, **SMALL).fit(X, y)
     assert {layer.l2 for layer in model.network_.layers} == {0.01}
+
+
+def test_validation_data_may_lack_classes_but_not_have_others(cancer):
+    X, y = cancer
+    good = y == "good"
+    model = MLPClassifier(warm_start=True, max_iter=3, random_state=0)
+    model.fit(X, y, validation_data=(X[good], y[good])).fit(X, y, validation_data=(X[good], y[good]))
+    assert len(model.validation_scores_) == 6
+    with pytest.raises(ValueError, match="has classes not in"):
+        model.fit(X, y, validation_data=(X[good], np.full(good.sum(), "fair")))

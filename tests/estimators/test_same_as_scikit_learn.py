@@ -125,11 +125,11 @@ def test_sample_weights(kind, data, early):
     assert_same_course(*both(kind, (X, y), weight, alpha=0.5, early_stopping=early))
 
 
-@pytest.mark.parametrize(("kind", "data"), [("MLPClassifier", digits), ("MLPRegressor", values)])
+@pytest.mark.parametrize(("kind", "data"), [("MLPClassifier", two_classes), ("MLPRegressor", values)])
 def test_lbfgs_comes_to_the_same_loss(kind, data):
-    a, b = both(kind, data(), solver="lbfgs", alpha=1.0, max_iter=2000)
-    assert b.loss_ == pytest.approx(a.loss_, rel=1e-2)
-    assert b.n_iter_ == pytest.approx(a.n_iter_, rel=0.5)
+    a, b = both(kind, data(), solver="lbfgs", activation="tanh", alpha=1.0, hidden_layer_sizes=(20,), max_iter=2000)
+    assert b.loss_ == pytest.approx(a.loss_, rel=2e-3)
+    assert b.n_iter_ == pytest.approx(a.n_iter_, rel=0.3)
 
 
 def test_a_fit_in_float32_stays_near():
