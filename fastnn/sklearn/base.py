@@ -61,7 +61,7 @@ class BaseMLP(BaseEstimator, ABC):
 
     @abstractmethod
     def _targets(self, y: Any) -> Array:
-        """The targets (n, outputs) of a checked y."""
+        """The targets of a checked y, of two dimensions: values, labels, or the numbers of classes (n, 1)."""
 
     @abstractmethod
     def _loss(self, outs: int) -> LossFunction:
@@ -78,6 +78,10 @@ class BaseMLP(BaseEstimator, ABC):
     @abstractmethod
     def _score_of(self, net: Trainee, held_out: Sample) -> float:
         """The default score of a network on held-out samples."""
+
+    def _outs(self, targets: Array) -> int:
+        """How many outputs the network has."""
+        return targets.shape[1]
 
     def _meet(self, y: Any, incremental: bool) -> None:
         """Learn the classes from y, or see that they are those of before."""
@@ -142,7 +146,7 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _begin(self, sizes: list[int], sample: Sample) -> None:
         """New networks with new weights, and no past."""
-        outs = sample.targets.shape[1]
+        outs = self._outs(sample.targets)
         dtype = np.dtype(sample.X.dtype if self.dtype is None else self.dtype)
         activations = building.hidden_activations(self.activation, len(sizes))
         rates = building.dropout_rates(self.dropout, len(sizes))

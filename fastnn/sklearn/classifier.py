@@ -319,15 +319,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
 
     def _targets(self, y: Any) -> Array:
+        if self._several:
+            self._refuse_others(y)
+            return np.asarray(self._label_binarizer.transform(y), bool)
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        if np.any(self.classes_[codes] != y):
+            self._refuse_others(y)
+        return codes.reshape(-1, 1) if len(self.classes_) > 2 else codes.reshape(-1, 1).astype(bool)
+
+    def _refuse_others(self, y: Any) -> None:
+        """See that y has no classes but those of before."""
         classes = unique_labels(y)
         if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
             raise ValueError(
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
             )
-        targets = self._label_binarizer.transform(y)
-        if targets.shape[1] == 1 and self._loss(1).target == "class":
-            targets = np.hstack([1 - targets, targets])
-        return np.asarray(targets, bool)
+
+    def _outs(self, targets: Array) -> int:
+        if self._several:
+            return targets.shape[1]
+        return len(self.classes_) if len(self.classes_) > 2 or self._loss(1).target == "class" else 1
 
     def _loss(self, outs: int) -> LossFunction:
         if isinstance(self.loss, LossFunction):
@@ -340,23 +351,26 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return "softmax" if outs > 1 and not self._several else "logistic"
 
     def _network_targets(self, targets: Array) -> Array:
-        if self._loss(targets.shape[1]).target == "class":
-            return np.argmax(targets, axis=1)
-        return targets.astype(float)
+        if self._several or self._outs(targets) == 1:
+            return targets.astype(float)
+        codes = targets[:, 0].astype(np.int64)
+        if self._loss(len(self.classes_)).target in ("class", None):
+            return codes
+        return np.eye(len(self.classes_))[codes]
 
     def _stratified(self, targets: Array) -> Array | None:
-        return targets if targets.shape[1] == 1 else None
+        return targets if len(self.classes_) <= 2 and not self._several else None
 
     def _labels(self, targets: Array) -> Any:
         if self._several:
             return targets.astype(int)
-        return self.classes_[_codes(targets)]
+        return self.classes_[targets[:, 0].astype(int)]
 
     def _all_weights(self, targets: Array, sample_weight: Array | None) -> Array | None:
         if self.class_weight is None:
             return sample_weight
         if self.class_weight == "balanced" and not self._several:  # by weight, so that 0 is as good as not there
-            codes = _codes(targets)
+            codes = targets[:, 0].astype(int)
             by_class = balanced_weights(np.bincount(codes, sample_weight))
             weight = np.array([by_class.get(code, 0.0) for code in codes.tolist()])
         else:
@@ -365,7 +379,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _score_of(self, net: Trainee, held_out: Sample) -> float:
         found = net.predict_classes(held_out.X)  # type: ignore[attr-defined]
-        right = found == (held_out.targets if self._several else _codes(held_out.targets))
+        right = found == (held_out.targets if self._several else held_out.targets[:, 0])
         return float(np.average(right.reshape(len(right), -1).all(axis=1), weights=held_out.weight))
 
     def __sklearn_tags__(self) -> Any:
@@ -376,8 +390,3 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _more_tags(self) -> dict[str, Any]:
         """The same, for scikit-learn before 1.6."""
         return {"multilabel": True}
-
-
-def _codes(targets: Array) -> Array:
-    """The number of each sample's class."""
-    return targets[:, 0].astype(int) if targets.shape[1] == 1 else np.argmax(targets, axis=1)

@@ -12,7 +12,7 @@ from ..checks import Array
 
 
 class Sample(NamedTuple):
-    """Checked samples: rows, targets (n, outputs), and the weights of their losses, if they differ."""
+    """Checked samples: rows, targets of two dimensions, and the weights of their losses, if they differ."""
 
     X: Any
     targets: Array
