@@ -108,13 +108,14 @@ def times(turns: int, clock: Callable[[], float]) -> None:
             )
 
 
+PATIENT = {"learning_rate_init": 0.01, "max_iter": 1000, "tol": 1e-5, "n_iter_no_change": 100}
 TASKS: list[tuple[str, str, Data, int, dict[str, Any]]] = [
     ("digits", "MLPClassifier", digits(), 10, {"max_iter": 60}),
     ("wine", "MLPClassifier", scaled(load_wine(return_X_y=True)), 10, {}),
     ("breast cancer", "MLPClassifier", scaled(load_breast_cancer(return_X_y=True)), 10, {}),
     ("diabetes (R2)", "MLPRegressor", scaled(load_diabetes(return_X_y=True), values=True), 10, {}),
     ("Friedman 1 (R2)", "MLPRegressor", scaled(make_friedman1(500, random_state=0), values=True), 30, {}),
-    ("sin(8x), tanh (R2)", "MLPRegressor", sine(), 30, {"activation": "tanh", "learning_rate_init": 0.01}),
+    ("sin(8x), tanh (R2)", "MLPRegressor", sine(), 30, {"activation": "tanh", **PATIENT}),
     ("two spirals, L-BFGS", "MLPClassifier", spirals(), 30, {"solver": "lbfgs", "hidden_layer_sizes": (30,)}),
 ]
 

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("sklearn.base")
 
+from scipy import sparse
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.preprocessing import scale
@@ -187,3 +188,43 @@ def test_validation_data_may_lack_classes_but_not_have_others(cancer):
     assert len(model.validation_scores_) == 6
     with pytest.raises(ValueError, match="has classes not in"):
         model.fit(X, y, validation_data=(X[good], np.full(good.sum(), "fair")))
+
+
+@pytest.mark.usefixtures("always_teams")
+def test_threads_share_weighted_batches_without_a_trace(cancer):
+    X, y = cancer
+    weight = np.random.default_rng(0).uniform(0, 2, len(y))
+    one, two = (
+        MLPClassifier(n_jobs=n, alpha=1.0, max_iter=5, random_state=0).fit(X, y, sample_weight=weight) for n in (1, 2)
+    )
+    assert one.loss_curve_ == two.loss_curve_
+    assert all(np.array_equal(a, b) for a, b in zip(one.coefs_, two.coefs_))
+
+
+def test_samples_that_weigh_nothing_are_as_good_as_not_there(wave):
+    X, y = wave
+    weight = (np.arange(len(y)) < 300).astype(float)  # the fourth of the batches weighs nothing
+    settings = {"batch_size": 100, "alpha": 0.0, "shuffle": False, "max_iter": 20, "random_state": 0}
+    model = MLPRegressor(solver="sgd", momentum=0, **settings).fit(X, y, sample_weight=weight)
+    other = MLPRegressor(solver="sgd", momentum=0, **settings).fit(X[:300], y[:300])
+    assert np.allclose(model.coefs_[0], other.coefs_[0])
+
+
+def test_sparse_rows_larger_than_a_chunk_are_made_dense_chunk_by_chunk(cancer, monkeypatch):
+    X, y = cancer
+    settings = {"shuffle": False, "batch_size": 50, "max_iter": 5, "random_state": 0, "alpha": 1.0}
+    dense = MLPClassifier(**settings).fit(X, y)
+    monkeypatch.setattr("fastnn.data.sources.CHUNK_BYTES", 100 * 30 * 8)
+    chunked = MLPClassifier(**settings).fit(sparse.csr_matrix(X), y)
+    assert np.allclose(chunked.loss_curve_, dense.loss_curve_)
+    assert np.allclose(chunked.coefs_[0], dense.coefs_[0])
+
+
+def test_an_interrupt_keeps_what_was_learnt(cancer):
+    def interrupt(epoch, logs):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.warns(UserWarning, match="Training interrupted by user"):
+        model = MLPClassifier(callbacks=fastnn.LambdaCallback(on_epoch_end=interrupt)).fit(*cancer)
+    assert model.n_iter_ == 3

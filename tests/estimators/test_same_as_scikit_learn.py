@@ -125,6 +125,7 @@ def test_sample_weights(kind, data, early):
     assert_same_course(*both(kind, (X, y), weight, alpha=0.5, early_stopping=early))
 
 
+@pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")  # of an old scikit-learn's, in a new SciPy
 @pytest.mark.parametrize(("kind", "data"), [("MLPClassifier", two_classes), ("MLPRegressor", values)])
 def test_lbfgs_comes_to_the_same_loss(kind, data):
     a, b = both(kind, data(), solver="lbfgs", activation="tanh", alpha=1.0, hidden_layer_sizes=(20,), max_iter=2000)
