@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import importlib.util
 import pathlib
 import pkgutil
 import re
@@ -11,7 +12,15 @@ import pytest
 import fastnn
 
 ROOT = pathlib.Path(__file__).parent.parent
-MODULES = [name for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if not name.endswith("__main__")]
+HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
+    if not name.endswith("__main__") and (HAS_SKLEARN or not name.startswith("fastnn.sklearn"))
+]
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*hasn't converged")  # where an example of the estimators is short
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -22,6 +31,13 @@ def test_docstring_examples(name):
 def test_readme_examples(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert tried > 0
+    assert failed == 0
+
+
+@pytest.mark.skipif(not HAS_SKLEARN, reason="needs scikit-learn")
+def test_examples_for_those_who_come_from_scikit_learn():
+    failed, tried = doctest.testfile(str(ROOT / "docs" / "from-scikit-learn.md"), module_relative=False)
     assert tried > 0
     assert failed == 0
 

@@ -157,6 +157,35 @@ def test_the_ensemble_spreads_where_there_are_no_samples(run):
     assert losses[-1] > 3 * losses[0]
 
 
+# --- from scikit-learn ------------------------------------------------------------------------
+
+
+def first_numbers(output):
+    return [float(word) for word in re.findall(r"[a-z ] (\d+\.\d+)", output)]
+
+
+@needs_sklearn
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [("digits", [0.02]), ("search", [0.03]), ("diabetes", [4, 6])],
+    ids=["digits", "search", "diabetes"],
+)
+def test_scripts_for_scikit_learn_do_as_well_with_fastnn(run, name, allowed):
+    before, after = (run(f"from_scikit_learn/{name}_{when}.py") for when in ("before", "after"))
+    for theirs, ours, most in zip(first_numbers(before), first_numbers(after), allowed, strict=True):
+        assert abs(ours - theirs) <= most
+
+
+@pytest.mark.parametrize("name", ["digits", "search"])
+def test_scripts_for_scikit_learn_change_their_import_alone(name):
+    before, after = (
+        {line for line in (EXAMPLES / "from_scikit_learn" / f"{name}_{when}.py").read_text().splitlines() if line}
+        for when in ("before", "after")
+    )
+    changed = {line for line in before ^ after if not line.startswith('"""')}
+    assert changed == {"from sklearn.neural_network import MLPClassifier", "from fastnn.sklearn import MLPClassifier"}
+
+
 # --- the IDX reader ---------------------------------------------------------------------------
 
 

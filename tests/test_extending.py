@@ -213,6 +213,7 @@ class Act(ActivationFunction):
 @pytest.mark.parametrize("name", built_in(Component))
 def test_every_built_in_class_is_exported_and_has_an_example(name):
     cls = built_in(Component)[name]
-    assert getattr(fastnn, name) is cls
-    assert name in fastnn.__all__
+    if not cls.__module__.startswith("fastnn.sklearn."):  # a door's own are not for users to name
+        assert getattr(fastnn, name) is cls
+        assert name in fastnn.__all__
     assert type(cls.example()) is cls

@@ -21,6 +21,7 @@ ALLOWED = {  # what each folder or file may import of fastnn, besides itself; no
     "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
     "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers"},
     "reference": {"checks", "formulas", "kernels", "layers"},
+    "sklearn": {"bank", "network", "checks", "extras", "data", "engine.threads", "formulas", "layers", "training"},
 }
 
 
@@ -43,6 +44,12 @@ def test_imports_run_downwards(name):
         fine = tuple(f"fastnn.{part}" for part in {place, *ALLOWED[place]})
         wrong = [found for found in imports(name) if not any(f"{found}.".startswith(f"{part}.") for part in fine)]
         assert not wrong, f"{name} imports {wrong}"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_imports_the_door_for_scikit_learn(name):
+    if not name.startswith("fastnn.sklearn"):
+        assert not [found for found in imports(name) if found.startswith("fastnn.sklearn")]
 
 
 def test_there_is_no_circle():

@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ MIN_WORK = 300_000  # multiplications of one thread in one step; with less, meet
 WORTH_STARTING = 20_000_000  # multiplications of one call that repay the start of its threads, some 0.1 ms
 
 _limit: int | None = None
+_own = threading.local()  # its `limit` is that of one thread's calls
 _crew: list[Worker] = []  # the threads that wait for calls
 _calls: queue.SimpleQueue[tuple[_Call, int]] = queue.SimpleQueue()
 _current: _Call | None = None  # the call that uses them
@@ -50,7 +51,27 @@ def get_num_threads() -> int:
     >>> fastnn.get_num_threads() >= 1
     True
     """
+    own: int | None = getattr(_own, "limit", None)
+    if own is not None:
+        return own
     return default_threads() if _limit is None else _limit
+
+
+@contextlib.contextmanager
+def at_most_threads(count: int | None) -> Iterator[None]:
+    """Within it, calls of this thread use at most `count` threads; None changes nothing.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no positive integer.
+    """
+    before = getattr(_own, "limit", None)
+    _own.limit = before if count is None else positive_integer(count, "count")
+    try:
+        yield
+    finally:
+        _own.limit = before
 
 
 def set_num_threads(count: int) -> None:

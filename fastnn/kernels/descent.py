@@ -171,9 +171,10 @@ def adjust(net: Any, layer: Any, first: int, last: int, dW: Any, like: Any) -> N
     stride = layer.stride
     if layer.l1 != 0 or layer.l2 != 0:
         penalties, W = pointer_at(layer.penalties, FLOAT64), pointer_at(layer.W, like)
+        l1, l2 = net.penalty_share * layer.l1, net.penalty_share * layer.l2
         for k in range(first, min(last, layer.ins)):
             row, dW_row = pointer_plus(W, k * stride), pointer_plus(dW, (k - first) * stride)
-            penalties[k] = penalise(row, dW_row, stride, layer.l1, layer.l2)
+            penalties[k] = penalise(row, dW_row, stride, l1, l2)
     if net.clip_value != 0:
         for i in range((last - first) * stride):
             dW[i] = min(max(dW[i], -net.clip_value), net.clip_value)

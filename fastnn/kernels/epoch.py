@@ -13,7 +13,7 @@ from .compiling import compiled_address, inlined_kernel, kernel
 from .denormals import flush_denormals, restore_denormals
 from .descent import finish_step
 from .evaluate import all_finite
-from .loss import batch_losses, both_passes, keep_outputs, loss_and_gradient, part_of
+from .loss import batch_losses, both_passes, keep_outputs, loss_and_gradient, part_of, share_of_one
 from .memory import call, pointer_at, pointer_plus, pointer_to
 from .order import INT64, gather, row_of, shuffle
 from .random import STEP
@@ -166,6 +166,8 @@ def train_batch(address: int, run: Any, start: int, n: int, lr: float, key: int,
         gather(t, run, start, part.first, part.last, items, t_batch)
     else:
         x_batch, t_batch = pointer_plus(x, start * ins), pointer_plus(t, start * items)
+    if who == 0:  # the others read it after they have met
+        net.penalty_share = share_of_one(run, start, n) if run.averaged else 1.0
     both_passes(net, run, x_batch, t_batch, start, part, like)
     call(net.descend, address, x_batch, n, lr, who)
     if who == 0 and net.team > 1:
@@ -188,6 +190,8 @@ def step_given(address: int, X: Any, lr: float, who: int) -> bool:
     denormals = flush_denormals()
     if who == 0:
         pointer_at(net.loss_sum, FLOAT64)[0] = 0.0
+        net.penalty_share = 1.0
+    meet(net)
     call(net.descend, address, pointer_to(X), 0, lr, who)
     leave(net, who)
     if who == 0:

@@ -25,8 +25,8 @@ def loss_and_gradient(net: Any, out: Any, t: Any, n: int, like: Any) -> None:
 def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, part: Part, like: Any) -> None:
     """The losses of a part of the n samples, and dx of the last layer: the gradient of the mean of all n.
 
-    With the run's weights, that mean is (1 / n) * sum of w_i * loss_i. The batch begins at the
-    `start`-th sample of the epoch.
+    With the run's weights, that mean is (1 / n) * sum of w_i * loss_i; in a run that is `averaged` it is
+    the sum of w_i * loss_i divided by that of w_i. The batch begins at the `start`-th sample of the epoch.
     """
     final, first, last = layer_of(net, net.depth - 1), part.first, part.last
     dx, losses = pointer_at(final.dx, like), pointer_at(net.losses, FLOAT64)
@@ -38,11 +38,23 @@ def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, part: Part, l
         last - first, final.outs, final.stride, pointer_plus(losses, first), 1, part.n,
     )  # fmt: skip
     if run.weights != 0:
+        scale = part.n * share_of_one(run, start, part.n) if run.averaged else 1.0
         for i in range(first, last):
-            w = pointer_at(run.weights, FLOAT64)[row_of(run, start + i)]
+            w = scale * pointer_at(run.weights, FLOAT64)[row_of(run, start + i)]
             losses[i] *= w
             for j in range(i * final.stride, i * final.stride + final.outs):
                 dx[j] = dx[j] * w
+
+
+@kernel
+def share_of_one(run: Any, start: int, n: int) -> float:
+    """What 1 is of the total weight of the n samples from the `start`-th of the epoch; 0 if they weigh nothing."""
+    if run.weights == 0:
+        return 1.0 / n
+    total = 0.0
+    for i in range(start, start + n):
+        total += pointer_at(run.weights, FLOAT64)[row_of(run, i)]
+    return 1.0 / total if total > 0 else 0.0
 
 
 @kernel

@@ -79,6 +79,7 @@ NETWORK = np.dtype(
             "i8",
         ),  # whether the rule moves zeros, so that W's padding must be set to zero
         ("steps", "i8"),  # int64: how many steps the optimiser has taken
+        ("penalty_share", "f8"),  # what penalties are multiplied by in the current step
         ("whole", "i8"),  # whether a step needs all gradients before it changes a weight
         ("limits", "i8"),  # whether any layer has a max_norm
         ("descend", "i8"),  # the kernel of a batch's step, see descent
@@ -117,6 +118,7 @@ RUN = np.dtype(
         ("window", "i8"),  # the step is this one or, in kernels that do not look each time, one of so many from it on
         ("last_loss", "f8"),  # that sum before this step
         ("last_count", "i8"),  # and of how many samples it is
+        ("averaged", "i8"),  # whether a batch's loss is a weighted average, whose total weight also divides penalties
     ],
     align=True,
 )

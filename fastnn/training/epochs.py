@@ -20,7 +20,7 @@ from .history import History
 from .progress import progress
 from .run import Run
 from .settings import Settings
-from .sprint import sprint
+from .sprint import Watch, sprint
 from .stream import StreamRun
 
 
@@ -80,9 +80,15 @@ def take_epochs(
     started: list[Callback] = []
     course: Course | None = None
     try:
-        if not settings.callbacks and shown is None and held_out is None and not measures and isinstance(run, Run):
+        watches = [callback for callback in settings.callbacks if isinstance(callback, Watch)]
+        idle = len(watches) == len(settings.callbacks) and shown is None and held_out is None and not measures
+        if idle and isinstance(run, Run):
             run.adapt()
-            sprint(net, run, history, settings.epochs)
+            for watch in watches:
+                watch.net = net
+                started.append(watch)
+                watch.on_train_begin()
+            sprint(net, run, history, settings.epochs, watches)
             return
         guard, others = NaNGuard(), [*settings.callbacks, *([] if shown is None else [shown])]
         guard.sizes = run.sizes if isinstance(run, Run) else None

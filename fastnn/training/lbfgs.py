@@ -115,8 +115,14 @@ def fit_lbfgs(
     tol: float,
     memory: int,
     callback: Callable[[int, float], object] | None,
+    flat: float = float(np.finfo(float).eps),
+    max_evaluations: int | None = None,
 ) -> History:
-    """See `NeuralNetwork.fit_lbfgs`; its `max_iter` are the epochs of `settings`."""
+    """See `NeuralNetwork.fit_lbfgs`; its `max_iter` are the epochs of `settings`.
+
+    It also ends where an iteration makes the loss less by no more than its `flat`-th part, or after
+    `max_evaluations`, by default 100 for each iteration: a line search takes 20 at most.
+    """
     optimize = needs("scipy.optimize", "fit_lbfgs", "scipy")
     max_iter, memory, tol = settings.epochs, positive_integer(memory, "memory"), positive_number(tol, "tol")
     if callback is not None and not callable(callback):
@@ -134,10 +140,10 @@ def fit_lbfgs(
 
     options = {
         "maxiter": max_iter,
-        "maxfun": 100 * max_iter,  # a line search takes 20 at most
+        "maxfun": max_evaluations or 100 * max_iter,
         "maxcor": memory,
         "gtol": tol,
-        "ftol": np.finfo(float).eps,
+        "ftol": flat,
     }
     try:
         result = optimize.minimize(

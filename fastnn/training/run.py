@@ -92,7 +92,7 @@ class Run:
         record = self._record[0]
         record["rows"], record["batch_size"], record["epochs"] = count, self.batch_size, self.losses.size
         record["seed"] = secrets.randbits(62) if settings.seed is None else settings.seed
-        record["diverged"] = -1
+        record["diverged"], record["averaged"] = -1, settings.averaged
         places = {
             "x": samples.rows, "t": samples.targets, "order": self._order, "weights": weights,
             "outputs": self.outputs, "losses": self.losses,

@@ -23,7 +23,9 @@ from fastnn import (
     MSELoss,
     NeuralNetwork,
     Tanh,
+    get_num_threads,
 )
+from fastnn.engine.threads import at_most_threads
 
 THREADS = 4
 each_dtype = pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -358,3 +360,18 @@ def test_a_layer_changes_its_dtype_between_any_two_steps_of_another_network():
         NeuralNetwork(layers, MSELoss(), 0.1, dtype="float32")
         thread.join()
         assert errors
+
+
+def test_a_limit_for_some_calls_of_one_thread():
+    before = get_num_threads()
+    elsewhere = []
+    with at_most_threads(before + 1):
+        assert get_num_threads() == before + 1
+        with at_most_threads(1), at_most_threads(None):
+            assert get_num_threads() == 1
+        other = threading.Thread(target=lambda: elsewhere.append(get_num_threads()))
+        other.start()
+        other.join()
+    assert [get_num_threads(), *elsewhere] == [before, before]
+    with pytest.raises(ValueError, match="count is 0"), at_most_threads(0):
+        pass

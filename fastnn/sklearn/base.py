@@ -1,0 +1,419 @@
+"""What both estimators do: check, build, train, and show what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import get_scorer
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+
+from ..bank import NetworkBank
+from ..checks import Array
+from ..engine.threads import at_most_threads
+from ..formulas.losses import LossFunction
+from ..formulas.schedules import Schedule
+from ..network import NeuralNetwork
+from ..training.callbacks import Callback, Trainee
+from ..training.epochs import fit
+from ..training.guard import DivergedError
+from ..training.lbfgs import fit_lbfgs
+from ..training.many import fit_many
+from ..training.settings import Settings, callback_list
+from . import building
+from .held_out import Sample, split
+from .stopping import Course, Rules, StoppingRule
+from .versions import validate_data
+
+FLAT = 2.220446049250313e-09  # L-BFGS ends where the loss falls by less than this part: scipy's default
+NOT_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
+)
+
+
+class BaseMLP(BaseEstimator, ABC):
+    """Base of the two estimators; each says what its targets, outputs and scores are.
+
+    Attributes
+    ----------
+    networks_ : list of NeuralNetwork
+    network_ : NeuralNetwork
+        The first of them, whose weights `coefs_` and `intercepts_` show.
+    """
+
+    networks_: list[NeuralNetwork]
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    _courses: list[Course]
+
+    # --- what a kind of estimator says ---------------------------------------------------------
+
+    @abstractmethod
+    def _targets(self, y: Any) -> Array:
+        """The targets of a checked y, of two dimensions: values, labels, or the numbers of classes (n, 1)."""
+
+    @abstractmethod
+    def _loss(self, outs: int) -> LossFunction:
+        """The loss for so many outputs."""
+
+    @abstractmethod
+    def _out_activation(self, outs: int) -> str:
+        """scikit-learn's name for what makes predictions of so many outputs."""
+
+    @abstractmethod
+    def _labels(self, targets: Array) -> Any:
+        """The targets as users know them."""
+
+    @abstractmethod
+    def _score_of(self, net: Trainee, held_out: Sample) -> float:
+        """The default score of a network on held-out samples."""
+
+    def _outs(self, targets: Array) -> int:
+        """How many outputs the network has."""
+        return targets.shape[1]
+
+    def _meet(self, y: Any, incremental: bool) -> None:
+        """Learn the classes from y, or see that they are those of before."""
+
+    def _network_targets(self, targets: Array) -> Array:
+        """The targets as the network's loss takes them."""
+        return targets
+
+    def _stratified(self, targets: Array) -> Array | None:
+        """By what a random hold-out is stratified."""
+        return None
+
+    def _all_weights(self, targets: Array, sample_weight: Array | None) -> Array | None:
+        """The weights of the samples, with those of classes."""
+        return sample_weight
+
+    # --- fit -------------------------------------------------------------------------------------
+
+    def _fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        validation_data: Any = None,
+        validation_groups: Any = None,
+        incremental: bool = False,
+    ) -> Any:
+        """`fit`, or as `incremental` one epoch of `partial_fit`."""
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if validation_groups is not None and not self.early_stopping:
+            raise ValueError("validation_groups is given but early_stopping is False; expected early_stopping=True")
+        sizes = building.hidden_sizes(self.hidden_layer_sizes)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = self._checked(X, y, first)
+        self._meet(y, incremental)
+        targets = self._targets(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        sample = Sample(X, targets, self._all_weights(targets, sample_weight))
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            self._begin(sizes, sample)
+        networks = self._current_networks()
+        if not incremental or not self._courses or networks[0].optimizer is not self._rule_of_steps:
+            self._renew_steps(networks)
+        with at_most_threads(None if self.n_jobs is None else effective_n_jobs(self.n_jobs)):
+            if has_epochs(self):
+                train, held_out = self._hold_out(sample, validation_data, validation_groups)
+                self._fit_epochs(networks, train, held_out, incremental)
+            else:
+                self._fit_lbfgs(networks, sample)
+        return self
+
+    def _checked(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
+        """X and y, both checked; the features of X are noted where the fit is the `first`, else compared."""
+        X, y = validate_data(
+            self, X=X, y=y, accept_sparse="csr", multi_output=True, y_numeric=is_regressor(self),
+            dtype=(np.float64, np.float32), reset=first,
+        )  # fmt: skip
+        return X, column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _begin(self, sizes: list[int], sample: Sample) -> None:
+        """New networks with new weights, and no past."""
+        outs = self._outs(sample.targets)
+        dtype = np.dtype(sample.X.dtype if self.dtype is None else self.dtype)
+        activations = building.hidden_activations(self.activation, len(sizes))
+        rates = building.dropout_rates(self.dropout, len(sizes))
+        shape = [sample.X.shape[1], *sizes, outs]
+        networks = []
+        for _ in range(self.n_networks):
+            net = building.make_network(shape, activations, rates, self._loss(outs), dtype)
+            building.draw_weights(net, self._random_state)
+            networks.append(net)
+            activations = copy.deepcopy(activations)
+        self.n_outputs_, self.n_layers_, self.out_activation_ = outs, len(shape), self._out_activation(outs)
+        self._courses = []
+        self._show(networks)
+
+    def _show(self, networks: list[NeuralNetwork]) -> None:
+        self.networks_ = networks
+        self.coefs_, self.intercepts_ = building.show_weights(networks[0])
+        self._shown = [*self.coefs_, *self.intercepts_]
+
+    def _current_networks(self) -> list[NeuralNetwork]:
+        """The networks, the first with the weights that `coefs_` and `intercepts_` have by now."""
+        if not hasattr(self, "networks_"):
+            self._build_around_weights()
+        given = [*self.coefs_, *self.intercepts_]
+        if len(given) != len(self._shown) or any(a is not b for a, b in zip(given, self._shown)):
+            for layer, W, b in zip(building.dense_layers(self.networks_[0]), self.coefs_, self.intercepts_):
+                layer.weights, layer.biases = np.asarray(W).T, np.reshape(b, (-1, 1))
+            self._show(self.networks_)
+        return self.networks_
+
+    def _build_around_weights(self) -> None:
+        """A network for weights that were set without a fit."""
+        shape = [len(self.coefs_[0]), *(np.shape(b)[0] for b in self.intercepts_)]
+        count = len(shape) - 2
+        activations = building.hidden_activations(self.activation, count)
+        rates = building.dropout_rates(self.dropout, count)
+        dtype = np.dtype(np.asarray(self.coefs_[0]).dtype if self.dtype is None else self.dtype)
+        self.networks_ = [building.make_network(shape, activations, rates, self._loss(shape[-1]), dtype)]
+        self._shown, self._courses = [], []
+
+    def _renew_steps(self, networks: list[NeuralNetwork]) -> None:
+        """Optimisers without a memory, at the first learning rate."""
+        if not self._courses:
+            self._courses = [Course() for _ in networks]
+        for net, course in zip(networks, self._courses):
+            net.optimizer, net.lr = building.step_rule(self), building.first_rate(self)
+            course.learning_rate = net.lr.lr if isinstance(net.lr, Schedule) else net.lr
+        self._rule_of_steps = networks[0].optimizer
+
+    def _hold_out(self, sample: Sample, data: Any, groups: Any) -> tuple[Sample, Sample | None]:
+        """The samples to learn from, and those to score on, if any."""
+        if data is not None:
+            X, y, weight = (*data, None)[:3]
+            X, y = self._checked(X, y, False)
+            return sample, Sample(X, self._targets(y), None if weight is None else _check_sample_weight(weight, X))
+        if not self.early_stopping:
+            return sample, None
+        stratify = self._stratified(sample.targets) if groups is None else None
+        return split(sample, self.validation_fraction, self._random_state, stratify, groups)
+
+    def _fit_epochs(
+        self, networks: list[NeuralNetwork], train: Sample, held_out: Sample | None, incremental: bool
+    ) -> None:
+        batch_size, others = self._batch_size(train.size), callback_list(self.callbacks)
+        validation = None
+        if others and held_out is not None:
+            validation = (held_out.X, self._network_targets(held_out.targets), held_out.weight)
+        settings = Settings(
+            epochs=1 if incremental else self.max_iter,
+            batch_size=batch_size,
+            shuffle=bool(self.shuffle),
+            sample_weight=train.weight,
+            validation_data=validation,
+            seed=int(self._random_state.randint(2**31 - 1)),
+            averaged=True,
+            verbose=0,
+        )
+        score = None if held_out is None else self._scorer(held_out)
+        rules = [StoppingRule(course, self._rules(), train.size, score) for course in self._courses]
+        with self._penalty(networks, self.alpha, self.alpha / batch_size):
+            endings, diverged = self._train(networks, train, settings, rules, others)
+        for rule in rules:
+            rule.end()
+        self._take_over(self._courses[0], held_out is not None)
+        if diverged and not self.early_stopping:
+            raise ValueError(NOT_FINITE)
+        if any(ending.startswith("interrupted") for ending in endings):
+            warnings.warn("Training interrupted by user.", stacklevel=5)
+        elif "" in endings and not incremental:
+            warnings.warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.max_iter}) reached and the optimization hasn't "
+                "converged yet.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+
+    def _train(
+        self,
+        networks: list[NeuralNetwork],
+        train: Sample,
+        settings: Settings,
+        rules: list[StoppingRule],
+        others: list[Callback],
+    ) -> tuple[list[str], bool]:
+        """Train; returns why each network stopped, "" for none but its last epoch, and whether one diverged."""
+        targets, diverged = self._network_targets(train.targets), False
+        if len(networks) == 1:
+            told = replace(settings, callbacks=(rules[0], *others))
+            try:
+                endings = [fit(networks[0], train.X, targets, told).stopped]
+            except DivergedError:
+                endings, diverged = ["diverged"], True
+                rules[0].note_divergence()
+        else:
+
+            def callbacks(k: int) -> list[Callback]:
+                return [rules[k], *copy.deepcopy(others)]
+
+            outcomes = fit_many(
+                networks, train.X, targets, settings, callbacks=callbacks, bootstrap=False, seed=settings.seed,
+                threads=None if self.n_jobs is None else effective_n_jobs(self.n_jobs),
+            )  # fmt: skip
+            endings = [outcome.history.stopped for outcome in outcomes]
+            for rule, outcome in zip(rules, outcomes):
+                if outcome.diverged:
+                    diverged = True
+                    rule.note_divergence()
+        return endings, diverged
+
+    def _fit_lbfgs(self, networks: list[NeuralNetwork], sample: Sample) -> None:
+        weight, total = sample.weight, float(sample.size)
+        if weight is not None:
+            total = float(weight.sum())
+            weight = weight * (sample.size / total)
+        settings = Settings(epochs=self.max_iter, sample_weight=weight)
+        targets = self._network_targets(sample.targets)
+        endings = []
+        for net in networks:
+            with self._penalty([net], self.alpha / total, self.alpha / total):
+                try:
+                    history = fit_lbfgs(
+                        net.engine, sample.X, targets, settings, tol=max(self.tol, np.finfo(float).tiny), memory=10,
+                        callback=self._report if self.verbose else None, flat=FLAT, max_evaluations=self.max_fun,
+                    )  # fmt: skip
+                except DivergedError as error:
+                    raise ValueError(NOT_FINITE) from error
+            endings.append((len(history.epoch), history.stopped, history.get("loss", [np.nan])[-1]))
+        self.n_iter_, _, self.loss_ = endings[0]
+        for iterations, stopped, _ in endings:
+            if stopped != "converged":
+                warnings.warn(
+                    f"lbfgs failed to converge after {iterations} iteration(s): "
+                    f"{stopped or 'the limit of iterations or function calls is reached'}. Increase max_iter "
+                    f"({self.max_iter}) or max_fun ({self.max_fun}), or scale the data.",
+                    ConvergenceWarning,
+                    stacklevel=5,
+                )
+
+    @staticmethod
+    def _report(iteration: int, loss: float) -> None:
+        print(f"Iteration {iteration}, loss = {loss:.8f}")
+
+    @contextlib.contextmanager
+    def _penalty(self, networks: list[NeuralNetwork], during: float, after: float) -> Iterator[None]:
+        """Have the penalty `during` a fit, and `after` it the one with which `NeuralNetwork.fit` would go on."""
+        layers = [layer for net in networks for layer in building.dense_layers(net)]
+        for layer in layers:
+            layer.l2 = during
+        try:
+            yield
+        finally:
+            for layer in layers:
+                layer.l2 = after
+
+    def _batch_size(self, count: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, count)
+        if self.batch_size > count:
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
+            )
+        return int(min(self.batch_size, count))
+
+    def _rules(self) -> Rules:
+        of_adam = isinstance(self.solver, str) and self.solver == "adam"
+        return Rules(
+            tol=self.tol,
+            n_iter_no_change=self.n_iter_no_change,
+            early_stopping=self.early_stopping,
+            learning_rate="constant" if of_adam else self.learning_rate,
+            learning_rate_init=0.0 if isinstance(self.learning_rate_init, Schedule) else self.learning_rate_init,
+            power_t=self.power_t,
+            verbose=bool(self.verbose),
+        )
+
+    def _scorer(self, held_out: Sample) -> Callable[[Trainee], float]:
+        """The score of a network on held-out samples: the default, or what `scoring` says."""
+        if self.scoring is None:
+            return functools.partial(self._score_of, held_out=held_out)
+        scorer = get_scorer(self.scoring)
+        labels = self._labels(held_out.targets)
+        weight: dict[str, Any] = {}
+        if held_out.weight is not None:
+            weight = {"sample_weight": held_out.weight}
+        other = type(self).__new__(type(self))  # an estimator of one network, whichever is asked about
+
+        def score(net: Trainee) -> float:
+            other.__dict__.update(self.__dict__)
+            other._show([net])  # type: ignore[list-item]
+            return float(scorer(other, held_out.X, labels, **weight))
+
+        return score
+
+    def _take_over(self, course: Course, scored: bool) -> None:
+        """Show the course of the first network."""
+        self.n_iter_, self.t_ = course.epochs, course.samples
+        self.loss_curve_, self._no_improvement_count = course.losses, course.without_progress
+        if course.losses:
+            self.loss_ = course.losses[-1]
+        self.best_loss_ = None if self.early_stopping else course.best_loss
+        self.validation_scores_ = course.scores if scored else None
+        self.best_validation_score_ = course.best_score if scored else None
+
+    # --- after a fit -----------------------------------------------------------------------------
+
+    @property
+    def network_(self) -> NeuralNetwork:
+        """The fitted network; of an ensemble the first."""
+        return self.networks_[0]
+
+    @property
+    def _optimizer(self) -> Course:
+        """What scikit-learn's own estimators have under this name: it says the learning rate."""
+        return self._courses[0]
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "coefs_")
+
+    def _rows(self, X: Any) -> Any:
+        """X, checked against the features of the fit."""
+        check_is_fitted(self)
+        return validate_data(self, X=X, accept_sparse="csr", reset=False)
+
+    def _predictor(self) -> NeuralNetwork | NetworkBank:
+        """What answers for all networks."""
+        networks = self._current_networks()
+        return networks[0] if len(networks) == 1 else NetworkBank(networks)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes; the weights are in the networks."""
+        if "networks_" in vars(self):
+            self._current_networks()
+        state = super().__getstate__()
+        hidden = ("coefs_", "intercepts_", "_shown") if "networks_" in state else ()
+        return {name: value for name, value in state.items() if name not in hidden}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "networks_" in state:
+            self._show(self.networks_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def has_epochs(estimator: BaseMLP) -> bool:
+    """Whether its solver goes through samples epoch by epoch, as `partial_fit` does."""
+    return not (isinstance(estimator.solver, str) and estimator.solver == "lbfgs")

@@ -1,0 +1,126 @@
+"""From an estimator's parameters to a network: layers, first weights, step rule."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..checks import Array
+from ..formulas.activations import ActivationFunction, Identity, Sigmoid
+from ..formulas.losses import LossFunction
+from ..formulas.optimizers import SGD, Optimizer
+from ..formulas.schedules import Schedule
+from ..layers.base import BaseLayer
+from ..layers.dense import Layer
+from ..layers.noise import Dropout
+from ..network import NeuralNetwork
+from .formulas import AdamOfScikitLearn, Velocity
+from .parameters import ACTIVATIONS
+
+
+def hidden_sizes(value: Any) -> list[int]:
+    """The sizes of the hidden layers: one number is one layer."""
+    sizes = list(value) if hasattr(value, "__iter__") else [value]
+    if any(size <= 0 for size in sizes):
+        raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+    return [int(size) for size in sizes]
+
+
+def hidden_activations(value: Any, count: int) -> list[ActivationFunction]:
+    """The activation of each hidden layer: one for all, or a list of one for each."""
+    return [_activation(one) for one in _of_each(value, count, "activation", (str, ActivationFunction))]
+
+
+def dropout_rates(value: Any, count: int) -> list[float]:
+    """The rate of dropout after each hidden layer."""
+    return [float(rate) for rate in _of_each(value, count, "dropout", (float, int, np.number))]
+
+
+def make_network(
+    sizes: Sequence[int],
+    activations: Sequence[ActivationFunction],
+    rates: Sequence[float],
+    loss: LossFunction,
+    dtype: np.dtype[Any],
+) -> NeuralNetwork:
+    """A network of layers of these sizes, the inputs first, all of whose weights are 0."""
+    layers: list[BaseLayer] = []
+    for index, (ins, outs) in enumerate(zip(sizes, sizes[1:])):
+        last = index == len(sizes) - 2
+        act = Identity() if last else activations[index]
+        layers.append(Layer(ins, outs, act, init="zeros", bias_init="zeros", dtype=dtype))
+        if not last and rates[index] > 0:
+            layers.append(Dropout(rates[index]))
+    return NeuralNetwork(layers, loss, 0.0, dtype=dtype)
+
+
+def dense_layers(net: NeuralNetwork) -> list[Layer]:
+    """The layers that have weights."""
+    return [layer for layer in net.layers if isinstance(layer, Layer)]
+
+
+def draw_weights(net: NeuralNetwork, rng: np.random.RandomState) -> None:
+    """scikit-learn's first weights, the same numbers from the same generator (Glorot and Bengio 2010).
+
+    Weights and biases are uniform within sqrt(6 / (ins + outs)), of sigmoid units sqrt(2 / (ins + outs)); the
+    bounds of the last layer are those of the units below it.
+    """
+    layers = dense_layers(net)
+    for index, layer in enumerate(layers):
+        units = layers[min(index, max(0, len(layers) - 2))].act_function
+        bound = np.sqrt((2.0 if isinstance(units, Sigmoid) else 6.0) / (layer.ins + layer.outs))
+        layer.weights = rng.uniform(-bound, bound, (layer.ins, layer.outs)).T
+        layer.biases = rng.uniform(-bound, bound, layer.outs).reshape(-1, 1)
+
+
+def step_rule(estimator: Any) -> Optimizer:
+    """A new optimiser of the kind that `solver` names, or a copy of the one that it is."""
+    if isinstance(estimator.solver, Optimizer):
+        return copy.deepcopy(estimator.solver)
+    if estimator.solver == "adam":
+        return AdamOfScikitLearn(estimator.beta_1, estimator.beta_2, estimator.epsilon)
+    if estimator.momentum == 0:
+        return SGD()
+    return Velocity(estimator.momentum, estimator.nesterovs_momentum)
+
+
+def first_rate(estimator: Any) -> float | Schedule:
+    """The learning rate, or a copy of the schedule in its place."""
+    rate = estimator.learning_rate_init
+    if not isinstance(rate, Schedule):
+        return float(rate)
+    if estimator.learning_rate != "constant":
+        raise ValueError(
+            f"learning_rate is {estimator.learning_rate!r} but learning_rate_init is {rate!r}, a schedule; expected "
+            "learning_rate='constant' with it, or a number"
+        )
+    return copy.deepcopy(rate)
+
+
+def show_weights(net: NeuralNetwork) -> tuple[list[Array], list[Array]]:
+    """Views of the weights (ins, outs) and of the biases (outs,) of each layer."""
+    layers = dense_layers(net)
+    return [layer.weights.T for layer in layers], [layer.biases[:, 0] for layer in layers]
+
+
+def _activation(value: Any) -> ActivationFunction:
+    if isinstance(value, ActivationFunction):
+        return copy.deepcopy(value)
+    if isinstance(value, str) and value in ACTIVATIONS:
+        return ACTIVATIONS[value]()
+    raise ValueError(
+        f"activation holds {value!r}; expected an activation of fastnn, or one of {', '.join(sorted(ACTIVATIONS))}"
+    )
+
+
+def _of_each(value: Any, count: int, name: str, one: tuple[type, ...]) -> list[Any]:
+    """`value` for each of `count` hidden layers, or its items, if it holds so many."""
+    if isinstance(value, one):
+        return [value] * count
+    values = list(value)
+    if len(values) != count:
+        raise ValueError(f"{name} holds {len(values)} values; expected {count}, one for each hidden layer, or a single")
+    return values

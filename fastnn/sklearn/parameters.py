@@ -1,0 +1,64 @@
+"""What each parameter of the estimators may be, in scikit-learn's own words."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+
+from ..formulas.activations import ActivationFunction, Identity, ReLU, Sigmoid, Tanh
+from ..formulas.component import built_in
+from ..formulas.losses import LossFunction
+from ..formulas.optimizers import Optimizer
+from ..formulas.schedules import Schedule
+
+ACTIVATIONS: dict[str, type[ActivationFunction]] = {
+    **{name.lower(): cls for name, cls in built_in(ActivationFunction).items()},
+    "identity": Identity,
+    "logistic": Sigmoid,
+    "tanh": Tanh,
+    "relu": ReLU,
+}
+"""Activations by name: scikit-learn's four, and fastnn's own, in small letters."""
+
+CONSTRAINTS: dict[str, Any] = {
+    "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+    "activation": [StrOptions(set(ACTIVATIONS)), ActivationFunction, list, tuple],
+    "solver": [StrOptions({"lbfgs", "sgd", "adam"}), Optimizer],
+    "alpha": [Interval(Real, 0, None, closed="left")],
+    "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+    "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+    "learning_rate_init": [Interval(Real, 0, None, closed="neither"), Schedule],
+    "power_t": [Interval(Real, 0, None, closed="left")],
+    "max_iter": [Interval(Integral, 1, None, closed="left")],
+    "shuffle": ["boolean"],
+    "random_state": ["random_state"],
+    "tol": [Interval(Real, 0, None, closed="left")],
+    "verbose": ["verbose"],
+    "warm_start": ["boolean"],
+    "momentum": [Interval(Real, 0, 1, closed="both")],
+    "nesterovs_momentum": ["boolean"],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+    "beta_1": [Interval(Real, 0, 1, closed="left")],
+    "beta_2": [Interval(Real, 0, 1, closed="left")],
+    "epsilon": [Interval(Real, 0, None, closed="neither")],
+    "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+    "max_fun": [Interval(Integral, 1, None, closed="left")],
+    "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
+    "scoring": [str, callable, None],
+    "callbacks": [None, object],
+    "dtype": [StrOptions({"float32", "float64"}), type, np.dtype, None],
+    "n_jobs": [Integral, None],
+    "n_networks": [Interval(Integral, 1, None, closed="left")],
+}
+
+OF_CLASSIFIER: dict[str, Any] = {
+    **CONSTRAINTS,
+    "loss": [StrOptions({"log_loss"}), LossFunction],
+    "class_weight": [StrOptions({"balanced"}), dict, list, None],
+}
+
+OF_REGRESSOR: dict[str, Any] = {**CONSTRAINTS, "loss": [StrOptions({"squared_error", "poisson"}), LossFunction]}
