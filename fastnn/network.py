@@ -444,7 +444,7 @@ class NeuralNetwork:
         callbacks : Callbacks, one or many
             See ``fastnn.training``: `callbacks`, `monitors` and `loggers`.
         verbose : {0, 1, 2}, default 1
-            0 shows nothing; 1 a progress bar, on a terminal and with tqdm, for runs of more than
+            0 shows nothing; 1 a progress bar, on a terminal or in a notebook and with tqdm, for runs of more than
             a second; 2 one line an epoch.
         seed : int, optional
             Makes the order of the samples reproducible.

@@ -15,8 +15,11 @@ DELAY = 1.0  # seconds before a bar appears: short runs show none
 
 
 def progress(verbose: int, count: int, unit: str = "epoch") -> Callback | None:
-    """The callback for `verbose`: 0 nothing, 1 a bar on a terminal, 2 one line an epoch, or whatever is counted."""
-    if verbose == 0 or (verbose == 1 and not _is_terminal(sys.stderr)):
+    """The callback for `verbose`: 0 nothing, 1 a bar where someone watches, 2 one line an epoch.
+
+    An epoch, or whatever else the `unit` is that is counted.
+    """
+    if verbose == 0 or (verbose == 1 and not _is_watched(sys.stderr)):
         return None
     if verbose == 2:
         return Lines(count, unit)
@@ -27,8 +30,10 @@ def progress(verbose: int, count: int, unit: str = "epoch") -> Callback | None:
     return Bar(tqdm, count, unit)
 
 
-def _is_terminal(stream: Any) -> bool:
-    """Whether it is a terminal; a process without a console has no stream, and some have another object there."""
+def _is_watched(stream: Any) -> bool:
+    """Whether it is a terminal or a notebook; a process without a console has no stream, or another object there."""
+    if type(stream).__module__.startswith("ipykernel."):
+        return True  # its isatty() says no; the bar becomes a notebook's own
     try:
         return bool(stream.isatty())
     except Exception:

@@ -188,13 +188,16 @@ def test_verbose(capsys):
     assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
 
 
-def test_bar_shows_epochs_loss_metrics_and_time(monkeypatch):
+@pytest.mark.parametrize("notebook", [False, True])
+def test_bar_shows_epochs_loss_metrics_and_time(monkeypatch, notebook):
     tqdm = pytest.importorskip("tqdm")
 
     class Terminal(io.StringIO):
         def isatty(self):
-            return True
+            return not notebook
 
+    if notebook:
+        Terminal.__module__ = "ipykernel.iostream"
     net, X, y = classifier()
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     monkeypatch.setattr(progress, "DELAY", 0.0)
