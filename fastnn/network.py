@@ -437,7 +437,8 @@ class NeuralNetwork:
             Weights of the samples' losses. A batch's loss is sum(weight * loss) / n. With `validation_split`
             they are cut as the samples are, and weigh the validation's loss too.
         class_weight : dict from class to weight, n_outputs weights, or "balanced", optional
-            Weights by class; "balanced" gives all classes the same total.
+            Weights by class; "balanced" gives all classes the same total. 0 and 1 under
+            `BCEWithLogitsLoss` with one output are classes, too.
         metrics : names or functions, one or many
             See `fastnn.METRICS`. On the training samples they are measured from the outputs
             during the epoch, as the loss is.

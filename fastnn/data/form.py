@@ -119,6 +119,18 @@ class Form(NamedTuple):
             self.in_domain(rows, name)
         return rows, classes
 
+    def classes_of(self, targets: Array, classes: bool) -> tuple[Array | None, int]:
+        """The class of each of these targets, ints (n,), and how many classes there are; None where they are values.
+
+        0 and 1 under a loss of labels, as of a single logit, are classes.
+        """
+        if classes:
+            return targets.view(np.int64).ravel(), self.outs
+        domain = self.loss.domain
+        if self.outs == 1 and domain is not None and domain.of_labels and np.all((targets == 0) | (targets == 1)):
+            return targets.astype(np.int64).ravel(), 2
+        return None, self.outs
+
     def in_domain(self, rows: Array, name: str) -> None:
         """See that the loss takes targets that are values, as checked rows (n, outs)."""
         if self.loss.domain is not None:

@@ -126,11 +126,11 @@ def sample_weights(
     classes: Array | None,
     count: int,
     name: str = "sample_weight",
-    outs: int | None = None,
+    class_count: int = 0,
 ) -> Array | None:
     """The weight of each sample's loss, float64 (count,), or None where all are 1.
 
-    `outs` is how many classes there are.
+    `classes` says of which class each sample is, of 0 to `class_count` - 1.
     """
     if sample_weight is None and class_weight is None:
         return None
@@ -146,31 +146,32 @@ def sample_weights(
             raise ValueError(f"{name} holds negative or not finite numbers; expected weights of at least 0")
     if class_weight is not None:
         if classes is None:
-            raise ValueError("class_weight is given but the targets are no class indices; use sample_weight")
-        weights = weights * _class_weights(class_weight, classes, int(classes.max()) + 1 if outs is None else outs)
+            raise ValueError("class_weight is given but the targets are no classes; use sample_weight")
+        weights = weights * _class_weights(class_weight, classes, class_count)
     return np.ascontiguousarray(weights)
 
 
-def _class_weights(class_weight: Mapping[Any, float] | Sequence[float] | str, classes: Array, outs: int) -> Array:
+def _class_weights(class_weight: Mapping[Any, float] | Sequence[float] | str, classes: Array, count: int) -> Array:
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(
-                f"class_weight is {class_weight!r}; expected 'balanced', a dict from class to weight, or {outs} weights"
+                f"class_weight is {class_weight!r}; expected 'balanced', a dict from class to weight, or {count} "
+                "weights"
             )
-        class_weight = balanced_weights(np.bincount(classes.ravel()))
+        class_weight = balanced_weights(np.bincount(classes))
     if not isinstance(class_weight, Mapping):
         array = real_array(class_weight, "class_weight")
-        if array.shape != (outs,):
-            raise ValueError(f"class_weight has shape {array.shape}; expected ({outs},), a weight for each class")
+        if array.shape != (count,):
+            raise ValueError(f"class_weight has shape {array.shape}; expected ({count},), a weight for each class")
         class_weight = dict(enumerate(array.tolist()))
-    by_class = np.ones(outs)
+    by_class = np.ones(count)
     for label, weight in class_weight.items():
-        if not isinstance(label, numbers.Real) or label not in range(outs):
-            raise ValueError(f"class_weight has the key {label!r}, which is no class; expected 0 to {outs - 1}")
+        if not isinstance(label, numbers.Real) or label not in range(count):
+            raise ValueError(f"class_weight has the key {label!r}, which is no class; expected 0 to {count - 1}")
         if not isinstance(weight, numbers.Real) or not 0 <= float(weight) < np.inf:
             raise ValueError(f"class_weight of class {label!r} is {weight!r}; expected a finite number of at least 0")
         by_class[int(label)] = float(weight)
-    return np.asarray(by_class[classes.ravel()])
+    return np.asarray(by_class[classes])
 
 
 def balanced_weights(counts: Array) -> dict[Any, float]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..checks import Array
 from .columns import real_array
 from .form import Form
@@ -60,12 +58,12 @@ class Samples(NamedTuple):
         shapes = self.rows.shape == (self.size, form.ins) and self.targets.shape == (self.size, width)
         return shapes and self.rows.dtype == self.targets.dtype == form.dtype
 
-    def weights(
-        self, sample_weight: Any, class_weight: ClassWeight = None, where: str = "", outs: int | None = None
-    ) -> Array | None:
-        """The weight of each sample's loss, float64 (n,), or None where all are 1; `outs` is the number of classes."""
-        indices = self.targets.view(np.int64) if self.classes else None
-        return sample_weights(sample_weight, class_weight, indices, self.size, f"sample_weight{where}", outs)
+    def weights(self, sample_weight: Any, class_weight: ClassWeight = None, where: str = "") -> Array | None:
+        """The weight of each sample's loss, float64 (n,), or None where all are 1."""
+        classes, count = (None, 0)
+        if class_weight is not None and self.form is not None:
+            classes, count = self.form.classes_of(self.targets, self.classes)
+        return sample_weights(sample_weight, class_weight, classes, self.size, f"sample_weight{where}", count)
 
     def weighed(self, weight: Array | None) -> Samples:
         """The same samples with these weights for scores."""

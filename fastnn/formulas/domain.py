@@ -42,6 +42,11 @@ class Domain(NamedTuple):
     cure: str = ""
 
     @property
+    def of_labels(self) -> bool:
+        """Whether each target says of something that it is there, 1, or not, 0."""
+        return (self.lowest, self.highest) == (0, 1) and not self.adds_up
+
+    @property
     def example(self) -> float:
         """A target that is inside, of a sample with one output."""
         return 1.0 if self.adds_up else min(max(0.0, self.lowest), self.highest)

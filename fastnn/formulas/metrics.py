@@ -37,8 +37,7 @@ Metric = Callable[[Array, Array, LossFunction, "Array | None"], float]
 
 def labels(y: Array, outputs: Array, loss: LossFunction) -> Array:
     """What `loss.classes` is to be: class indices, of class indices or one-hot rows, or 0 or 1 for each label."""
-    domain = loss.domain
-    if domain is not None and (domain.lowest, domain.highest) == (0, 1) and not domain.adds_up:
+    if loss.domain is not None and loss.domain.of_labels:
         found = (y.reshape(outputs.shape) > 0.5).astype(int)
         return found if outputs.shape[1] > 1 else found[:, 0]
     if loss.classes(outputs[:1]).ndim == 2:

@@ -41,7 +41,7 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     if source is None:
         form = form.fitted_to(X)
         train = Samples.of_rows(form, X, y)
-        run = Run(engine, train, settings, train.weights(sample_weight, settings.class_weight, outs=form.outs))
+        run = Run(engine, train, settings, train.weights(sample_weight, settings.class_weight))
         y_train = train.y
     else:
         run = StreamRun(engine, source, settings)

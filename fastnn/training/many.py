@@ -193,7 +193,7 @@ class Share(NamedTuple):
             train = Samples.of_rows(form, table[rows], real_array(y, "y")[rows])
             if self.validation is not None:
                 held_out = weighed_samples(form, self.validation)
-        weights = train.weights(weight, settings.class_weight, outs=form.outs)
+        weights = train.weights(weight, settings.class_weight)
         return Share(train, self.given, weights, held_out, self.validation)
 
 
@@ -217,7 +217,7 @@ def shares_of(forms: Sequence[Form], X: Any, y: Any, settings: Settings) -> list
             X, y, weight, end = split(X, y, weight, validation_split, where)
         form = form.fitted_to(X, f"X{where}")
         train = Samples.of_rows(form, X, y, where)
-        weights = train.weights(weight, settings.class_weight, where, form.outs)
+        weights = train.weights(weight, settings.class_weight, where)
         held_out = None if end is None else validation(form, *end, where)[0]
         return Share(train, (X, y, None if weight is None else np.asarray(weight)), weights, held_out, end)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checks import Array
 from ..data.columns import real_array
-from ..data.rows import balanced_weights, given_rows, sample_weights
+from ..data.rows import balanced_weights, given_rows
 from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
 from ..data.tables import column_names
@@ -142,10 +142,9 @@ class StreamRun:
         self.form = self.form.named(column_names(chunk.X), f"X{where}")
         rows = self.form.rows(chunk.X, f"X{where}")
         targets, classes = self.form.row_targets(chunk.y, rows.shape[0], f"y{where}")
-        weights = sample_weights(
-            chunk.sample_weight, self._class_weight, targets.view(np.int64) if classes else None, rows.shape[0],
-            f"sample_weight{where}", self.form.outs,
-        )  # fmt: skip
+        weights = Samples(rows, targets, classes, form=self.form).weights(
+            chunk.sample_weight, self._class_weight, where
+        )
         y = real_array(chunk.y, f"y{where}") if self.measures else None
         if not self.source.lasting:
             rows, targets = _own(rows, chunk.X), _own(targets, chunk.y)
@@ -175,12 +174,12 @@ class StreamRun:
                 "class_weight is 'balanced', which needs all targets before the first step, but X is made of chunks; "
                 "give a dict from class to weight"
             )
-        counts = np.zeros(self.form.outs, np.int64)
+        counts = np.zeros(max(2, self.form.outs), np.int64)
         for where, y in self.source.targets():
-            targets, classes = self.form.row_targets(y, y.shape[0], f"y{where}")
-            if not classes:
-                raise ValueError("class_weight is given but the targets are no class indices; use sample_weight")
-            counts += np.bincount(targets.view(np.int64).ravel(), minlength=self.form.outs)
+            found, _ = self.form.classes_of(*self.form.row_targets(y, y.shape[0], f"y{where}"))
+            if found is None:
+                raise ValueError("class_weight is given but the targets are no classes; use sample_weight")
+            counts += np.bincount(found, minlength=counts.size)
         return balanced_weights(counts)
 
 

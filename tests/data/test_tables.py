@@ -7,7 +7,17 @@ import datetime
 import numpy as np
 import pytest
 
-from fastnn import Callback, CrossEntropyLoss, Identity, Layer, MSELoss, NetworkBank, NeuralNetwork, Tanh
+from fastnn import (
+    BCEWithLogitsLoss,
+    Callback,
+    CrossEntropyLoss,
+    Identity,
+    Layer,
+    MSELoss,
+    NetworkBank,
+    NeuralNetwork,
+    Tanh,
+)
 from fastnn.data.columns import real_array
 
 pd = pytest.importorskip("pandas")
@@ -221,3 +231,38 @@ def test_a_column_of_polars_that_is_no_number_is_named(column, words, beside):
     for call in (lambda net: net.fit(frame, Y), lambda net: net.predict(frame), lambda net: net.evaluate(frame, Y)):
         with pytest.raises((ValueError, TypeError), match=words):
             call(classifier())
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 0.5, 1: 3.0}, [0.5, 3.0]])
+@pytest.mark.parametrize("door", ["fit", "lbfgs", "stream", "bank"])
+def test_one_logit_has_two_classes_to_weigh(class_weight, door, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(90, 3))
+    y = (X[:, 0] > 0.8).astype(float)
+    share = y.mean()
+    by_class = [0.5 / (1 - share), 0.5 / share] if class_weight == "balanced" else [0.5, 3.0]
+    weights = np.where(y == 1, by_class[1], by_class[0])
+
+    def trained(**given):
+        net = NeuralNetwork([Layer(3, 1, Identity(), seed=0)], BCEWithLogitsLoss(), 0.1)
+        more = {"epochs": 3, "batch_size": 30, "shuffle": False, "verbose": 0}
+        if door == "lbfgs":
+            pytest.importorskip("scipy")
+            net.fit_lbfgs(X, y, 5, **given)
+        elif door == "bank":
+            NetworkBank([net]).fit(X, y, **more, **given)
+        elif door == "stream":
+            rows = np.memmap(tmp_path / "X", np.float64, "w+", shape=X.shape)
+            rows[...] = X
+            monkeypatch.setattr("fastnn.data.sources.CHUNK_BYTES", 30 * 4 * 8)
+            net.fit(rows, y, **more, **given)
+        else:
+            net.fit(X, y, **more, **given)
+        return net
+
+    assert trained(class_weight=class_weight).allclose(trained(sample_weight=weights), rtol=1e-9)
+    assert not trained(class_weight=class_weight).allclose(trained())
+    with pytest.raises(ValueError, match="no classes"):
+        NeuralNetwork([Layer(3, 1, Identity(), seed=0)], BCEWithLogitsLoss(), 0.1).fit(
+            X, 0.9 * y, class_weight=class_weight, verbose=0
+        )
