@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..checks import Array
 from .columns import real_array
 from .form import Form
@@ -63,7 +65,10 @@ class Samples(NamedTuple):
         classes, count = (None, 0)
         if class_weight is not None and self.form is not None:
             classes, count = self.form.classes_of(self.targets, self.classes)
-        return sample_weights(sample_weight, class_weight, classes, self.size, f"sample_weight{where}", count)
+        weights = sample_weights(sample_weight, class_weight, classes, self.size, f"sample_weight{where}", count)
+        if weights is not None and not np.any(weights):
+            raise ValueError(f"sample_weight{where}, with class_weight, holds zeros alone; expected some above 0")
+        return weights
 
     def weighed(self, weight: Array | None) -> Samples:
         """The same samples with these weights for scores."""

@@ -42,7 +42,12 @@ def labels(y: Array, outputs: Array, loss: LossFunction) -> Array:
         return found if outputs.shape[1] > 1 else found[:, 0]
     if loss.classes(outputs[:1]).ndim == 2:
         return y.reshape(outputs.shape)
-    return np.argmax(y, axis=1) if y.ndim == 2 and y.shape[1] > 1 else y.reshape(-1)
+    if y.ndim == 2 and y.shape[1] > 1:
+        y = np.argmax(y, axis=1)
+    flat: Array = y.reshape(-1)
+    if flat.dtype.kind == "f" and (other := flat[flat != np.trunc(flat)]).size:
+        raise ValueError(f"the metric is one of classes, but y holds {other[0]}; for values take r2, mse or mae")
+    return flat
 
 
 def _by_label(metric: Metric, y: Array, outputs: Array, loss: LossFunction, weights: Array | None) -> float | None:

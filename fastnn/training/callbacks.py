@@ -125,6 +125,9 @@ def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
         if not isinstance(callback, Callback):
             hint = " (write EarlyStopping(), not EarlyStopping)" if isinstance(callback, type) else ""
             raise TypeError(f"callbacks holds {callback!r}; expected Callback objects{hint}")
+    if len(set(map(id, callbacks))) < len(callbacks):
+        twice = next(one for k, one in enumerate(callbacks) if any(one is other for other in callbacks[:k]))
+        raise ValueError(f"callbacks holds one {type(twice).__name__} twice, which would see every epoch twice")
     return callbacks
 
 

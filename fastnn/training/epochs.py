@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import Any
 
 from ..checks import Array
@@ -12,6 +13,7 @@ from ..data.rows import sample_weights
 from ..data.samples import Samples
 from ..data.sources import opened, rows_to_keep
 from ..data.tables import column_names
+from ..engine.engine import Engine
 from ..formulas.metrics import scores
 from .callbacks import Callback, StopTraining, Trainee, may_add_quantities
 from .checkpoint import Course
@@ -28,7 +30,7 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     """See `NeuralNetwork.fit`."""
     engine = net.engine
     form = engine.form.named(column_names(X))  # before they are lost on the way
-    engine.base_rate()  # one that is none is an error before anything else happens
+    warn_of_idleness(engine)
     sample_weight, validation_data = settings.sample_weight, settings.validation_data
     source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, form)
     if validation_data is None and settings.validation_split:
@@ -50,6 +52,24 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     history = History()
     take_epochs(net, run, settings, y_train, held_out, history)
     return history
+
+
+def warn_of_idleness(engine: Engine) -> None:
+    """Say where a fit would change nothing, or raise where the learning rate is none.
+
+    Warns
+    -----
+    RuntimeWarning
+        If the rate is 0, or no layer is trainable.
+    """
+    if engine.base_rate() == 0:
+        warnings.warn("the learning rate is 0, so this fit changes no weight; set net.lr", RuntimeWarning, stacklevel=4)
+    elif not any(layer.trainable and layer.parameter_count for layer in engine.layers):
+        warnings.warn(
+            "no layer is trainable, so this fit changes no weight; set layer.trainable = True for one at least",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def weighed_samples(form: Form, data: tuple[Any, ...], where: str = "") -> Samples:

@@ -21,7 +21,7 @@ from ..engine.workers import Flag
 from ..formulas.metrics import Metric
 from .callbacks import Callback, StopTraining, Trainee, check_callbacks
 from .checkpoint import Checkpoint
-from .epochs import split, take_epochs, weighed_samples
+from .epochs import split, take_epochs, warn_of_idleness, weighed_samples
 from .guard import DivergedError
 from .history import History
 from .loggers import CSVLogger, TensorBoard
@@ -60,7 +60,7 @@ def fit_many(
     seeds, called = seeds_of(seed, count), callbacks_of(callbacks, networks)
     own = [replace(settings, seed=seeds[k], callbacks=called[k], verbose=0) for k in range(count)]
     for net in networks:
-        net.engine.base_rate()  # one that is none is an error before any network changes
+        warn_of_idleness(net.engine)  # a rate that is none is an error before any network changes
     shares = shares_of([net.engine.form for net in networks], X, y, settings)
     outcomes = [Outcome() for _ in networks]
     interrupt = Flag()

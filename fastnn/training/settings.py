@@ -84,6 +84,11 @@ class Settings:
         part = self.validation_split
         if isinstance(part, (bool, np.bool_)) or not isinstance(part, numbers.Real) or not 0 <= part < 1:
             raise ValueError(f"validation_split is {part!r}; expected a number between 0 and 1, or 0 for none")
+        if self.validation_data is not None and part:
+            raise ValueError(
+                f"validation_split is {part!r} but validation_data are given, too; expected one of the two: without "
+                "validation_split all samples are trained on"
+            )
         if self.verbose not in (0, 1, 2):
             raise ValueError(f"verbose is {self.verbose!r}; expected 0, 1 or 2")
         for name, value in checked.items():

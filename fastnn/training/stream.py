@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checks import Array
 from ..data.columns import real_array
-from ..data.rows import balanced_weights, given_rows
+from ..data.rows import balanced_weights, given_rows, sample_weights
 from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
 from ..data.tables import column_names
@@ -142,8 +142,9 @@ class StreamRun:
         self.form = self.form.named(column_names(chunk.X), f"X{where}")
         rows = self.form.rows(chunk.X, f"X{where}")
         targets, classes = self.form.row_targets(chunk.y, rows.shape[0], f"y{where}")
-        weights = Samples(rows, targets, classes, form=self.form).weights(
-            chunk.sample_weight, self._class_weight, where
+        found = (None, 0) if self._class_weight is None else self.form.classes_of(targets, classes)
+        weights = sample_weights(
+            chunk.sample_weight, self._class_weight, found[0], rows.shape[0], f"sample_weight{where}", found[1]
         )
         y = real_array(chunk.y, f"y{where}") if self.measures else None
         if not self.source.lasting:

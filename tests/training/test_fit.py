@@ -12,9 +12,11 @@ from fastnn import (
     Adam,
     BCEWithLogitsLoss,
     CrossEntropyLoss,
+    EarlyStopping,
     Identity,
     Layer,
     MSELoss,
+    NetworkBank,
     NeuralNetwork,
     ReLU,
     SoftCrossEntropyLoss,
@@ -293,3 +295,41 @@ def test_one_row_goes_the_short_way_to_the_same_bits(dtype):
     row.flags.writeable = False
     with pytest.raises(ValueError, match="X holds inf at row 0, column 2"):
         net.predict(row)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"sample_weight": np.zeros(90)}, ValueError, "sample_weight, with class_weight, holds zeros alone"),
+        ({"class_weight": [0.0, 0.0, 0.0]}, ValueError, "sample_weight, with class_weight, holds zeros alone"),
+        ({"validation_split": 0.2, "validation_data": classifier()[1:]}, ValueError, "one of the two"),
+        ({"callbacks": [EarlyStopping()] * 2}, ValueError, "one EarlyStopping twice"),
+        ({"X": None}, TypeError, "X is None"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(given, error, message):
+    net, X, y = classifier()
+    before = net.get_weights()
+    with pytest.raises(error, match=message):
+        net.fit(**{"X": X, "y": y, "verbose": 0, **given})
+    assert all(np.array_equal(a, b) for p, q in zip(before, net.get_weights()) for a, b in zip(p, q))
+
+
+def test_a_fit_that_changes_nothing_says_so():
+    net, X, y = classifier()
+    net.lr = 0.0
+    with pytest.warns(RuntimeWarning, match="learning rate is 0"):
+        net.fit(X, y, verbose=0)
+    net.lr = 0.1
+    for layer in net.layers:
+        layer.trainable = False
+    with pytest.warns(RuntimeWarning, match="no layer is trainable"):
+        NetworkBank([net]).fit(X, y)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1"])
+def test_metrics_of_classes_refuse_values(metric):
+    net = NeuralNetwork([Layer(2, 1, Identity())], MSELoss(), 0.1)
+    with pytest.raises(ValueError, match=r"one of classes, but y holds 0\.5"):
+        net.evaluate(np.zeros((2, 2)), np.array([0.5, 1.0]), [metric])
+    assert 0 <= net.evaluate(np.zeros((2, 2)), np.array([0.0, 1.0]), [metric])[metric] <= 1

@@ -270,6 +270,7 @@ def test_samples_of_a_chunk_are_shuffled_too():
     assert bits(mine) == bits(other)
 
 
+@pytest.mark.filterwarnings("ignore:the learning rate is 0")
 def test_loss_and_metrics_are_means_over_samples():
     net, X, y = classifier(lr=0.0)
     expected = net.evaluate(X, y, ["accuracy", "top_2", "log_loss"])
