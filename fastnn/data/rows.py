@@ -147,7 +147,9 @@ def sample_weights(
     if class_weight is not None:
         if classes is None:
             raise ValueError("class_weight is given but the targets are no class indices; use sample_weight")
-        weights = weights * _class_weights(class_weight, classes, int(classes.max()) + 1 if outs is None else outs)
+        by_class = _class_weights(class_weight, classes, int(classes.max()) + 1 if outs is None else outs)
+        with np.errstate(under="ignore"):
+            weights = weights * by_class
     return np.ascontiguousarray(weights)
 
 

@@ -64,8 +64,14 @@ class Samples(NamedTuple):
         self, sample_weight: Any, class_weight: ClassWeight = None, where: str = "", outs: int | None = None
     ) -> Array | None:
         """The weight of each sample's loss, float64 (n,), or None where all are 1; `outs` is the number of classes."""
-        indices = self.targets.view(np.int64) if self.classes else None
-        return sample_weights(sample_weight, class_weight, indices, self.size, f"sample_weight{where}", outs)
+        indices, name = self.targets.view(np.int64) if self.classes else None, f"sample_weight{where}"
+        found = sample_weights(sample_weight, class_weight, indices, self.size, name, outs)
+        if found is not None and not found.any():
+            given = " and ".join([name] * (sample_weight is not None) + ["class_weight"] * (class_weight is not None))
+            raise ValueError(
+                f"{given} gives all {self.size} samples the weight 0, so that none counts; expected some above 0"
+            )
+        return found
 
     def weighed(self, weight: Array | None) -> Samples:
         """The same samples with these weights for scores."""

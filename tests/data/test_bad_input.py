@@ -19,6 +19,7 @@ from fastnn import (
     Layer,
     LeakyReLU,
     MSELoss,
+    NetworkBank,
     NeuralNetwork,
     Tanh,
     reference,
@@ -599,3 +600,25 @@ def test_a_diverged_network_can_be_put_back(loss, batch_size, n, dtype):
     v.net.lr = 0.1
     v.restore()
     assert v.trained() == v.expected
+
+
+@pytest.mark.parametrize("given", ["sample_weight", "class_weight"])
+@pytest.mark.parametrize("door", ["fit", "partial_fit", "evaluate", "fit_lbfgs", "bank", "validation"])
+def test_weights_of_which_none_counts(door, given):
+    net = NeuralNetwork([Layer(2, 2, Identity(), seed=0)], CrossEntropyLoss(), 0.1)
+    X, y = np.ones((6, 2)), np.arange(6) % 2
+    weights = {given: np.zeros(6) if given == "sample_weight" else [0, 0]}
+    if given == "class_weight" and door in ("partial_fit", "evaluate", "validation"):
+        pytest.skip("it takes no class_weight")
+    calls = {
+        "fit": lambda: net.fit(X, y, verbose=0, **weights),
+        "partial_fit": lambda: net.partial_fit(X, y, **weights),
+        "evaluate": lambda: net.evaluate(X, y, "accuracy", **weights),
+        "fit_lbfgs": lambda: net.fit_lbfgs(X, y, **weights),
+        "bank": lambda: NetworkBank([net]).fit(X, y, verbose=0, **weights),
+        "validation": lambda: net.fit(X, y, verbose=0, validation_data=(X, y, np.zeros(6))),
+    }
+    before = net.parameters
+    with pytest.raises(ValueError, match=f"^{given}.* gives all 6 samples the weight 0, so that none counts"):
+        calls[door]()
+    assert np.array_equal(net.parameters, before)

@@ -89,4 +89,5 @@ def test_a_metric_cannot_change_the_numbers_of_the_fit(which):
     net = NeuralNetwork([Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)
     with pytest.raises(ValueError, match="read-only"):
         net.fit(X, y, validation_data=(X, y, weights), metrics=spoils, verbose=0)
-    assert y.sum() == 28 and weights.sum() == 8
+    assert y.sum() == 28
+    assert weights.sum() == 8
