@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..checks import Array
 from .columns import real_array
 from .form import Form
@@ -62,13 +60,16 @@ class Samples(NamedTuple):
 
     def weights(self, sample_weight: Any, class_weight: ClassWeight = None, where: str = "") -> Array | None:
         """The weight of each sample's loss, float64 (n,), or None where all are 1."""
-        classes, count = (None, 0)
+        name, classes, count = f"sample_weight{where}", None, 0
         if class_weight is not None and self.form is not None:
             classes, count = self.form.classes_of(self.targets, self.classes)
-        weights = sample_weights(sample_weight, class_weight, classes, self.size, f"sample_weight{where}", count)
-        if weights is not None and not np.any(weights):
-            raise ValueError(f"sample_weight{where}, with class_weight, holds zeros alone; expected some above 0")
-        return weights
+        found = sample_weights(sample_weight, class_weight, classes, self.size, name, count)
+        if found is not None and not found.any():
+            given = " and ".join([name] * (sample_weight is not None) + ["class_weight"] * (class_weight is not None))
+            raise ValueError(
+                f"{given} gives all {self.size} samples the weight 0, so that none counts; expected some above 0"
+            )
+        return found
 
     def weighed(self, weight: Array | None) -> Samples:
         """The same samples with these weights for scores."""

@@ -19,6 +19,7 @@ from fastnn import (
     Layer,
     LeakyReLU,
     MSELoss,
+    NetworkBank,
     NeuralNetwork,
     Tanh,
     reference,
@@ -599,3 +600,73 @@ def test_a_diverged_network_can_be_put_back(loss, batch_size, n, dtype):
     v.net.lr = 0.1
     v.restore()
     assert v.trained() == v.expected
+
+
+@pytest.mark.parametrize("given", ["sample_weight", "class_weight"])
+@pytest.mark.parametrize("door", ["fit", "partial_fit", "evaluate", "fit_lbfgs", "bank", "validation"])
+def test_weights_of_which_none_counts(door, given):
+    net = NeuralNetwork([Layer(2, 2, Identity(), seed=0)], CrossEntropyLoss(), 0.1)
+    X, y = np.ones((6, 2)), np.arange(6) % 2
+    weights = {given: np.zeros(6) if given == "sample_weight" else [0, 0]}
+    if given == "class_weight" and door in ("partial_fit", "evaluate", "validation"):
+        pytest.skip("it takes no class_weight")
+    calls = {
+        "fit": lambda: net.fit(X, y, verbose=0, **weights),
+        "partial_fit": lambda: net.partial_fit(X, y, **weights),
+        "evaluate": lambda: net.evaluate(X, y, "accuracy", **weights),
+        "fit_lbfgs": lambda: net.fit_lbfgs(X, y, **weights),
+        "bank": lambda: NetworkBank([net]).fit(X, y, verbose=0, **weights),
+        "validation": lambda: net.fit(X, y, verbose=0, validation_data=(X, y, np.zeros(6))),
+    }
+    before = net.parameters
+    with pytest.raises(ValueError, match=f"^{given}.* gives all 6 samples the weight 0, so that none counts"):
+        calls[door]()
+    assert np.array_equal(net.parameters, before)
+
+
+def test_images_get_a_hint_that_fits():
+    net = NeuralNetwork([Layer(784, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+    image, images = np.zeros((28, 28)), np.zeros((5, 28, 28))
+    for call, given, hint in [
+        (net.predict, image, "X.reshape(1, -1) has it: is it one sample?"),
+        (net.forward_pass, image, "x.reshape(-1, 1) has it: is it one sample?"),
+        (net.forward_pass, images, "x.reshape(len(x), -1).T makes columns of 784 numbers"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(hint)):
+            call(given)
+    assert net.predict(image.reshape(1, -1)).shape == (1, 1)
+    assert net.forward_pass(images.reshape(len(images), -1).T).shape == (1, 5)
+
+
+def test_a_list_of_masked_rows_is_masked():
+    net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+    rows = list(np.ma.masked_array(np.ones((3, 2)), [[0, 0], [0, 1], [0, 0]]))
+    with pytest.raises(ValueError, match=r"X is a masked array with masked entries, the first at \[1, 1\]"):
+        net.predict(rows)
+    assert net.predict([rows[0], np.ones(2)]).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda net: net.evaluate(np.ones((3, 2)), None), "y"),
+        (lambda net: net.predict(None), "X"),
+        (lambda net: net.train(np.ones((2, 3)), None), "t"),
+        (lambda net: net.train(np.ones((2, 1)), None), "t"),
+        (lambda net: net.find_lr(np.ones((3, 2)), None), "y"),
+        (lambda net: net.fit(np.ones((3, 2)), np.ones(3), validation_data=(None, np.ones(3))), "X of validation_data"),
+    ],
+)
+def test_none_is_no_missing_value(call, name):
+    net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+    with pytest.raises(TypeError, match=f"^{name} is None; expected an array of numbers"):
+        call(net)
+
+
+def test_flags_that_are_none():
+    net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+    x, t = np.ones((2, 1)), np.ones((1, 1))
+    with pytest.raises(TypeError, match=r"^training is 'no'; expected True or False"):
+        net.gradients(x, t, training="no")
+    with pytest.raises(TypeError, match=r"^shuffle is 'no'; expected True or False"):
+        net.train(x, t, shuffle="no")

@@ -300,8 +300,8 @@ def test_one_row_goes_the_short_way_to_the_same_bits(dtype):
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"sample_weight": np.zeros(90)}, ValueError, "sample_weight, with class_weight, holds zeros alone"),
-        ({"class_weight": [0.0, 0.0, 0.0]}, ValueError, "sample_weight, with class_weight, holds zeros alone"),
+        ({"sample_weight": np.zeros(90)}, ValueError, "sample_weight gives all 90 samples the weight 0"),
+        ({"class_weight": [0.0, 0.0, 0.0]}, ValueError, "class_weight gives all 90 samples the weight 0"),
         ({"validation_split": 0.2, "validation_data": classifier()[1:]}, ValueError, "one of the two"),
         ({"callbacks": [EarlyStopping()] * 2}, ValueError, "one EarlyStopping twice"),
         ({"X": None}, TypeError, "X is None"),
@@ -330,6 +330,6 @@ def test_a_fit_that_changes_nothing_says_so():
 @pytest.mark.parametrize("metric", ["accuracy", "f1"])
 def test_metrics_of_classes_refuse_values(metric):
     net = NeuralNetwork([Layer(2, 1, Identity())], MSELoss(), 0.1)
-    with pytest.raises(ValueError, match=r"one of classes, but y holds 0\.5"):
+    with pytest.raises(ValueError, match=r"y holds 0\.5, which is no class"):
         net.evaluate(np.zeros((2, 2)), np.array([0.5, 1.0]), [metric])
     assert 0 <= net.evaluate(np.zeros((2, 2)), np.array([0.0, 1.0]), [metric])[metric] <= 1
