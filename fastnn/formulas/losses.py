@@ -100,9 +100,10 @@ def check_loss(loss: LossFunction, outs: int, class_target: bool) -> None:
 
 
 def softmax(outputs: Array) -> Array:
-    """exp(outputs) of each row, divided by its sum, without overflow."""
-    e = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    """exp(outputs) of each row, divided by its sum, without overflow; what is too small for a number is 0."""
+    with np.errstate(under="ignore"):
+        e = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return np.asarray(e / e.sum(axis=1, keepdims=True))
 
 
 class ElementwiseLoss(LossFunction):
@@ -202,7 +203,8 @@ class BCEWithLogitsLoss(ElementwiseLoss):
 
     def probabilities(self, outputs: Array) -> Array:
         """sigmoid(outputs), of each label; for one output both columns, of class 0 and class 1."""
-        p = self.df(outputs, 0)
+        with np.errstate(under="ignore"):
+            p = self.df(outputs, 0)
         return np.hstack([1 - p, p]) if outputs.shape[1] == 1 else p
 
 

@@ -183,7 +183,16 @@ def scores(
     """The metrics by name; all are NaN where the outputs are not all finite, of which others would make errors."""
     if measures and not np.isfinite(outputs).all():
         return dict.fromkeys(measures, float("nan"))
-    return {name: measure(y, outputs, loss, weights) for name, measure in measures.items()}
+    y, outputs, weights = _to_read(y), _to_read(outputs), None if weights is None else _to_read(weights)
+    with np.errstate(under="ignore"):
+        return {name: measure(y, outputs, loss, weights) for name, measure in measures.items()}
+
+
+def _to_read(array: Array) -> Array:
+    """The same numbers, read-only: they are those of the user and of the fit, which a metric must not change."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def named_metrics(metrics: Iterable[str | Callable[..., float]] | None) -> dict[str, Metric]:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fastnn import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
+from fastnn import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    Identity,
+    Layer,
+    MSELoss,
+    NeuralNetwork,
+    SoftCrossEntropyLoss,
+)
 from fastnn.formulas.metrics import METRICS
 
 peers = pytest.importorskip("sklearn.metrics")
@@ -57,3 +65,28 @@ def test_values(n, outs, weighted, kind, seed):
             warnings.simplefilter("ignore")
             theirs = getattr(peers, peer)(y, outputs, sample_weight=w)
         assert METRICS[name](given_y, outputs, MSELoss(), w) == pytest.approx(theirs), name
+
+
+@pytest.mark.parametrize("loss", [CrossEntropyLoss(), SoftCrossEntropyLoss(), BCEWithLogitsLoss()])
+def test_probabilities_and_metrics_that_are_too_small_for_a_number_raise_nothing(loss):
+    net = NeuralNetwork([Layer(1, 2, Identity(), init="zeros")], loss, 0.1)
+    net.layers[0].biases[...] = [[0.0], [-740.0]]  # whose exp is a denormal
+    with np.errstate(all="raise"):
+        assert net.predict_proba([[0.0]])[0, 1] < 1e-300
+        small = NeuralNetwork([Layer(1, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+        assert small.evaluate(np.ones((3, 1)), np.full(3, 1e-170), ["mse", "r2"])["mse"] < 1e-300
+
+
+@pytest.mark.parametrize("which", ["y", "outputs", "weights"])
+def test_a_metric_cannot_change_the_numbers_of_the_fit(which):
+    def spoils(y, outputs, sample_weight=None):
+        array = {"y": y, "outputs": outputs, "weights": sample_weight}[which]
+        if array is not None:  # training metrics have no weights
+            array.fill(0)
+        return 1.0
+
+    X, y, weights = np.ones((8, 1)), np.arange(8.0).reshape(8, 1), np.ones(8)
+    net = NeuralNetwork([Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)
+    with pytest.raises(ValueError, match="read-only"):
+        net.fit(X, y, validation_data=(X, y, weights), metrics=spoils, verbose=0)
+    assert y.sum() == 28 and weights.sum() == 8
