@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from .checks import Array, shown
+from .checks import Array, optional, shown, text
 from .data.form import Form
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
@@ -349,6 +349,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         """
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"mode is {mode!r}; expected 'auto', 'min' or 'max'")
+        monitor = optional(text)(monitor, "monitor")
         diverged = [outcome.diverged for outcome in self._outcomes] or [False] * len(self)
         if X is not None:
             name = monitor or "loss"

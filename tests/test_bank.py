@@ -561,3 +561,9 @@ def test_share_out_really_uses_threads():
 def test_the_number_of_threads_is_that_of_the_cores():
     assert thread_count(3) == 3
     assert thread_count(None) >= 1
+
+
+def test_a_ranking_by_a_function_is_refused():
+    bank = NetworkBank([NeuralNetwork([Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)])
+    with pytest.raises(TypeError, match=r"^monitor is <built-in function max>; expected a string"):
+        bank.ranking(np.ones((3, 1)), np.ones(3), max)

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
@@ -37,17 +38,32 @@ Metric = Callable[[Array, Array, LossFunction, "Array | None"], float]
 
 def labels(y: Array, outputs: Array, loss: LossFunction) -> Array:
     """What `loss.classes` is to be: class indices, of class indices or one-hot rows, or 0 or 1 for each label."""
-    if loss.domain is not None and loss.domain.of_labels:
+    domain = loss.domain
+    if domain is not None and (domain.lowest, domain.highest) == (0, 1) and not domain.adds_up:
         found = (y.reshape(outputs.shape) > 0.5).astype(int)
         return found if outputs.shape[1] > 1 else found[:, 0]
     if loss.classes(outputs[:1]).ndim == 2:
         return y.reshape(outputs.shape)
     if y.ndim == 2 and y.shape[1] > 1:
-        y = np.argmax(y, axis=1)
-    flat: Array = y.reshape(-1)
-    if flat.dtype.kind == "f" and (other := flat[flat != np.trunc(flat)]).size:
-        raise ValueError(f"the metric is one of classes, but y holds {other[0]}; for values take r2, mse or mae")
-    return flat
+        return np.asarray(np.argmax(y, axis=1))
+    y, classes = y.reshape(-1), max(2, outputs.shape[1])
+    wrong = (y < 0) | (y >= classes) | (y != np.floor(y))
+    if wrong.any():
+        raise ValueError(
+            f"the metric is one of classes, but y holds {y[wrong][0]}, which is no class (0 to {classes - 1}); accuracy, f1, log_loss, auc and "
+            "top_<k> are of classes; for values take mse, mae or r2"
+        )
+    return y
+
+
+def _values(y: Array, outputs: Array, name: str) -> Array:
+    """The targets of a metric of values, in the shape of the outputs."""
+    if y.size != outputs.size:
+        raise ValueError(
+            f"y has shape {y.shape} and the outputs {outputs.shape}, and {name} is of a value for each output; of "
+            "classes take accuracy, f1, log_loss, auc or top_<k>"
+        )
+    return np.asarray(y.reshape(outputs.shape))
 
 
 def _by_label(metric: Metric, y: Array, outputs: Array, loss: LossFunction, weights: Array | None) -> float | None:
@@ -75,17 +91,17 @@ def top_k(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = 
 
 def mse(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
     """Mean squared error."""
-    return float(np.average(np.mean((outputs - y.reshape(outputs.shape)) ** 2, axis=1), weights=weights))
+    return float(np.average(np.mean((outputs - _values(y, outputs, "mse")) ** 2, axis=1), weights=weights))
 
 
 def mae(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
     """Mean absolute error."""
-    return float(np.average(np.mean(np.abs(outputs - y.reshape(outputs.shape)), axis=1), weights=weights))
+    return float(np.average(np.mean(np.abs(outputs - _values(y, outputs, "mae")), axis=1), weights=weights))
 
 
 def r2(y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None) -> float:
     """Coefficient of determination, the mean over the outputs; of a constant target 1 where it is met, else 0."""
-    y = y.reshape(outputs.shape).astype(np.float64)
+    y = _values(y, outputs, "r2").astype(np.float64)
     left = np.average((y - outputs) ** 2, axis=0, weights=weights)
     whole = np.average((y - np.average(y, axis=0, weights=weights)) ** 2, axis=0, weights=weights)
     found = np.where(left == 0, 1.0, 1 - left / np.where(whole == 0, 1, whole))
@@ -172,7 +188,7 @@ def greater_is_better(name: str, measures: Mapping[str, Metric] | None = None) -
     name = name.removeprefix("val_")
     if (known := getattr((measures or {}).get(name), "greater_is_better", None)) is not None:
         return bool(known)
-    if name in GREATER or (name.startswith("top_") and name[4:].isdigit()) or name == "top_k":
+    if name in GREATER or (name.startswith("top_") and name[4:].isdecimal()) or name == "top_k":
         return True
     return False if name in SMALLER else None
 
@@ -219,7 +235,7 @@ def named_metrics(metrics: Iterable[str | Callable[..., float]] | None) -> dict[
             raise TypeError(f"metrics holds {metric!r}; expected names and functions")
         elif metric in METRICS:
             name, measure = metric, METRICS[metric]
-        elif metric.startswith("top_") and metric[4:].isdigit() and int(metric[4:]) > 0:
+        elif metric.startswith("top_") and metric[4:].isdecimal() and int(metric[4:]) > 0:
             name, measure = metric, partial(top_k, k=int(metric[4:]))
         else:
             raise ValueError(f"metrics holds {metric!r}; expected one of {', '.join(METRICS)}, top_<k>, or a function")
@@ -248,18 +264,21 @@ def _as_metric(metric: Callable[..., Any]) -> Metric:
     inner = metric.func if isinstance(metric, partial) else metric
     if inner in METRICS.values():
         return metric
+    places: float = math.inf
     try:
         parameters = list(inspect.signature(metric).parameters.values())
+        if not any(one.kind is one.VAR_POSITIONAL for one in parameters):
+            places = sum(one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) for one in parameters)
     except (ValueError, TypeError):  # some compiled functions tell none
         parameters = []
     required = [
         one for one in parameters if one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
     ]
-    if len(required) > 3 or any(one.kind is one.KEYWORD_ONLY for one in required):
-        names = ", ".join(one.name for one in required)
+    if isinstance(metric, type) or places < 2 or len(required) > 3 or any(o.kind is o.KEYWORD_ONLY for o in required):
+        names = ", ".join(one.name for one in (parameters if places < 2 else required))
+        takes = "is a class" if isinstance(metric, type) else f"{'takes' if places < 2 else 'requires'} ({names})"
         raise TypeError(
-            f"metrics holds {metric!r}, which requires ({names}); expected a function of (y, outputs) or "
-            "(y, outputs, loss)"
+            f"metrics holds {metric!r}, which {takes}; expected a function of (y, outputs) or (y, outputs, loss)"
         )
     takes_loss = len(required) == 3
     takes_weights = any(one.name == "sample_weight" and one not in required for one in parameters)

@@ -89,4 +89,30 @@ def test_a_metric_cannot_change_the_numbers_of_the_fit(which):
     net = NeuralNetwork([Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)
     with pytest.raises(ValueError, match="read-only"):
         net.fit(X, y, validation_data=(X, y, weights), metrics=spoils, verbose=0)
-    assert y.sum() == 28 and weights.sum() == 8
+    assert y.sum() == 28
+    assert weights.sum() == 8
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "r2"])
+def test_a_metric_of_values_says_that_targets_are_classes(name):
+    net = NeuralNetwork([Layer(1, 3, Identity(), seed=0)], CrossEntropyLoss(), 0.1)
+    with pytest.raises(ValueError, match=rf"y has shape \(6,\) and the outputs \(6, 3\), and {name} is of a value"):
+        net.evaluate(np.ones((6, 1)), np.arange(6) % 3, name)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1"])
+@pytest.mark.parametrize("wrong", [0.25, -1.0, 2.0])
+def test_a_metric_of_classes_says_that_targets_are_values(name, wrong):
+    net = NeuralNetwork([Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)
+    with pytest.raises(ValueError, match=rf"y holds {wrong}, which is no class \(0 to 1\)"):
+        net.evaluate(np.ones((3, 1)), np.array([0.0, wrong, 1.0]), name)
+    assert np.isfinite(net.evaluate(np.ones((3, 1)), np.array([0.0, 1.0, 1.0]), name)[name])
+
+
+@pytest.mark.parametrize("metric", [lambda y: 1.0, lambda: 1.0, MSELoss, "top_³"])
+def test_metrics_that_cannot_be_called_are_refused_before_the_first_step(metric):
+    net = NeuralNetwork([Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)
+    before = net.parameters
+    with pytest.raises((TypeError, ValueError), match=r"^metrics holds .*; expected "):
+        net.fit(np.ones((3, 1)), np.ones(3), metrics=[metric], verbose=0)
+    assert np.array_equal(net.parameters, before)
