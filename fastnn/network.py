@@ -18,6 +18,7 @@ import numpy as np
 from . import saving
 from .checks import (
     Array,
+    flag,
     learning_rate as checked_learning_rate,
     positive_integer,
     positive_number,
@@ -336,6 +337,7 @@ class NeuralNetwork:
             and x.shape[1] == 1
             and type(epochs) is type(batch_size) is int
             and epochs == batch_size == 1
+            and type(shuffle) is bool
             and seed is None
         ):
             plan = engine.current()
@@ -391,6 +393,7 @@ class NeuralNetwork:
         (array([[ -6., -12.]]), array([[-6.]]), 9.0)
         """
         engine = self.engine
+        training = flag(training, "training")
         return engine.gradients(Samples.of_columns(engine.form, x, t), training, checked_seed(seed))
 
     # --- rows: fit and predict ----------------------------------------------------------------

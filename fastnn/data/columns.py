@@ -5,6 +5,7 @@ Kernels run without checks, so nothing reaches them that has not passed here.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ def real_array(values: Any, name: str) -> Array:
     table = real_table(values, name)
     if table is not None:
         return table
+    if isinstance(values, (list, tuple)) and any(isinstance(row, np.ma.MaskedArray) for row in values):
+        return real_array(np.ma.stack(values), name)  # NumPy would forget what is masked
     try:
         array = np.asarray(values)
     except (ValueError, TypeError, OverflowError) as error:
@@ -70,12 +73,15 @@ def rows_from_columns(
     if array.ndim == 0 and size == 1:
         array = array.reshape(1, 1)
     if array.ndim != 2:
-        raise ValueError(
-            f"{name} has shape {array.shape}; expected columns, shape ({size}, N): "
-            f"one sample is {name}.reshape(-1, 1), and samples as rows are {name}.T"
-        )
+        if array.ndim > 2:  # such as images
+            hint = f"{name}.reshape(len({name}), -1).T makes columns of {math.prod(array.shape[1:])} numbers"
+        else:
+            hint = f"one sample is {name}.reshape(-1, 1), and samples as rows are {name}.T"
+        raise ValueError(f"{name} has shape {array.shape}; expected columns, shape ({size}, N): {hint}")
     if array.shape[0] != size:
         hint = f" ({name}.T has it: are your samples rows?)" if array.shape[1] == size else ""
+        if not hint and array.size == size:  # one image
+            hint = f" ({name}.reshape(-1, 1) has it: is it one sample?)"
         raise ValueError(f"{name} has {array.shape[0]} rows but {what}; expected shape ({size}, N){hint}")
     if array.shape[1] == 0:
         raise ValueError(f"{name} has no columns; expected shape ({size}, N) with N of at least 1")

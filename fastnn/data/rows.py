@@ -65,6 +65,8 @@ def check_rows(shape: tuple[int, ...], name: str, features: int) -> None:
         raise ValueError(f"{name} has shape {shape}; expected rows, shape (n_samples, {features}): {hint}")
     if shape[1] != features:
         hint = f" ({name}.T has it: are your samples columns?)" if shape[0] == features else ""
+        if not hint and math.prod(shape) == features:  # one image
+            hint = f" ({name}.reshape(1, -1) has it: is it one sample?)"
         raise ValueError(
             f"{name} has {shape[1]} columns but the first layer takes {features} inputs; "
             f"expected shape (n_samples, {features}){hint}"

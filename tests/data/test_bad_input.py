@@ -599,3 +599,51 @@ def test_a_diverged_network_can_be_put_back(loss, batch_size, n, dtype):
     v.net.lr = 0.1
     v.restore()
     assert v.trained() == v.expected
+
+
+def test_images_get_a_hint_that_fits():
+    net = NeuralNetwork([Layer(784, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+    image, images = np.zeros((28, 28)), np.zeros((5, 28, 28))
+    for call, given, hint in [
+        (net.predict, image, "X.reshape(1, -1) has it: is it one sample?"),
+        (net.forward_pass, image, "x.reshape(-1, 1) has it: is it one sample?"),
+        (net.forward_pass, images, "x.reshape(len(x), -1).T makes columns of 784 numbers"),
+    ]:
+        with pytest.raises(ValueError, match=re.escape(hint)):
+            call(given)
+    assert net.predict(image.reshape(1, -1)).shape == (1, 1)
+    assert net.forward_pass(images.reshape(len(images), -1).T).shape == (1, 5)
+
+
+def test_a_list_of_masked_rows_is_masked():
+    net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+    rows = list(np.ma.masked_array(np.ones((3, 2)), [[0, 0], [0, 1], [0, 0]]))
+    with pytest.raises(ValueError, match=r"X is a masked array with masked entries, the first at \[1, 1\]"):
+        net.predict(rows)
+    assert net.predict([rows[0], np.ones(2)]).shape == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda net: net.evaluate(np.ones((3, 2)), None), "y"),
+        (lambda net: net.predict(None), "X"),
+        (lambda net: net.train(np.ones((2, 3)), None), "t"),
+        (lambda net: net.train(np.ones((2, 1)), None), "t"),
+        (lambda net: net.find_lr(np.ones((3, 2)), None), "y"),
+        (lambda net: net.fit(np.ones((3, 2)), np.ones(3), validation_data=(None, np.ones(3))), "X of validation_data"),
+    ],
+)
+def test_none_is_no_missing_value(call, name):
+    net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+    with pytest.raises(TypeError, match=f"^{name} is None; expected real numbers"):
+        call(net)
+
+
+def test_flags_that_are_none():
+    net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
+    x, t = np.ones((2, 1)), np.ones((1, 1))
+    with pytest.raises(TypeError, match=r"^training is 'no'; expected True or False"):
+        net.gradients(x, t, training="no")
+    with pytest.raises(TypeError, match=r"^shuffle is 'no'; expected True or False"):
+        net.train(x, t, shuffle="no")
