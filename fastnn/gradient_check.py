@@ -17,6 +17,7 @@ import numpy as np
 
 from .checks import Array, flag, positive_number, seed as checked_seed, shown
 from .data.samples import Samples
+from .data.tables import column_names
 from .formulas.activations import ActivationFunction, Identity
 from .formulas.losses import LossFunction, MSELoss
 from .kernels.blocks import df_method, loss_methods
@@ -183,7 +184,8 @@ def check_gradients(
     training, seed, raises = flag(training, "training"), checked_seed(seed), flag(raises, "raises")
     rtol = positive_number(rtol, "rtol")
     twin = NeuralNetwork(net.engine.alone(lambda: deepcopy(net.layers)), net.loss_function, 0.0, dtype="float64")
-    form = twin.engine.form
+    twin.feature_names = net.feature_names
+    form = twin.engine.form.named(column_names(X))
     samples = Samples.of_rows(form, X, y)
     weights = samples.weights(sample_weight)
     for index, layer in enumerate(twin.layers):

@@ -19,7 +19,7 @@ ALLOWED = {  # what each folder or file may import of fastnn, besides itself; no
     "engine": {"checks", "changes", "data", "formulas", "kernels", "layers", "room"},
     "files": {"checks"},
     "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
-    "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers"},
+    "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers", "room"},
     "reference": {"checks", "formulas", "kernels", "layers"},
     "sklearn": {"bank", "network", "checks", "extras", "data", "engine.threads", "formulas", "layers", "training"},
 }

@@ -21,7 +21,7 @@ def real_array(values: Any, name: str) -> Array:
     if type(values) is np.ndarray:
         return values if values.dtype.kind in REAL else real_array_of(values, name)
     if values is None:
-        raise TypeError(f"{name} is None; expected an array of numbers")
+        raise TypeError(f"{name} is None; expected real numbers")
     table = real_table(values, name)
     if table is not None:
         return table

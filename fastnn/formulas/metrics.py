@@ -49,8 +49,8 @@ def labels(y: Array, outputs: Array, loss: LossFunction) -> Array:
     wrong = (y < 0) | (y >= classes) | (y != np.floor(y))
     if wrong.any():
         raise ValueError(
-            f"y holds {y[wrong][0]}, which is no class (0 to {classes - 1}), and accuracy, f1, log_loss, auc and "
-            "top_<k> are of classes; for values take mse, mae or r2"
+            f"the metric is one of classes, but y holds {y[wrong][0]}, which is no class (0 to {classes - 1}); "
+            "for values take r2, mse or mae"
         )
     return y
 

@@ -39,7 +39,7 @@ from numba.extending import intrinsic, models, overload_attribute, overload_meth
 
 from . import numpy_scalars
 from .compiling import OPTIONS, compiled_address, undisturbed
-from .refusal import FormulaError as FormulaError, Text, check_result, check_text, explained
+from .refusal import FormulaError as FormulaError, Text, check_result, check_returns, check_text, explained
 
 Function = Callable[..., Any]
 Fields = tuple[tuple[str, str], ...]
@@ -386,6 +386,7 @@ def block_address(
     texts = [_text(cls, fields, method, hint) for method in methods]
     for text in texts:
         check_text(text)
+        check_returns(text)
     names = tuple(method.name for method in methods)
     try:
         key = class_digest(cls, fields, str(real), str(signature), make.__qualname__, names, narrow)

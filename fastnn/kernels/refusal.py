@@ -107,6 +107,29 @@ def check_text(text: Text) -> None:
             raise text.error(found.reason, found.code, found.line)
 
 
+def check_returns(text: Text) -> None:
+    """Refuse a formula, or a function that it calls, that returns None on some way through it: Numba takes it.
+
+    Raises
+    ------
+    FormulaError
+        If it does. A function that returns nothing at all may be called.
+    """
+    for function in _reached(text):
+        nothing, something, before = 0, False, None
+        for step, line in _steps(function.__code__):
+            if step.opname in ("RETURN_VALUE", "RETURN_CONST"):
+                last = step if step.opname == "RETURN_CONST" else before
+                if last is not None and last.opname in ("LOAD_CONST", "RETURN_CONST") and last.argval is None:
+                    nothing = nothing or line
+                else:
+                    something = True
+            before = step
+        if nothing and (something or function is text.function):
+            reason = "it returns None on some way through it; expected a return of numbers on every one"
+            raise text.error(reason, function.__code__, nothing)
+
+
 def explained(text: Text, error: Exception, more: str = "") -> FormulaError:
     """Numba's error as one about the user's own text; `more` is said after the reason."""
     message = _plain(str(error))

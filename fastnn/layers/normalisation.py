@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array, flag, fraction, positive_number
+from ..checks import Array, between_zero_and_one, flag, fraction
 from ..data.columns import real_array
 from ..data.moments import Standard, standard, standard_of
 from ..data.rows import feature_rows, given_rows
@@ -220,7 +220,7 @@ class BatchNorm(Stage):
     momentum : float, default 0.1
         Weight of a batch in the running mean and variance, which inference uses.
     eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance; between 0 and 1.
 
     Notes
     -----
@@ -238,7 +238,7 @@ class BatchNorm(Stage):
     start = (1.0, 0.0, 0.0, 1.0)
     kernels = (batch_norm_forward, batch_norm_backward)
     smallest_batch = 2
-    checked = {"momentum": fraction, "eps": positive_number}
+    checked = {"momentum": fraction, "eps": between_zero_and_one}
 
     def __init__(self, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
@@ -317,7 +317,7 @@ class LayerNorm(Stage):
     Parameters
     ----------
     eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance; between 0 and 1.
 
     References
     ----------
@@ -328,7 +328,7 @@ class LayerNorm(Stage):
     trained = 2
     start = (1.0, 0.0)
     kernels = (layer_norm_forward, layer_norm_backward)
-    checked = {"eps": positive_number}
+    checked = {"eps": between_zero_and_one}
 
     def __init__(self, eps: float = 1e-5) -> None:
         super().__init__()

@@ -19,6 +19,7 @@ from ..layers.dense import Layer
 from ..layers.noise import Dropout, GaussianNoise
 from ..layers.normalisation import BatchNorm
 from ..layers.vector import packed, trained, unpack, unpacked
+from ..room import room
 from .callbacks import StopTraining
 from .guard import DivergedError
 from .history import History
@@ -145,10 +146,14 @@ def fit_lbfgs(
         "gtol": tol,
         "ftol": flat,
     }
+    size = search.vector.size
+    # SciPy's workspace: two vectors for each past step, and matrices of past steps
+    nbytes = 8 * (2 * memory * size + 5 * size + 11 * memory**2 + 8 * memory)
     try:
-        result = optimize.minimize(
-            search, search.vector, jac=True, method="L-BFGS-B", callback=after_iteration, options=options
-        )
+        with room(nbytes, f"fit_lbfgs with memory {memory} and {size} parameters", "a smaller memory"):
+            result = optimize.minimize(
+                search, search.vector, jac=True, method="L-BFGS-B", callback=after_iteration, options=options
+            )
         history.stopped = {0: "converged", 1: ""}.get(result.status, "no better point was found along the last line")
     except StopTraining as request:
         history.stopped = request.reason

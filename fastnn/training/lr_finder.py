@@ -15,6 +15,7 @@ from ..data.samples import Samples
 from ..engine.engine import Engine
 from ..extras import needs
 from ..formulas.schedules import Constant
+from ..room import room
 from .guard import DivergedError
 from .run import Run
 from .settings import Settings
@@ -124,7 +125,8 @@ def find_lr(engine: Engine, samples: Samples, lowest: float, highest: float, ste
         raise ValueError(f"lowest is {lowest} and highest {highest}; expected a highest above the lowest")
     if positive_integer(steps, "steps") < 2 * SHORTEST:
         raise ValueError(f"steps is {steps}; expected at least {2 * SHORTEST}, and better 50 or more")
-    rates = np.geomspace(lowest, highest, steps)
+    with room(5 * 8 * steps, f"find_lr with steps {steps}", "fewer steps"):  # geomspace works in five arrays or so
+        rates = np.geomspace(lowest, highest, steps)
     losses: list[float] = []
     smoothed: list[float] = []
     window = max(SHORTEST, math.ceil(WINDOW * steps))

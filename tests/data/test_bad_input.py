@@ -19,7 +19,6 @@ from fastnn import (
     Layer,
     LeakyReLU,
     MSELoss,
-    NetworkBank,
     NeuralNetwork,
     Tanh,
     reference,
@@ -602,28 +601,6 @@ def test_a_diverged_network_can_be_put_back(loss, batch_size, n, dtype):
     assert v.trained() == v.expected
 
 
-@pytest.mark.parametrize("given", ["sample_weight", "class_weight"])
-@pytest.mark.parametrize("door", ["fit", "partial_fit", "evaluate", "fit_lbfgs", "bank", "validation"])
-def test_weights_of_which_none_counts(door, given):
-    net = NeuralNetwork([Layer(2, 2, Identity(), seed=0)], CrossEntropyLoss(), 0.1)
-    X, y = np.ones((6, 2)), np.arange(6) % 2
-    weights = {given: np.zeros(6) if given == "sample_weight" else [0, 0]}
-    if given == "class_weight" and door in ("partial_fit", "evaluate", "validation"):
-        pytest.skip("it takes no class_weight")
-    calls = {
-        "fit": lambda: net.fit(X, y, verbose=0, **weights),
-        "partial_fit": lambda: net.partial_fit(X, y, **weights),
-        "evaluate": lambda: net.evaluate(X, y, "accuracy", **weights),
-        "fit_lbfgs": lambda: net.fit_lbfgs(X, y, **weights),
-        "bank": lambda: NetworkBank([net]).fit(X, y, verbose=0, **weights),
-        "validation": lambda: net.fit(X, y, verbose=0, validation_data=(X, y, np.zeros(6))),
-    }
-    before = net.parameters
-    with pytest.raises(ValueError, match=f"^{given}.* gives all 6 samples the weight 0, so that none counts"):
-        calls[door]()
-    assert np.array_equal(net.parameters, before)
-
-
 def test_images_get_a_hint_that_fits():
     net = NeuralNetwork([Layer(784, 1, Identity(), init="zeros")], MSELoss(), 0.1)
     image, images = np.zeros((28, 28)), np.zeros((5, 28, 28))
@@ -659,7 +636,7 @@ def test_a_list_of_masked_rows_is_masked():
 )
 def test_none_is_no_missing_value(call, name):
     net = NeuralNetwork([Layer(2, 1, Identity(), init="zeros")], MSELoss(), 0.1)
-    with pytest.raises(TypeError, match=f"^{name} is None; expected an array of numbers"):
+    with pytest.raises(TypeError, match=f"^{name} is None; expected real numbers"):
         call(net)
 
 

@@ -227,3 +227,11 @@ def test_a_file_with_names_that_are_none_is_refused(tmp_path, names, monkeypatch
     net.save(tmp_path / "net")
     with pytest.raises(ValueError, match="cannot be loaded: feature_names"):
         fastnn.load(tmp_path / "net")
+
+
+def test_check_gradients_goes_by_the_names(frame):
+    net = NeuralNetwork([Layer(3, 2, Tanh(), seed=0)], CrossEntropyLoss(), 0.1)
+    net.feature_names = NAMES
+    assert fastnn.check_gradients(net, table(frame), Y).ok
+    with pytest.raises(ValueError, match="another order"):
+        fastnn.check_gradients(net, table(frame, NAMES[::-1]), Y)

@@ -104,7 +104,7 @@ def test_a_metric_of_values_says_that_targets_are_classes(name):
 @pytest.mark.parametrize("wrong", [0.25, -1.0, 2.0])
 def test_a_metric_of_classes_says_that_targets_are_values(name, wrong):
     net = NeuralNetwork([Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)
-    with pytest.raises(ValueError, match=rf"y holds {wrong}, which is no class \(0 to 1\)"):
+    with pytest.raises(ValueError, match=rf"but y holds {wrong}, which is no class \(0 to 1\)"):
         net.evaluate(np.ones((3, 1)), np.array([0.0, wrong, 1.0]), name)
     assert np.isfinite(net.evaluate(np.ones((3, 1)), np.array([0.0, 1.0, 1.0]), name)[name])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import FormulaError, Identity, Layer, MSELoss, NeuralNetwork
+from fastnn import ActivationFunction, FormulaError, Identity, Layer, LossFunction, MSELoss, NeuralNetwork
 
 HEAD = """
 import functools
@@ -297,3 +297,51 @@ def test_a_function_that_only_wraps_another_is_compiled_as_it_is():
     net = network("activation", Unusual(), "float64")
     net.layers[0].weights = np.eye(2)
     np.testing.assert_allclose(net.forward_pass(np.ones((2, 1))), 11.0)
+
+
+def helper_of_some(x):
+    if x > 0:
+        return x
+
+
+class SomeNumbers(ActivationFunction):
+    def f(self, x):
+        return x if x > 0 else None
+
+    def df(self, x):
+        return x * 0
+
+
+class NoElse(ActivationFunction):
+    def f(self, x):
+        return x
+
+    def df(self, x):
+        if x > 0:
+            return x * 0
+
+
+class ByHelper(ActivationFunction):
+    def f(self, x):
+        return helper_of_some(x)
+
+    def df(self, x):
+        return x * 0
+
+
+class NoLoss(LossFunction):
+    target = "values"
+
+    def loss(self, values, expected):
+        if values[0, 0] > 0:
+            return np.sum(values)
+
+    def dloss(self, values, expected):
+        return values
+
+
+@pytest.mark.parametrize("formula", [SomeNumbers, NoElse, ByHelper, NoLoss])
+def test_none_on_some_way_through_is_refused(formula):
+    act, loss = (Identity(), formula()) if formula is NoLoss else (formula(), MSELoss())
+    with pytest.raises(FormulaError, match="returns None on some way through it"):
+        NeuralNetwork([Layer(2, 2, act, seed=0)], loss, 0.1).train(np.ones((2, 4)), np.ones((2, 4)))

@@ -293,3 +293,9 @@ def test_a_stage_cannot_serve_two_widths():
     NeuralNetwork([Layer(2, 3, Tanh()), stage, Layer(3, 1, Tanh())], MSELoss(), 0.1)
     with pytest.raises(ValueError, match="compatible shapes"):
         NeuralNetwork([Layer(2, 4, Tanh()), stage, Layer(4, 1, Tanh())], MSELoss(), 0.1)
+
+
+@pytest.mark.parametrize("stage", [LayerNorm, lambda size: BatchNorm(eps=size)])
+def test_a_number_of_features_is_no_eps(stage):
+    with pytest.raises(ValueError, match=r"Norm.eps is 64; expected a number between 0 and 1"):
+        stage(64)

@@ -169,3 +169,16 @@ def test_no_underflow_of_ours_is_the_callers(dtype, tmp_path):
         assert net.predict_proba(rows)[0].tolist() == [1, 0]
         net.evaluate(rows, np.arange(65) % 2)
         net.save(tmp_path / "net.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda net: net.find_lr(X, Y, steps=10**13), "find_lr with steps 10000000000000 takes"),
+        (lambda net: net.fit_lbfgs(X, Y, memory=10**9), "fit_lbfgs with memory 1000000000 and 4 parameters takes"),
+    ],
+)
+def test_numbers_of_steps_that_no_memory_holds(call, message):
+    net = NeuralNetwork([Layer(3, 1, Identity(), seed=0)], MSELoss(), 0.1)
+    with pytest.raises(MemoryError, match=message + " [0-9,]+ bytes, more than there are; expected"):
+        call(net)
