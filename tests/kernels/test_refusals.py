@@ -4,6 +4,7 @@ import functools
 import re
 import sys
 
+import numba
 import numpy as np
 import pytest
 
@@ -172,6 +173,10 @@ def network(place, bad, dtype):
     return NeuralNetwork([Layer(2, 2, Identity(), seed=0)], bad, 0.1, dtype=dtype)
 
 
+OLD_NUMBA = tuple(map(int, numba.__version__.split(".")[:2])) < (0, 62)
+CALLS = ("called with arguments that it does not take|two is a Python", r"shared takes \(self, x\)")
+
+
 @pytest.mark.parametrize(("place", "body", "reason", "dtype"), list(cases()))
 def test_a_bad_formula_is_refused_by_name_line_and_reason(place, body, reason, dtype, tmp_path, capfd):
     cls, method, path, line, quoted = written(place, body, tmp_path)
@@ -182,6 +187,8 @@ def test_a_bad_formula_is_refused_by_name_line_and_reason(place, body, reason, d
         net.train(np.ones((2, 3)), np.ones((2, 3)), batch_size=3)
     message = str(caught.value)
     assert message.startswith(name), message
+    if OLD_NUMBA and reason in CALLS:
+        pytest.skip("this Numba does not say which call it means")
     assert re.search(reason, message), message
     if reason == "cannot catch errors" and sys.version_info < (3, 11):  # whose bytecode marks the try
         line, quoted = line - 2, "try:"
