@@ -311,7 +311,7 @@ def deep(depth):
         (lambda d: d["layers"][1]["settings"].update(trained=1000000), "LayerNorm has no setting 'trained'.*eps"),
         (lambda d: d["layers"][1]["settings"].update(rows=[]), "LayerNorm has no setting 'rows'|setting rows"),
         (lambda d: d["layers"][1]["settings"].update(_memory=0.5), "no setting '_memory'"),
-        (lambda d: d["layers"][1]["settings"].update(eps=-1.0), "eps is -1.0; expected a finite number above 0"),
+        (lambda d: d["layers"][1]["settings"].update(eps=-1.0), "eps is -1.0; expected a number between 0 and 1"),
         (lambda d: d["layers"][1]["settings"].update(eps=True), "eps is True"),
         (lambda d: d["layers"][1]["settings"].update(eps=float("nan")), "eps is nan"),
         (lambda d: d["layers"][1]["settings"].update(eps="1e-5"), "eps is '1e-5'"),
