@@ -38,20 +38,22 @@ def standard_of(centre: Array, scale: Array, dtype: np.dtype[Any]) -> Standard:
 def standard(parts: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Standard | None:
     """Measure rows (n, width) that come in parts, of any real dtype; None if there are none.
 
-    The variances add up as in Chan, Golub and LeVeque (1979). What varies only by rounding errors of its size, or by
-    less than `dtype` holds, has the scale 1. Numbers that are not finite are for the door to find.
+    The variances add up as in Chan, Golub and LeVeque (1979), in units of each input's size, so that no square
+    overflows. What varies only by rounding errors of its size, or by less than `dtype` holds, is not stretched: its
+    scale is 1, or less where those errors are larger. Numbers that are not finite are for the door to find.
     """
     count, noise = 0, 0.0
-    first, mean, variance, largest = (np.zeros(width) for _ in range(4))
+    first, mean, variance, largest, unit = (np.zeros(width) for _ in range(5))
     with np.errstate(all="ignore"):
         for rows in parts:
             if count == 0:
                 first = rows[0].astype(np.float64)  # all are taken relative to it, so that a constant varies by 0
+                unit = _power_of_two(np.abs(rows - first).max(axis=0))
             eps = np.finfo(rows.dtype).eps if rows.dtype.kind == "f" else 0.0
             noise = max(noise, 8 * float(eps), 8 * float(np.finfo(np.float64).eps))
             count += rows.shape[0]
             new = rows.shape[0] / count
-            relative = rows - first
+            relative = (rows - first) / unit
             shift = relative.mean(axis=0) - mean
             mean += new * shift
             variance = (1 - new) * variance + new * relative.var(axis=0) + new * (1 - new) * shift**2
@@ -59,6 +61,14 @@ def standard(parts: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Standa
                 largest = np.maximum(largest, np.abs(extreme.astype(np.float64)))
         if count == 0:
             return None
-        std = np.sqrt(variance)
-        varies = (std > noise * largest) & (std > np.finfo(dtype).tiny)
-        return standard_of(first + mean, 1 / np.where(varies, std, 1.0), dtype)
+        std, rounding = np.sqrt(variance) * unit, noise * largest
+        varies = (std > rounding) & (std > np.finfo(dtype).tiny)
+        size = np.where(varies, std, np.where(std > 0, np.maximum(rounding, 1.0), 1.0))
+        return standard_of(first + mean * unit, 1 / size, dtype)
+
+
+def _power_of_two(sizes: Array) -> Array:
+    """The largest power of two up to each size, by which a division is exact; 1 where the size is 0."""
+    with np.errstate(all="ignore"):
+        unit = np.exp2(np.floor(np.log2(sizes)))
+    return np.where((sizes > 0) & np.isfinite(sizes) & (unit > 0), unit, 1.0)

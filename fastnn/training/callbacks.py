@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -125,6 +126,14 @@ def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
         if not isinstance(callback, Callback):
             hint = " (write EarlyStopping(), not EarlyStopping)" if isinstance(callback, type) else ""
             raise TypeError(f"callbacks holds {callback!r}; expected Callback objects{hint}")
+        hooks = [name for name in dir(callback) if name.startswith("on_") and callable(getattr(callback, name, None))]
+        if unknown := [name for name in hooks if not hasattr(Callback, name)]:
+            known = ", ".join(name for name in vars(Callback) if name.startswith("on_"))
+            warnings.warn(
+                f"{type(callback).__name__}.{unknown[0]} is never called; a fit calls {known}",
+                RuntimeWarning,
+                stacklevel=5,
+            )
     if len(set(map(id, callbacks))) < len(callbacks):
         twice = next(one for k, one in enumerate(callbacks) if any(one is other for other in callbacks[:k]))
         raise ValueError(f"callbacks holds one {type(twice).__name__} twice, which would see every epoch twice")

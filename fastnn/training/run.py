@@ -192,10 +192,13 @@ class Run:
 
     def sizes(self) -> str:
         """A sentence about the sizes of inputs and targets, for whoever looks for the reason of a divergence."""
-        x = float(np.abs(self.samples.rows).max())
-        if self.samples.classes:
-            return f" The largest input is {x:.3g}."
-        return f" The largest input is {x:.3g}, the largest target {float(np.abs(self.samples.targets).max()):.3g}."
+        largest = {"input": self.samples.rows}
+        if not self.samples.classes:
+            largest["target"] = self.samples.targets
+        if self._weights is not None:
+            largest["weight"] = self._weights
+        first, *others = (f"{name} {float(np.abs(array).max()):.3g}" for name, array in largest.items())
+        return f" The largest {first.replace(' ', ' is ', 1)}" + "".join(f", the largest {one}" for one in others) + "."
 
     def adapt(self) -> None:
         """Fit the layer that standardises the inputs, if there is one that has not been fitted; keep their names."""

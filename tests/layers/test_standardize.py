@@ -411,3 +411,20 @@ def test_what_is_too_far_for_float32_is_an_error():
     net.layers[0].offset = np.full((3, 1), -3e38)
     with pytest.raises(ValueError, match="too far, for float32"):
         net.predict(np.full((1, 3), 3e38))
+
+
+@pytest.mark.parametrize("size", [1e300, 1e160, 1.0, 1e-160, 1e-300])
+@pytest.mark.parametrize("center", [0.0, 10.0])
+def test_no_size_overflows_or_vanishes(size, center):
+    u = np.random.default_rng(0).normal(center, 1.0, (300, 1))
+    net = NeuralNetwork([Standardize(), Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)
+    net.fit(u * size, u[:, 0] - center, 50, verbose=0, seed=0)
+    assert net.evaluate(u * size, u[:, 0] - center)["loss"] < 1e-3
+    np.testing.assert_allclose(net.layers[0].row("scale")[0, 0] * size, 1 / u.std(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("largest", [2**53, 2**60, 1e30, 1e300])
+def test_rounding_errors_of_large_constants_stay_small(largest):
+    x = largest * (1 + np.finfo(float).eps * np.random.default_rng(0).integers(-2, 3, (200, 1)))
+    net = NeuralNetwork([Standardize(), Layer(1, 1, Identity(), seed=0)], MSELoss(), 0.1)
+    assert net.fit(x, np.zeros(200), 5, verbose=0, seed=0)["loss"][-1] < 1

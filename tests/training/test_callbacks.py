@@ -218,3 +218,17 @@ def test_short_runs_show_no_bar(monkeypatch):
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     net.fit(X, y, epochs=2, verbose=1)
     assert terminal.getvalue().strip() == ""
+
+
+@pytest.mark.parametrize("hook", ["on_batch_end", "on_epoch_ends", "on_train_batch_begin"])
+def test_a_hook_that_is_never_called_is_said(hook):
+    net, X, y = classifier()
+    own = type("Own", (Callback,), {hook: lambda self, *arguments: None})()
+    with pytest.warns(RuntimeWarning, match=f"Own.{hook} is never called; a fit calls on_train_begin"):
+        net.fit(X, y, callbacks=[own], verbose=0)
+
+
+def test_divergence_names_weights_that_are_too_large():
+    net, X, y = classifier()
+    with pytest.raises(DivergedError, match=r"largest input is .*, the largest weight 1e\+308\."):
+        net.fit(X, y, sample_weight=np.full(len(X), 1e308), verbose=0)
