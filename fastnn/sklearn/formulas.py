@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ..checks import flag, positive_number, share
+from ..checks import Check, flag, positive_number, share
 from ..formulas.losses import BCEWithLogitsLoss, ElementwiseLoss, PoissonNLLLoss
 from ..formulas.optimizers import Adam, Optimizer
 
@@ -14,7 +15,22 @@ Array = Any
 Number = Any
 
 
-class HalfSquaredLoss(ElementwiseLoss):
+class OfOutputs:
+    """What a loss over many outputs sums where fastnn's own take the mean: it knows how many there are.
+
+    Parameters
+    ----------
+    outs : float, default 1.0
+        How many outputs, or labels, there are.
+    """
+
+    checked: Mapping[str, Check] = {"outs": positive_number}
+
+    def __init__(self, outs: float = 1.0) -> None:
+        self.outs = outs
+
+
+class HalfSquaredLoss(OfOutputs, ElementwiseLoss):
     """Half the squared error, its mean over the outputs, with the gradient of its sum over the outputs.
 
     That is what scikit-learn reports, and what it descends.
@@ -25,11 +41,6 @@ class HalfSquaredLoss(ElementwiseLoss):
         How many outputs there are.
     """
 
-    checked = {"outs": positive_number}
-
-    def __init__(self, outs: float = 1.0) -> None:
-        self.outs = outs
-
     def f(self, v: Array, t: Array) -> Array:
         return 0.5 * (v - t) ** 2
 
@@ -37,7 +48,7 @@ class HalfSquaredLoss(ElementwiseLoss):
         return self.outs * (v - t)
 
 
-class LabelsLoss(BCEWithLogitsLoss):
+class LabelsLoss(OfOutputs, BCEWithLogitsLoss):
     """Binary cross-entropy, summed over many labels where `BCEWithLogitsLoss` takes the mean.
 
     Parameters
@@ -45,11 +56,6 @@ class LabelsLoss(BCEWithLogitsLoss):
     outs : float, default 1.0
         How many labels there are.
     """
-
-    checked = {"outs": positive_number}
-
-    def __init__(self, outs: float = 1.0) -> None:
-        self.outs = outs
 
     def f(self, v: Array, t: Array) -> Array:
         return self.outs * (np.maximum(v, 0) - v * t + np.log1p(np.exp(-np.abs(v))))
@@ -64,7 +70,7 @@ class LabelsLoss(BCEWithLogitsLoss):
         return np.hstack([1 - p, p]) if outputs.shape[1] == 1 else p
 
 
-class PoissonDevianceLoss(PoissonNLLLoss):
+class PoissonDevianceLoss(OfOutputs, PoissonNLLLoss):
     """Half the Poisson deviance of the counts t from exp(v), summed over the outputs.
 
     Parameters
@@ -72,11 +78,6 @@ class PoissonDevianceLoss(PoissonNLLLoss):
     outs : float, default 1.0
         How many outputs there are.
     """
-
-    checked = {"outs": positive_number}
-
-    def __init__(self, outs: float = 1.0) -> None:
-        self.outs = outs
 
     def f(self, v: Array, t: Array) -> Array:
         return self.outs * (t * np.log(np.where(t > 0, t, 1)) - t * v - t + np.exp(v))
