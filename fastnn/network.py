@@ -345,7 +345,9 @@ class NeuralNetwork:
                 engine.train_with(lambda plan: None, 1)
             if plan.article and type(engine.rate) is Constant:
                 return self._train_column(x, t, plan)
-        settings = Settings(epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, verbose=0)
+        settings = Settings(
+            epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, equal_batches=False, verbose=0
+        )
         engine.base_rate()
         run = Run(engine, Samples.of_columns(engine.form.fitted_to_columns(x), x, t), settings)
         run.counts_epochs = run.samples.size > 1 or settings.epochs > 1

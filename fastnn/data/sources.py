@@ -10,6 +10,7 @@ import numpy as np
 
 from ..checks import Array
 from ..kernels.order import shuffle
+from .batches import Batches
 from .columns import real_array
 from .form import Form
 from .rows import check_count, check_rows, sample_weights
@@ -39,29 +40,45 @@ class Slices:
     batch_size : int
     rows_each : int
         A multiple of it, so that the batches are those of the whole.
+    equal : bool
+        Whether the batches are (see `Batches`).
     """
 
     lasting = True  # what a slice gave stays as it is when the next one is read
 
-    def __init__(self, X: Any, y: Any, weights: Array | None, batch_size: int, rows_each: int) -> None:
+    def __init__(self, X: Any, y: Any, weights: Array | None, batch_size: int, rows_each: int, equal: bool) -> None:
         self.X, self.y, self.weights = X, y, weights
-        self.count, self.rows_each, self._batch_size = int(X.shape[0]), rows_each, batch_size
+        self.count, self.rows_each = int(X.shape[0]), rows_each
+        self._batch_size, self._equal, self._batches_each = batch_size, equal, rows_each // batch_size
+
+    @property
+    def batches(self) -> Batches:
+        """Those of an epoch, of all chunks in their own order."""
+        return Batches.of(self.count, self._batch_size, self._equal)
 
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return -(-self.count // self._batch_size)
+        return self.batches.steps
+
+    @property
+    def _chunk_count(self) -> int:
+        return -(-self.steps // self._batches_each)
 
     def chunks(self, epoch: int, seed: int | None) -> Iterator[Chunk]:
         """All chunks, each read when it is asked for; `seed` sets their order in that epoch."""
-        order = np.arange(-(-self.count // self.rows_each), dtype=np.int64)
+        order = np.arange(self._chunk_count, dtype=np.int64)
         if seed is not None:
             shuffle(order.ctypes.data, order.size, seed_of(seed, -1), epoch)
         return map(self._chunk, order.tolist())
 
+    def _bounds(self, number: int) -> tuple[int, int]:
+        """Where a chunk begins and ends: it has as many batches as `rows_each` may hold."""
+        batches, first = self.batches, number * self._batches_each
+        return batches.start(first), batches.start(min(first + self._batches_each, batches.steps))
+
     def _chunk(self, number: int) -> Chunk:
-        start = number * self.rows_each
-        stop = min(start + self.rows_each, self.count)
+        start, stop = self._bounds(number)
         weights = None if self.weights is None else self.weights[start:stop]
         return Chunk(number, f"[{start}:{stop}]", self.X[start:stop], self.y[start:stop], weights)
 
@@ -71,8 +88,8 @@ class Slices:
 
     def targets(self) -> Iterator[tuple[str, Any]]:
         """The targets of each chunk, and where they are."""
-        for start in range(0, self.count, self.rows_each):
-            stop = min(start + self.rows_each, self.count)
+        for number in range(self._chunk_count):
+            start, stop = self._bounds(number)
             yield f"[{start}:{stop}]", real_array(self.y[start:stop], f"y[{start}:{stop}]")
 
     def hold_out(self, part: float) -> tuple[Array, ...]:
@@ -90,6 +107,7 @@ class Given:
     """
 
     lasting = False  # a generator may fill the same array again and again
+    batches: Batches | None = None
     count = steps = rows_each = 0
 
     def __init__(self, X: Any) -> None:
@@ -140,9 +158,9 @@ def seed_of(seed: int, number: int) -> int:
 
 
 def opened(
-    X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, form: Form
+    X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, equal: bool, form: Form
 ) -> tuple[Slices | Given | None, Any, Any]:
-    """The source that X and y are, and X and y; without a source, they are in memory now.
+    """The source that X and y are, with `equal` batches or not, and X and y; without a source, they are in memory now.
 
     Arrays outside memory that fit into one chunk are read here, once.
     """
@@ -166,7 +184,7 @@ def opened(
     if X.shape[0] <= rows_each:
         return None, X[:], y[:]
     weights = sample_weights(sample_weight, None, None, X.shape[0])
-    return Slices(X, y, weights, batch_size, rows_each), X, y
+    return Slices(X, y, weights, batch_size, rows_each, equal), X, y
 
 
 def _given(X: Any, sample_weight: Any, epochs: int) -> Given:

@@ -32,7 +32,7 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     form = engine.form.named(column_names(X))  # before they are lost on the way
     warn_of_idleness(engine)
     sample_weight, validation_data = settings.sample_weight, settings.validation_data
-    source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, form)
+    source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, settings.equal_batches, form)
     if validation_data is None and settings.validation_split:
         if source is None:
             X, y, sample_weight, validation_data = split(X, y, sample_weight, settings.validation_split)

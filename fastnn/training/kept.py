@@ -15,7 +15,10 @@ from .. import saving
 from ..checks import Array
 
 _LARGEST = 2**62  # steps beyond it would leave the integers of the kernels
-_NUMBERS = ("epoch", "step", "rows", "batch_size", "shuffled", "seed", "chunk_rows", "samples", "held_out", "checksum")
+_NUMBERS = (
+    "epoch", "step", "rows", "batch_size", "equal_batches", "shuffled", "seed", "chunk_rows", "samples", "held_out",
+    "checksum",
+)  # fmt: skip
 
 
 class Kept(NamedTuple):

@@ -67,6 +67,7 @@ class Settings:
     callbacks: Any = ()  # given as one or many; kept as a tuple of Callback
     verbose: int = 1
     seed: int | None = None
+    equal_batches: bool = True  # their sizes differ by one at most; else all have batch_size, and the last the rest
     averaged: bool = False  # a batch's loss is its weighted average, and penalties are divided by its total weight
     measures: dict[str, Metric] = field(init=False)  # the metrics by name
 

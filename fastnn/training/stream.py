@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import Array
+from ..data.batches import Batches
 from ..data.columns import real_array
 from ..data.rows import balanced_weights, given_rows, sample_weights
 from ..data.samples import Samples
@@ -58,8 +59,8 @@ class StreamRun:
                 f"metrics holds {other[0]!r}, which is no mean over samples: while X is read chunk by chunk it is "
                 "measured on validation data only; give validation_data"
             )
-        if source.count:  # of the caller's chunks nobody knows before they have come
-            check_batches(engine.layers, source.count, settings.batch_size)
+        if source.batches is not None:  # of the caller's chunks nobody knows before they have come
+            check_batches(engine.layers, source.batches, settings.batch_size)
         self.engine, self.source, self.settings = engine, source, settings
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step = 0
@@ -121,6 +122,7 @@ class StreamRun:
         return {
             "rows": self.source.count,
             "batch_size": self.settings.batch_size,
+            "equal_batches": int(self.settings.equal_batches),
             "shuffled": int(self.settings.shuffle),
             "seed": self.seed,
             "chunk_rows": self.source.rows_each,
@@ -192,9 +194,13 @@ class ChunkRun(Run):
     def __init__(self, whole: StreamRun, chunk: Prepared) -> None:
         settings = replace(whole.settings, seed=seed_of(whole.seed, chunk.number), metrics=tuple(whole.measures))
         super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
-        if self.batch_size == 1 < settings.batch_size:  # a last batch of one sample is a batch, as in memory
-            self.batch_size = self._record[0]["batch_size"] = 2
         self.step = whole.epochs_done * self.steps_per_epoch  # the order of the samples is that of this epoch
+
+    def _batches_of(self, count: int, settings: Settings) -> Batches:
+        batches = super()._batches_of(count, settings)
+        if batches.largest == 1 < settings.batch_size:  # one sample, the last of all, is a batch, as in memory
+            return batches._replace(batch_size=2)
+        return batches
 
     def _rates(self, steps: int) -> Array:
         if self.engine.rate.per == "step":
