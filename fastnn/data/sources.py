@@ -13,8 +13,9 @@ from ..kernels.order import shuffle
 from .batches import Batches
 from .columns import real_array
 from .form import Form
+from .held_out import held_out_rows, missing, rows_to_keep, seed_of
 from .rows import check_count, check_rows, sample_weights
-from .tables import SparseRows, is_sparse
+from .tables import SomeRows, SparseRows, is_sparse
 
 CHUNK_BYTES = 64 * 2**20  # of rows in the network's dtype; two such chunks are in memory at a time
 
@@ -49,6 +50,7 @@ class Slices:
     def __init__(self, X: Any, y: Any, weights: Array | None, batch_size: int, rows_each: int, equal: bool) -> None:
         self.X, self.y, self.weights = X, y, weights
         self.count, self.rows_each = int(X.shape[0]), rows_each
+        self._kept: Array | None = None  # the numbers of the samples that are left, if not all up to `count` are
         self._batch_size, self._equal, self._batches_each = batch_size, equal, rows_each // batch_size
 
     @property
@@ -79,6 +81,10 @@ class Slices:
 
     def _chunk(self, number: int) -> Chunk:
         start, stop = self._bounds(number)
+        if self._kept is not None:
+            rows = self._kept[start:stop]
+            weights = None if self.weights is None else self.weights[rows]
+            return Chunk(number, "", SomeRows(self.X, rows), SomeRows(self.y, rows)[:], weights)
         weights = None if self.weights is None else self.weights[start:stop]
         return Chunk(number, f"[{start}:{stop}]", self.X[start:stop], self.y[start:stop], weights)
 
@@ -90,14 +96,26 @@ class Slices:
         """The targets of each chunk, and where they are."""
         for number in range(self._chunk_count):
             start, stop = self._bounds(number)
-            yield f"[{start}:{stop}]", real_array(self.y[start:stop], f"y[{start}:{stop}]")
+            y = self.y if self._kept is None else SomeRows(self.y, self._kept)
+            yield f"[{start}:{stop}]", real_array(y[start:stop], f"y[{start}:{stop}]")
 
-    def hold_out(self, part: float) -> tuple[Array, ...]:
-        """Read that part of the samples, from the end, and be without them from now on."""
-        end, cut = self.count, rows_to_keep(self.count, part)
-        self.count = cut
-        held = real_array(self.X[cut:end], f"X[{cut}:{end}]"), real_array(self.y[cut:end], f"y[{cut}:{end}]")
-        return held if self.weights is None else (*held, self.weights[cut:end])
+    def classes(self, form: Form) -> Array | None:
+        """The class of each sample, or None where they have none; all targets are read and checked."""
+        found = [form.classes_of(*form.row_targets(y, y.shape[0], f"y{where}"))[0] for where, y in self.targets()]
+        some = [one for one in found if one is not None]
+        return np.concatenate(some) if len(some) == len(found) else None
+
+    def hold_out(self, part: float, seed: int | None, form: Form) -> tuple[tuple[Any, ...], str]:
+        """Be without that part of the samples from now on (see `held_out_rows`).
+
+        Returns them, and the classes that are missing in a part.
+        """
+        rows_to_keep(self.count, part)
+        classes = self.classes(form)
+        sides = kept, held = held_out_rows(self.count, part, seed, classes)
+        X, y = SomeRows(self.X, held), SomeRows(self.y, held)[:]
+        self.count, self._kept = kept.size, None if seed is None else kept
+        return (X, y) if self.weights is None else (X, y, self.weights[held]), missing(classes, sides, seed)
 
 
 class Given:
@@ -128,7 +146,7 @@ class Given:
         self.X = itertools.chain(first, self.X)
         return map(self._chunk, itertools.count(), first)
 
-    def hold_out(self, part: float) -> tuple[Array, Array]:
+    def hold_out(self, part: float, seed: int | None, form: Form) -> tuple[tuple[Any, ...], str]:
         """Nobody knows where the end is."""
         raise ValueError(
             f"validation_split is {part!r} but X is made of chunks, whose end is not known; give validation_data"
@@ -140,21 +158,6 @@ class Given:
             have = f"{len(chunk)} parts" if isinstance(chunk, (tuple, list)) else f"a {type(chunk).__name__}"
             raise TypeError(f"chunk {number} of X is {have}; expected (X, y) or (X, y, sample_weight)")
         return Chunk(number, f" of chunk {number}", *chunk, *[None] * (3 - len(chunk)))
-
-
-def rows_to_keep(count: int, part: float) -> int:
-    """How many of `count` samples stay when that part of them is held out for validation."""
-    if isinstance(part, bool) or not 0 < part < 1:
-        raise ValueError(f"validation_split is {part!r}; expected a number between 0 and 1")
-    cut = count - round(count * part)
-    if not 0 < cut < count:
-        raise ValueError(f"validation_split is {part} of {count} samples, which leaves one side empty")
-    return cut
-
-
-def seed_of(seed: int, number: int) -> int:
-    """The seed of the order within chunk `number`; chunk 0 has that of the fit, and -1 is for the chunks themselves."""
-    return (seed + number * 0x2545F4914F6CDD1D) % 2**63
 
 
 def opened(

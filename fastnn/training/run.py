@@ -83,6 +83,7 @@ class Run:
         self.batch_size = self.batches.largest
         self.steps_per_epoch = self.batches.steps
         self._told = {"batch_size": min(settings.batch_size, count), "equal_batches": int(settings.equal_batches)}
+        self._held_out = settings.held_out
         check_batches(engine.layers, self.batches, settings.batch_size)
         self.step = 0
         self.chunk = 1  # how many steps the next call of the kernel may take
@@ -98,8 +99,7 @@ class Run:
         self._record = np.zeros(1, RUN)
         record = self._record[0]
         record["epochs"] = self.losses.size
-        for name, value in self.batches._asdict().items():
-            record[name] = value
+        record["rows"], record["batch_size"], record["larger"], record["steps"] = self.batches
         record["seed"] = secrets.randbits(62) if settings.seed is None else settings.seed
         record["diverged"], record["averaged"] = -1, settings.averaged
         places = {
@@ -239,6 +239,7 @@ class Run:
             "shuffled": int(self._order is not None),
             "seed": int(record["seed"]),
             "chunk_rows": 0,
+            **self._held_out,
             "samples": mark_of(self.samples.rows, self.samples.targets, self._weights),
         }
 

@@ -16,9 +16,10 @@ import numpy as np
 from ..checks import Array
 from ..data.batches import Batches
 from ..data.columns import real_array
+from ..data.held_out import seed_of
 from ..data.rows import balanced_weights, given_rows, sample_weights
 from ..data.samples import Samples
-from ..data.sources import Chunk, Given, Slices, seed_of
+from ..data.sources import Chunk, Given, Slices
 from ..data.tables import column_names
 from ..engine.engine import Engine
 from ..engine.workers import Worker
@@ -126,6 +127,7 @@ class StreamRun:
             "shuffled": int(self.settings.shuffle),
             "seed": self.seed,
             "chunk_rows": self.source.rows_each,
+            **self.settings.held_out,
             "samples": 0,
         }
 
@@ -177,13 +179,10 @@ class StreamRun:
                 "class_weight is 'balanced', which needs all targets before the first step, but X is made of chunks; "
                 "give a dict from class to weight"
             )
-        counts = np.zeros(max(2, self.form.outs), np.int64)
-        for where, y in self.source.targets():
-            found, _ = self.form.classes_of(*self.form.row_targets(y, y.shape[0], f"y{where}"))
-            if found is None:
-                raise ValueError("class_weight is given but the targets are no classes; use sample_weight")
-            counts += np.bincount(found, minlength=counts.size)
-        return balanced_weights(counts)
+        found = self.source.classes(self.form)
+        if found is None:
+            raise ValueError("class_weight is given but the targets are no classes; use sample_weight")
+        return balanced_weights(np.bincount(found))
 
 
 class ChunkRun(Run):
@@ -199,7 +198,7 @@ class ChunkRun(Run):
     def _batches_of(self, count: int, settings: Settings) -> Batches:
         batches = super()._batches_of(count, settings)
         if batches.largest == 1 < settings.batch_size:  # one sample, the last of all, is a batch, as in memory
-            return batches._replace(batch_size=2)
+            return Batches(count, 2, 0, batches.steps)
         return batches
 
     def _rates(self, steps: int) -> Array:
