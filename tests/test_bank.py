@@ -113,7 +113,8 @@ def test_with_validation_metrics_callbacks_and_weights(threads):
     bank = NetworkBank([classifier(seed, 0.3) for seed in range(4)])
     twins = copy.deepcopy(bank.to_networks())
     settings = {
-        "epochs": 30, "batch_size": 8, "validation_split": 0.3, "validation_shuffle": False, "metrics": ["accuracy"], "verbose": 0,
+        "epochs": 30, "batch_size": 8, "validation_split": 0.3, "validation_shuffle": False,
+        "metrics": ["accuracy"], "verbose": 0,
         "sample_weight": np.linspace(0.5, 1.5, 70), "class_weight": "balanced",
     }  # fmt: skip
     bank.fit(X, CLASSES, **settings, callbacks=callbacks(), seed=[5, 5, 7, 8], threads=threads)
