@@ -100,24 +100,23 @@ def held_out_rows(count: int, part: float, seed: int | None, classes: Array | No
     kept = rows_to_keep(count, part)
     if seed is None:
         return np.arange(kept), np.arange(kept, count)
-    order = np.empty(count, np.int64)
-    shuffle(order.ctypes.data, count, seed_of(seed, -2), 0)
-    if classes is not None:
-        order = _first_of_each(classes[order], order, count - kept)
-    chosen = np.zeros(count, bool)
-    chosen[order[: count - kept]] = True
+    order, chosen = _permutation(count, seed_of(seed, -2)), np.zeros(count, bool)
+    if classes is None:
+        chosen[order[: count - kept]] = True
+    else:
+        counts = np.bincount(classes)
+        quota = shares(counts, count - kept, _permutation(counts.size, seed_of(seed, -3)))
+        kind = np.min_scalar_type(counts.size)  # NumPy sorts short integers in less time
+        order = order[np.argsort(classes[order].astype(kind), kind="stable")]  # class by class
+        number = np.arange(count) - np.repeat(np.cumsum(counts) - counts, counts)  # of a sample in its class
+        chosen[order[number < np.repeat(quota, counts)]] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def _first_of_each(classes: Array, order: Array, wanted: int) -> Array:
-    """`order`, in which samples have these classes, with `wanted` ones in front: of each class its share."""
-    _, first, of_class, counts = np.unique(classes, return_index=True, return_inverse=True, return_counts=True)
-    quota = shares(counts, wanted, np.argsort(first))
-    together = np.argsort(of_class, kind="stable")  # the samples class by class, each in the random order
-    begins = np.repeat(np.cumsum(counts) - counts, counts)
-    in_front = np.empty(order.size, bool)
-    in_front[together] = np.arange(order.size) - begins < np.repeat(quota, counts)
-    return np.concatenate([order[in_front], order[~in_front]])
+def _permutation(count: int, seed: int) -> Array:
+    order = np.empty(count, np.int64)
+    shuffle(order.ctypes.data, count, seed, 0)
+    return order
 
 
 def shares(counts: Array, wanted: int, order: Sequence[int] | Array) -> Array:
@@ -133,7 +132,9 @@ def shares(counts: Array, wanted: int, order: Sequence[int] | Array) -> Array:
     >>> shares(np.array([50, 30, 3, 1]), 8, range(4))
     array([4, 3, 1, 0])
     """
-    most = counts - 1 if np.sum(counts - 1) >= wanted else counts
+    most = np.maximum(counts - 1, 0)
+    if most.sum() < wanted:
+        most = counts
     least = np.minimum(1, most)
     if least.sum() > wanted:
         least = np.zeros_like(most)
@@ -170,6 +171,7 @@ def missing(classes: Array | None, sides: tuple[Array, Array], seed: int | None)
 def seed_of(seed: int, number: int) -> int:
     """The seed of what is apart from a fit's own order, which has `seed` itself, as has chunk 0.
 
-    It is that of the order within chunk `number`; -1 is for the chunks themselves, -2 for what is held out.
+    It is that of the order within chunk `number`; -1 is for the chunks themselves, -2 and -3 for what is
+    held out.
     """
     return (seed + number * 0x2545F4914F6CDD1D) % 2**63

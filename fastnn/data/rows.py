@@ -35,6 +35,9 @@ def _dense_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset: 
     blocks, first, count = given_rows(X, name, features), 0, X.shape[0]
     with room(count * features * dtype.itemsize, f"{name} {tuple(X.shape)}, dense, as {dtype}", "fewer samples"):
         rows = np.empty((count, features), dtype)
+    if isinstance(X, SomeRows) and isinstance(X.table, np.ndarray) and X.dtype == dtype and offset is None:
+        np.take(X.table, X.rows, axis=0, out=rows, mode="clip")  # "raise" would go by way of another array
+        return finite_rows(rows, name, rows, dtype, None, X.rows)
     for some in blocks:
         last, where, numbers = first + len(some), f"{name}[{first}:{first + len(some)}]", None
         if isinstance(X, SomeRows):
