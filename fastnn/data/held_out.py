@@ -164,8 +164,8 @@ def missing(classes: Array | None, sides: tuple[Array, Array], seed: int | None)
             found.append(f"no sample of {one} {', '.join(map(str, lacking[:8]))}{more} for {name}")
     if not found:
         return ""
-    hint = "they have too few samples" if seed is not None else "validation_shuffle=True takes the part of each class"
-    return f"validation_split leaves {' and '.join(found)}: {hint}"
+    hint = "validation_shuffle=True holds out a share of each class" if seed is None else "there are too few samples"
+    return f"validation_split leaves {' and '.join(found)}; {hint}"
 
 
 def seed_of(seed: int, number: int) -> int:

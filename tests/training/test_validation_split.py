@@ -142,7 +142,7 @@ def test_samples_that_are_sorted_by_class_are_learnt():
 def test_a_class_that_is_missing_is_named():
     net, X, y = classifier()
     y = np.sort(y)
-    in_words = r"no sample of class 2 for training and no sample of classes 0, 1 for validation: .*shuffle=True"
+    in_words = r"no sample of class 2 for training and no sample of classes 0, 1 for validation; .*shuffle=True"
     share = (y == 2).mean()
     for fit in (net.fit, NetworkBank([net, classifier()[0]]).fit):
         with pytest.warns(UserWarning, match=in_words) as caught:
@@ -159,7 +159,7 @@ def test_a_class_of_one_sample_stays_in_training():
     y = np.zeros(90, int)
     y[[3, 50]] = 1, 2
     for seed in range(20):
-        with pytest.warns(UserWarning, match="no sample of classes 1, 2 for validation: they have too few samples"):
+        with pytest.warns(UserWarning, match="no sample of classes 1, 2 for validation; there are too few samples"):
             net.fit(X, y, validation_split=0.5, seed=seed, verbose=0)
 
 
