@@ -37,7 +37,8 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, settings.equal_batches, form)
     of_validation, part = " of validation_data", settings.validation_split
     if validation_data is None and part:
-        settings = replace(settings, split_seed=split_seed(settings, settings.seed, settings.callbacks))
+        drawn = split_seed(settings, settings.seed, settings.callbacks)
+        settings = replace(settings, split_seed=drawn, seed=settings.seed if drawn is None else drawn)
         if source is None:
             parts = split(form, X, y, sample_weight, part, settings.split_seed)
             X, y, sample_weight, validation_data, of_validation, warning = parts

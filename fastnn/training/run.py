@@ -83,7 +83,7 @@ class Run:
         self.batch_size = self.batches.largest
         self.steps_per_epoch = self.batches.steps
         self._told = {"batch_size": min(settings.batch_size, count), "equal_batches": int(settings.equal_batches)}
-        self._held_out = settings.held_out
+        self._split_seed = settings.split_seed
         check_batches(engine.layers, self.batches, settings.batch_size)
         self.step = 0
         self.chunk = 1  # how many steps the next call of the kernel may take
@@ -237,9 +237,10 @@ class Run:
             "rows": self.samples.size,
             **self._told,
             "shuffled": int(self._order is not None),
+            "validation_shuffle": int(self._split_seed is not None),
             "seed": int(record["seed"]),
             "chunk_rows": 0,
-            **self._held_out,
+            "split_seed": self._split_seed or 0,
             "samples": mark_of(self.samples.rows, self.samples.targets, self._weights),
         }
 

@@ -104,11 +104,6 @@ class Settings:
         return self.validation_data is not None or bool(self.validation_split)
 
     @property
-    def held_out(self) -> dict[str, int]:
-        """Which samples are held out, for checkpoints: those of a draw, or others."""
-        return {"validation_shuffle": int(self.split_seed is not None), "split_seed": self.split_seed or 0}
-
-    @property
     def monitor(self) -> str:
         """What callbacks judge the fit by if they are not told: the same quantity in every epoch."""
         return "val_loss" if self.validates else "loss"

@@ -125,9 +125,10 @@ class StreamRun:
             "batch_size": self.settings.batch_size,
             "equal_batches": int(self.settings.equal_batches),
             "shuffled": int(self.settings.shuffle),
+            "validation_shuffle": int(self.settings.split_seed is not None),
             "seed": self.seed,
             "chunk_rows": self.source.rows_each,
-            **self.settings.held_out,
+            "split_seed": self.settings.split_seed or 0,
             "samples": 0,
         }
 
