@@ -94,7 +94,7 @@ def times(turns: int, clock: Callable[[], float]) -> None:
         for batch in (32, 200):
             settings = {"batch_size": batch, "max_iter": epochs, "tol": 0, "n_iter_no_change": epochs}
             network = ours.MLPClassifier(**{**settings, "max_iter": 1}).fit(X, y).network_
-            alone = Settings(epochs=epochs, batch_size=batch, averaged=True, verbose=0)
+            alone = Settings(epochs=epochs, batch_size=batch, equal_batches=False, averaged=True, verbose=0)
             found = medians(
                 {
                     "theirs": lambda: theirs.MLPClassifier(**settings).fit(X, y),  # noqa: B023

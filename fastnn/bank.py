@@ -128,6 +128,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         *,
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
+        validation_shuffle: bool = True,
         shuffle: bool = True,
         sample_weight: Any = None,
         class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
@@ -147,6 +148,9 @@ class NetworkBank(Sequence[NeuralNetwork]):
             array of three dimensions). They are in memory.
         validation_data : (X, y), optional
             The same.
+        validation_split, validation_shuffle
+            All networks hold out the same samples, drawn by the seed of the first one; with data of their own, each
+            draws by its own seed.
         bootstrap : bool, default False
             Whether each network learns from a sample of its own: as many rows as there are, drawn with
             replacement. Those of network k are ``bank.bootstrap_rows(n, seed_k)``; they are copied
@@ -172,6 +176,8 @@ class NetworkBank(Sequence[NeuralNetwork]):
 
         Warns
         -----
+        UserWarning
+            If `validation_split` leaves no sample of a class for training, or none for validation.
         RuntimeWarning
             If a network diverged. It has the weights from before that epoch, as in
             `NeuralNetwork.fit`, but there is no error: its history says so, and it ranks nowhere.
@@ -179,7 +185,8 @@ class NetworkBank(Sequence[NeuralNetwork]):
         Notes
         -----
         Network k ends with the same bits as after ``bank[k].fit(X, y, ..., seed=seed_k)``, or with
-        `bootstrap`, ``i = bank.bootstrap_rows(n, seed_k)`` and ``bank[k].fit(X[i], y[i], ..., seed=seed_k)``.
+        `bootstrap`, ``i = bank.bootstrap_rows(n, seed_k)`` and ``bank[k].fit(X[i], y[i], ..., seed=seed_k)``; with
+        a `validation_split` of shared data that is drawn, if what is held out there is the same.
 
         Ctrl-C stops all threads within about a tenth of a second. The steps taken so far stay, and
         each ``history.stopped`` says how many. An error in a callback or a metric stops all
@@ -191,6 +198,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
             batch_size=batch_size,
             validation_data=validation_data,
             validation_split=validation_split,
+            validation_shuffle=validation_shuffle,
             shuffle=shuffle,
             sample_weight=sample_weight,
             class_weight=class_weight,

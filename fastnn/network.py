@@ -345,7 +345,9 @@ class NeuralNetwork:
                 engine.train_with(lambda plan: None, 1)
             if plan.article and type(engine.rate) is Constant:
                 return self._train_column(x, t, plan)
-        settings = Settings(epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, verbose=0)
+        settings = Settings(
+            epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, equal_batches=False, verbose=0
+        )
         engine.base_rate()
         run = Run(engine, Samples.of_columns(engine.form.fitted_to_columns(x), x, t), settings)
         run.counts_epochs = run.samples.size > 1 or settings.epochs > 1
@@ -407,6 +409,7 @@ class NeuralNetwork:
         *,
         validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
+        validation_shuffle: bool = True,
         shuffle: bool = True,
         sample_weight: Any = None,
         class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
@@ -427,13 +430,16 @@ class NeuralNetwork:
             Targets: class indices (n_samples,) or one-hot rows for a loss of classes, else values
             (n_samples, n_outputs), or (n_samples,) for one output. None if X is made of chunks.
         epochs, batch_size : int, default 1 and 32
-            How many times to go through all samples, and samples to a step; a last short batch
-            is used.
+            How many times to go through all samples, and at most how many of them to a step: the batches are as few
+            as that allows, and their sizes differ by one at most. (`train` takes full ones and a last, short one.)
         validation_data : (X, y) or (X, y, sample_weight), optional
             Other samples, on which loss and metrics are measured after every epoch. With weights, the loss
             is sum(weight * loss) / n, as in training.
         validation_split : float, default 0.0
-            The part of the samples, from the end, to hold out for that instead.
+            The part of the samples to hold out for that instead.
+        validation_shuffle : bool, default True
+            Whether that part is drawn by the `seed`: of each class its share, where targets are classes, and of a
+            class of one sample none. False holds out the last samples, as it must be for series in time.
         shuffle : bool, default True
             Whether each epoch takes the samples in a new random order.
         sample_weight : array_like (n_samples,), optional
@@ -451,7 +457,7 @@ class NeuralNetwork:
             0 shows nothing; 1 a progress bar, on a terminal or in a notebook and with tqdm, for runs of more than
             a second; 2 one line an epoch.
         seed : int, optional
-            Makes the order of the samples reproducible.
+            Makes the order of the samples, and what is held out, reproducible.
 
         Returns
         -------
@@ -465,10 +471,20 @@ class NeuralNetwork:
             If the loss or a weight is no longer finite after an epoch; the network then has the
             weights from before that epoch.
 
+        Warns
+        -----
+        UserWarning
+            If `validation_split` leaves no sample of a class for training, or none for validation; it names them.
+
         Notes
         -----
         Ctrl-C ends the fit within about a tenth of a second; the steps taken so far stay, and
         ``history.stopped`` says so.
+
+        **What is held out.** A draw copies the samples once, in the network's dtype, where they had it and lay in
+        rows; ``validation_shuffle=False`` takes views of them. Of data larger than memory what is held out is in
+        memory, and a draw reads all targets before the first step. The samples left for training stay in their order,
+        which `shuffle` then mixes.
 
         **Data larger than memory.** While the kernel trains on one chunk of samples, a thread reads and
         checks the next; no more than these two are in memory. X may be
@@ -478,8 +494,8 @@ class NeuralNetwork:
           network's dtype, and whole batches: without shuffling, the steps are bit for bit those on an
           array (but for the random numbers of dropout and noise). What fits into one chunk is read
           once, and then is an array.
-        - an iterable of chunks ``(X, y)`` or ``(X, y, sample_weight)``, each of which ends with a short
-          batch. A generator lasts for one epoch; for more, give a function that returns a new one.
+        - an iterable of chunks ``(X, y)`` or ``(X, y, sample_weight)``, each of which is parted into batches
+          of its own. A generator lasts for one epoch; for more, give a function that returns a new one.
 
         `shuffle` takes the samples within a chunk in random order, and the chunks of arrays, not those
         of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
@@ -517,6 +533,7 @@ class NeuralNetwork:
             batch_size=batch_size,
             validation_data=validation_data,
             validation_split=validation_split,
+            validation_shuffle=validation_shuffle,
             shuffle=shuffle,
             sample_weight=sample_weight,
             class_weight=class_weight,
@@ -528,7 +545,9 @@ class NeuralNetwork:
         return fit(self, X, y, settings)
 
     def partial_fit(self, X: Any, y: Any, batch_size: int = 32, sample_weight: Any = None) -> float:
-        """One epoch on these rows, in their order; returns the mean loss. The optimiser goes on where it was.
+        """One epoch on these rows, in their order, in the batches of `fit`; returns the mean loss.
+
+        The optimiser goes on where it was.
 
         Three calls do what ``fit(X, y, epochs=3, shuffle=False)`` does: for a schedule with ``per="epoch"`` each
         call is an epoch. Where a call gets a batch of something larger, take ``per="step"``, or give `fit` the chunks.

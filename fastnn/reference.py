@@ -140,18 +140,28 @@ class NeuralNetwork:
         return dxs, dWs, dbs, self.loss(values, t)
 
     def train(
-        self, x: Array, t: Any, epochs: int = 1, batch_size: int = 1, shuffle: bool = False, seed: int = 0
+        self,
+        x: Array,
+        t: Any,
+        epochs: int = 1,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        seed: int = 0,
+        equal_batches: bool = False,
     ) -> float:
-        """Gradient descent; returns the mean loss over the columns during the last epoch."""
+        """Gradient descent; returns the mean loss over the columns during the last epoch.
+
+        Batches are those of `fastnn.NeuralNetwork.train`, or `equal_batches`, those of `fastnn.NeuralNetwork.fit`.
+        """
         n = x.shape[1]
+        steps = -(-n // batch_size)
         for epoch in range(epochs):
             order = shuffled(n, seed, epoch) if shuffle else np.arange(n)
             total = 0.0
-            for start in range(0, n, batch_size):
-                step = epoch * -(-n // batch_size) + start // batch_size
-                columns = order[start : start + batch_size]
+            parted = np.array_split(order, steps if equal_batches else range(batch_size, n, batch_size))
+            for k, columns in enumerate(parted):
                 targets = t if np.ndim(t) == 0 else np.asarray(t)[..., columns]
-                _, dWs, dbs, loss = self.gradients(x[:, columns], targets, True, seed, step)
+                _, dWs, dbs, loss = self.gradients(x[:, columns], targets, True, seed, epoch * steps + k)
                 loss += self._step(dWs, dbs)
                 total += loss * len(columns)
         return float(total / n)

@@ -113,7 +113,8 @@ def test_with_validation_metrics_callbacks_and_weights(threads):
     bank = NetworkBank([classifier(seed, 0.3) for seed in range(4)])
     twins = copy.deepcopy(bank.to_networks())
     settings = {
-        "epochs": 30, "batch_size": 8, "validation_split": 0.3, "metrics": ["accuracy"], "verbose": 0,
+        "epochs": 30, "batch_size": 8, "validation_split": 0.3, "validation_shuffle": False,
+        "metrics": ["accuracy"], "verbose": 0,
         "sample_weight": np.linspace(0.5, 1.5, 70), "class_weight": "balanced",
     }  # fmt: skip
     bank.fit(X, CLASSES, **settings, callbacks=callbacks(), seed=[5, 5, 7, 8], threads=threads)
@@ -189,7 +190,7 @@ def test_shared_data_are_not_copied_for_each_network():
     rows, targets = np.zeros((20_000, 30)), np.zeros(20_000)
     nets = [NeuralNetwork([Layer(30, 4, Tanh(), seed=s), Layer(4, 1, Tanh())], MSELoss(), 0.1) for s in range(12)]
     bank = NetworkBank(nets)
-    bank.fit(rows[:40], targets[:40], 1)
+    bank.fit(rows[:32], targets[:32], 1)
     plans = sum(net.engine.plan().nbytes for net in bank)
     bank.fit(rows, targets, 1, shuffle=False, threads=2)
     gc.collect()

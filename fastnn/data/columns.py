@@ -88,9 +88,17 @@ def rows_from_columns(
     return finite_rows(array.T, name, array, dtype, offset)
 
 
-def finite_rows(rows: Array, name: str, given: Array, dtype: np.dtype[Any], offset: Array | None = None) -> Array:
+def finite_rows(
+    rows: Array,
+    name: str,
+    given: Array,
+    dtype: np.dtype[Any],
+    offset: Array | None = None,
+    numbers: Array | None = None,
+) -> Array:
     """`rows` as a kernel takes them, or an error about `given`, which they are a view of.
 
+    They have other `numbers` in what the caller calls so, or none but their own.
     An `offset`, float64 (ins,), is taken off in float64: `dtype` may hold the differences of the numbers, and not them.
     """
     try:
@@ -104,7 +112,7 @@ def finite_rows(rows: Array, name: str, given: Array, dtype: np.dtype[Any], offs
     except MemoryError:
         raise no_room(rows.size * dtype.itemsize, f"{name} {rows.shape} as {dtype}", "fewer samples") from None
     if not all_finite(rows):
-        raise not_finite(name, given, dtype)
+        raise not_finite(name, given, dtype, numbers)
     return rows
 
 
@@ -120,8 +128,8 @@ def writable(rows: Array) -> Array:
     return np.ctypeslib.as_array(memory).reshape(rows.shape)
 
 
-def not_finite(name: str, values: Any, dtype: np.dtype[Any]) -> ValueError:
-    """The error for NaN, infinity, or a number too large for `dtype`."""
+def not_finite(name: str, values: Any, dtype: np.dtype[Any], numbers: Array | None = None) -> ValueError:
+    """The error for NaN, infinity, or a number too large for `dtype`; `numbers` are those of the rows, if others."""
     array, names = real_array(values, name), column_names(values)
     with np.errstate(over="ignore", under="ignore"):
         wrong = np.argwhere(~np.isfinite(np.atleast_2d(array).astype(dtype)))
@@ -130,6 +138,7 @@ def not_finite(name: str, values: Any, dtype: np.dtype[Any]) -> ValueError:
     row, column = wrong[0].tolist()
     value = np.atleast_2d(array)[row, column]
     reason = f", too large for {dtype}" if np.isfinite(value) else ""
+    row = row if numbers is None else int(numbers[row])
     place = column if names is None else f"{names[column]!r}" + (" (a missing value)" if np.isnan(value) else "")
     return ValueError(f"{name} holds {value}{reason} at row {row}, column {place}; expected finite numbers")
 

@@ -16,14 +16,14 @@ from ..checks import Array
 from ..formulas.losses import LossFunction
 from ..room import room
 from .columns import class_indices, finite_rows, real_array
-from .tables import SparseRows, column_names, is_sparse
+from .tables import SomeRows, SparseRows, column_names, is_sparse
 
 SPARSE_NUMBERS = 2**20  # of a sparse matrix that are made dense at a time, or measured
 
 
 def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset: Array | None = None) -> Array:
     """Samples (n, features) as finite, contiguous rows of `dtype`, less the `offset` (see `finite_rows`)."""
-    if is_sparse(X):
+    if is_sparse(X) or isinstance(X, SomeRows):
         return _dense_rows(X, name, features, dtype, offset)
     array = real_array(X, name)
     check_rows(array.shape, name, features)
@@ -31,20 +31,25 @@ def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset:
 
 
 def _dense_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset: Array | None) -> Array:
-    """The rows of a sparse matrix, made some at a time: only the result is there as a whole."""
+    """The rows of a sparse matrix, or some of a table, made some at a time: only the result is there as a whole."""
     blocks, first, count = given_rows(X, name, features), 0, X.shape[0]
     with room(count * features * dtype.itemsize, f"{name} {tuple(X.shape)}, dense, as {dtype}", "fewer samples"):
         rows = np.empty((count, features), dtype)
+    if isinstance(X, SomeRows) and isinstance(X.table, np.ndarray) and X.dtype == dtype and offset is None:
+        np.take(X.table, X.rows, axis=0, out=rows, mode="clip")  # "raise" would go by way of another array
+        return finite_rows(rows, name, rows, dtype, None, X.rows)
     for some in blocks:
-        where = f"{name}[{first}:{first + len(some)}]"
-        rows[first : first + len(some)] = finite_rows(some, where, some, dtype, offset)
-        first += len(some)
+        last, where, numbers = first + len(some), f"{name}[{first}:{first + len(some)}]", None
+        if isinstance(X, SomeRows):
+            some, where, numbers = real_array(some, name), name, X.rows[first:last]
+        rows[first:last] = finite_rows(some, where, some, dtype, offset, numbers)
+        first = last
     return rows
 
 
 def given_rows(X: Any, name: str, features: int) -> Iterator[Array]:
     """Samples (n, features) in blocks of some rows, of the dtype in which they are given."""
-    array = SparseRows(X, name) if is_sparse(X) else real_array(X, name)
+    array = X if isinstance(X, SomeRows) else SparseRows(X, name) if is_sparse(X) else real_array(X, name)
     check_rows(array.shape, name, features)
     return blocks_of(array, features)
 

@@ -10,10 +10,12 @@ import numpy as np
 
 from ..checks import Array
 from ..kernels.order import shuffle
+from .batches import Batches
 from .columns import real_array
 from .form import Form
+from .held_out import held_out_rows, missing, rows_to_keep, seed_of
 from .rows import check_count, check_rows, sample_weights
-from .tables import SparseRows, is_sparse
+from .tables import SomeRows, SparseRows, is_sparse
 
 CHUNK_BYTES = 64 * 2**20  # of rows in the network's dtype; two such chunks are in memory at a time
 
@@ -39,29 +41,50 @@ class Slices:
     batch_size : int
     rows_each : int
         A multiple of it, so that the batches are those of the whole.
+    equal : bool
+        Whether the batches are (see `Batches`).
     """
 
     lasting = True  # what a slice gave stays as it is when the next one is read
 
-    def __init__(self, X: Any, y: Any, weights: Array | None, batch_size: int, rows_each: int) -> None:
+    def __init__(self, X: Any, y: Any, weights: Array | None, batch_size: int, rows_each: int, equal: bool) -> None:
         self.X, self.y, self.weights = X, y, weights
-        self.count, self.rows_each, self._batch_size = int(X.shape[0]), rows_each, batch_size
+        self.count, self.rows_each = int(X.shape[0]), rows_each
+        self._kept: Array | None = None  # the numbers of the samples that are left, if not all up to `count` are
+        self._batch_size, self._equal, self._batches_each = batch_size, equal, rows_each // batch_size
+
+    @property
+    def batches(self) -> Batches:
+        """Those of an epoch, of all chunks in their own order."""
+        return Batches.of(self.count, self._batch_size, self._equal)
 
     @property
     def steps(self) -> int:
         """Steps of an epoch."""
-        return -(-self.count // self._batch_size)
+        return self.batches.steps
+
+    @property
+    def _chunk_count(self) -> int:
+        return -(-self.steps // self._batches_each)
 
     def chunks(self, epoch: int, seed: int | None) -> Iterator[Chunk]:
         """All chunks, each read when it is asked for; `seed` sets their order in that epoch."""
-        order = np.arange(-(-self.count // self.rows_each), dtype=np.int64)
+        order = np.arange(self._chunk_count, dtype=np.int64)
         if seed is not None:
             shuffle(order.ctypes.data, order.size, seed_of(seed, -1), epoch)
         return map(self._chunk, order.tolist())
 
+    def _bounds(self, number: int) -> tuple[int, int]:
+        """Where a chunk begins and ends: it has as many batches as `rows_each` may hold."""
+        batches, first = self.batches, number * self._batches_each
+        return batches.start(first), batches.start(min(first + self._batches_each, batches.steps))
+
     def _chunk(self, number: int) -> Chunk:
-        start = number * self.rows_each
-        stop = min(start + self.rows_each, self.count)
+        start, stop = self._bounds(number)
+        if self._kept is not None:
+            rows = self._kept[start:stop]
+            weights = None if self.weights is None else self.weights[rows]
+            return Chunk(number, "", SomeRows(self.X, rows), SomeRows(self.y, rows)[:], weights)
         weights = None if self.weights is None else self.weights[start:stop]
         return Chunk(number, f"[{start}:{stop}]", self.X[start:stop], self.y[start:stop], weights)
 
@@ -71,16 +94,28 @@ class Slices:
 
     def targets(self) -> Iterator[tuple[str, Any]]:
         """The targets of each chunk, and where they are."""
-        for start in range(0, self.count, self.rows_each):
-            stop = min(start + self.rows_each, self.count)
-            yield f"[{start}:{stop}]", real_array(self.y[start:stop], f"y[{start}:{stop}]")
+        for number in range(self._chunk_count):
+            start, stop = self._bounds(number)
+            y = self.y if self._kept is None else SomeRows(self.y, self._kept)
+            yield f"[{start}:{stop}]", real_array(y[start:stop], f"y[{start}:{stop}]")
 
-    def hold_out(self, part: float) -> tuple[Array, ...]:
-        """Read that part of the samples, from the end, and be without them from now on."""
-        end, cut = self.count, rows_to_keep(self.count, part)
-        self.count = cut
-        held = real_array(self.X[cut:end], f"X[{cut}:{end}]"), real_array(self.y[cut:end], f"y[{cut}:{end}]")
-        return held if self.weights is None else (*held, self.weights[cut:end])
+    def classes(self, form: Form) -> Array | None:
+        """The class of each sample, or None where they have none; all targets are read and checked."""
+        found = [form.classes_of(*form.row_targets(y, y.shape[0], f"y{where}"))[0] for where, y in self.targets()]
+        some = [one for one in found if one is not None]
+        return np.concatenate(some) if len(some) == len(found) else None
+
+    def hold_out(self, part: float, seed: int | None, form: Form) -> tuple[tuple[Any, ...], str]:
+        """Be without that part of the samples from now on (see `held_out_rows`).
+
+        Returns them, and the classes that are missing in a part.
+        """
+        rows_to_keep(self.count, part)
+        classes = self.classes(form)
+        sides = kept, held = held_out_rows(self.count, part, seed, classes)
+        X, y = SomeRows(self.X, held), SomeRows(self.y, held)[:]
+        self.count, self._kept = kept.size, None if seed is None else kept
+        return (X, y) if self.weights is None else (X, y, self.weights[held]), missing(classes, sides, seed)
 
 
 class Given:
@@ -90,6 +125,7 @@ class Given:
     """
 
     lasting = False  # a generator may fill the same array again and again
+    batches: Batches | None = None
     count = steps = rows_each = 0
 
     def __init__(self, X: Any) -> None:
@@ -110,7 +146,7 @@ class Given:
         self.X = itertools.chain(first, self.X)
         return map(self._chunk, itertools.count(), first)
 
-    def hold_out(self, part: float) -> tuple[Array, Array]:
+    def hold_out(self, part: float, seed: int | None, form: Form) -> tuple[tuple[Any, ...], str]:
         """Nobody knows where the end is."""
         raise ValueError(
             f"validation_split is {part!r} but X is made of chunks, whose end is not known; give validation_data"
@@ -124,25 +160,10 @@ class Given:
         return Chunk(number, f" of chunk {number}", *chunk, *[None] * (3 - len(chunk)))
 
 
-def rows_to_keep(count: int, part: float) -> int:
-    """How many of `count` samples stay when that part of them is held out for validation."""
-    if isinstance(part, bool) or not 0 < part < 1:
-        raise ValueError(f"validation_split is {part!r}; expected a number between 0 and 1")
-    cut = count - round(count * part)
-    if not 0 < cut < count:
-        raise ValueError(f"validation_split is {part} of {count} samples, which leaves one side empty")
-    return cut
-
-
-def seed_of(seed: int, number: int) -> int:
-    """The seed of the order within chunk `number`; chunk 0 has that of the fit, and -1 is for the chunks themselves."""
-    return (seed + number * 0x2545F4914F6CDD1D) % 2**63
-
-
 def opened(
-    X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, form: Form
+    X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, equal: bool, form: Form
 ) -> tuple[Slices | Given | None, Any, Any]:
-    """The source that X and y are, and X and y; without a source, they are in memory now.
+    """The source that X and y are, with `equal` batches or not, and X and y; without a source, they are in memory now.
 
     Arrays outside memory that fit into one chunk are read here, once.
     """
@@ -166,7 +187,7 @@ def opened(
     if X.shape[0] <= rows_each:
         return None, X[:], y[:]
     weights = sample_weights(sample_weight, None, None, X.shape[0])
-    return Slices(X, y, weights, batch_size, rows_each), X, y
+    return Slices(X, y, weights, batch_size, rows_each, equal), X, y
 
 
 def _given(X: Any, sample_weight: Any, epochs: int) -> Given:

@@ -6,6 +6,7 @@ Nothing is imported for it: an object of pandas, polars or SciPy says by its att
 from __future__ import annotations
 
 import contextlib
+import math
 import numbers
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from ..checks import Array, shown
 Names = tuple[str, ...] | None
 
 REAL = "fiub"  # the kinds of dtypes that are real numbers
+READ_NUMBERS = 2**22  # of what is outside memory, that are read at a time to take some rows of them
 
 
 def column_names(values: Any) -> Names:
@@ -99,8 +101,44 @@ class SparseRows:
             raise TypeError(f"{name} has dtype {self.dtype}; expected real numbers (float, int or bool)")
         self._matrix = matrix.tocsr()
 
-    def __getitem__(self, rows: slice) -> Array:
+    def __getitem__(self, rows: slice | Array) -> Array:
         return np.asarray(self._matrix[rows].toarray())
+
+
+class SomeRows:
+    """Some rows of a table as arrays, some at a time: nothing is copied before it is asked for.
+
+    Parameters
+    ----------
+    table : ndarray, SparseRows, or what gives its rows for ``table[start:stop]``
+    rows : ndarray of int
+        Their numbers, in ascending order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.data.tables import SomeRows
+    >>> SomeRows(np.arange(12).reshape(6, 2), np.array([0, 3, 5]))[1:]
+    array([[ 6,  7],
+           [10, 11]])
+    """
+
+    def __init__(self, table: Any, rows: Array) -> None:
+        self.dtype, self.shape = np.dtype(table.dtype), (rows.size, *table.shape[1:])
+        self.table, self.rows = table, rows
+
+    def __getitem__(self, which: slice | Array) -> Array:
+        rows, table = self.rows[which], self.table
+        if isinstance(table, (np.ndarray, SparseRows)):
+            return np.asarray(table[rows])
+        found, done = np.empty((rows.size, *self.shape[1:]), self.dtype), 0
+        most = max(1, READ_NUMBERS // max(1, math.prod(self.shape[1:])))
+        while done < rows.size:
+            first = int(rows[done])
+            stop = int(np.searchsorted(rows, first + most))
+            found[done:stop] = np.asarray(table[first : int(rows[stop - 1]) + 1])[rows[done:stop] - first]
+            done = stop
+        return found
 
 
 def real_table(values: Any, name: str) -> Array | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..changes import Watched
 from ..checks import Array
+from ..data.batches import Batches
 from ..data.samples import Samples
 from ..formulas.losses import LossFunction
 from ..kernels.descent import descend_address
@@ -144,7 +145,7 @@ class GradientPlan(Plan):
     def _backward(self, samples: Samples, inputs: bool, training: int, key: int, weights: Array | None = None) -> float:
         """Compute the gradients; `inputs` says whether that of the network's input is wanted."""
         if training:
-            check_batches(self.layers, samples.size, samples.size)
+            check_batches(self.layers, Batches.full(samples.size, samples.size), samples.size)
         self.expect(samples.classes)
         if inputs is not self._inputs:
             self._table[0]["dx_in"] = self.dxs[0].ctypes.data if inputs else 0

@@ -15,7 +15,7 @@ from .descent import finish_step
 from .evaluate import all_finite
 from .loss import batch_losses, both_passes, keep_outputs, loss_and_gradient, part_of, share_of_one
 from .memory import call, pointer_at, pointer_plus, pointer_to
-from .order import INT64, gather, row_of, shuffle
+from .order import INT64, batch_start, gather, row_of, shuffle
 from .random import STEP
 from .records import network_at, run_at
 from .recursion import FLOAT64, Part, backward_one, forward_one, layer_of
@@ -26,7 +26,7 @@ from .team import assemble, count_step, given_up, leave, meet, steps_taken
 def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any, who: int) -> bool:
     """Take the steps `begin` to `end` of a training run, counted over all its epochs.
 
-    An epoch is one pass over all rows in steps of `batch_size`; the last step may be shorter. In
+    An epoch is one pass over all rows in so many steps, each on a batch (see ``batch_start``). In
     a shuffled run the rows of epoch e come in the order of ``shuffle(order, seed, e)``. `rates`
     holds the learning rate of each step, or one for all. The sum of the losses of the current
     epoch stays in ``net.loss_sum``, and the mean of a complete one goes to ``run.losses``, as long as
@@ -40,7 +40,7 @@ def train_steps(address: int, run_address: int, begin: int, end: int, rates: Any
         return False
     denormals = flush_denormals()
     loss_sum = pointer_at(net.loss_sum, FLOAT64)
-    steps = (run.rows + run.batch_size - 1) // run.batch_size  # of one epoch
+    steps = run.steps  # of one epoch
     step, epoch = begin, begin // steps
     while step < end:
         before = epoch * steps
@@ -98,9 +98,9 @@ def _make_batch_steps(like: Any) -> Callable[..., None]:
         loss_sum = pointer_at(net.loss_sum, FLOAT64)
         for k in range(first, last):
             so_far = loss_sum[0]
-            start, lr = k * run.batch_size, rates[(k - first) * rate_step]
+            start, lr = batch_start(run, k), rates[(k - first) * rate_step]
             key = step_key(run.seed, before + k)
-            train_batch(address, run, start, min(run.batch_size, run.rows - start), lr, key, who, like)
+            train_batch(address, run, start, batch_start(run, k + 1) - start, lr, key, who, like)
             if who == 0 and not_finite(loss_sum[0]):
                 note_divergence(run, before + k, so_far, start, 1)
             if given_up(net):

@@ -13,6 +13,14 @@ from .random import GOLDEN, STEP, mixed
 INT64 = np.empty(0, np.int64)  # says "int64" to pointer_at
 
 
+def start_of(run: Any, k: int) -> int:
+    """How many samples of an epoch come before its batch number `k`; of records, and in Python of ``Batches``."""
+    return min(run.rows, k * run.batch_size + min(k, run.larger))
+
+
+batch_start = kernel(start_of)
+
+
 @kernel
 def row_of(run: Any, i: int) -> int:
     """The row of the i-th sample of the epoch."""

@@ -103,7 +103,9 @@ NETWORK = np.dtype(
 RUN = np.dtype(
     [
         ("rows", "i8"),  # how many samples
-        ("batch_size", "i8"),
+        ("batch_size", "i8"),  # samples of a batch; the last may be shorter
+        ("larger", "i8"),  # how many batches, the first of an epoch, have one sample more
+        ("steps", "i8"),  # batches of an epoch
         ("x", "i8"),  # (rows, ins)
         ("t", "i8"),  # (rows, target_items)
         ("order", "i8"),  # int64[rows]: room for an epoch's order; 0: as the rows come

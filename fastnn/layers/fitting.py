@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import shown
+from ..data.batches import Batches
 from ..formulas.activations import ActivationFunction
 from ..formulas.component import check_elementwise
 from ..formulas.losses import LossFunction
@@ -109,15 +110,14 @@ def check_optimizer(optimizer: Optimizer) -> None:
     check_elementwise(optimizer)
 
 
-def check_batches(layers: list[BaseLayer], count: int, batch_size: int) -> None:
-    """See that no batch of `count` samples, the last and shortest one included, is too small for a layer."""
-    last = (count - 1) % min(batch_size, count) + 1
+def check_batches(layers: list[BaseLayer], batches: Batches, batch_size: int) -> None:
+    """See that no batch, of those that were made with that `batch_size`, is too small for a layer."""
     for index, layer in enumerate(layers):
-        if last < layer.smallest_batch:
+        if batches.smallest < layer.smallest_batch:
             raise ValueError(
-                f"batch_size is {batch_size} of {count} samples, which leaves a batch of {last}, but layers[{index}] "
-                f"is {layer!r}, which needs batches of at least {layer.smallest_batch}; take another batch_size, or "
-                "leave a sample out"
+                f"batch_size is {batch_size} of {batches.rows} samples, which leaves a batch of {batches.smallest}, "
+                f"but layers[{index}] is {layer!r}, which needs batches of at least {layer.smallest_batch}; take "
+                "another batch_size, or leave a sample out"
             )
 
 

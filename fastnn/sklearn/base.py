@@ -221,6 +221,7 @@ class BaseMLP(BaseEstimator, ABC):
             sample_weight=train.weight,
             validation_data=validation,
             seed=int(self._random_state.randint(2**31 - 1)),
+            equal_batches=False,
             averaged=True,
             verbose=0,
         )

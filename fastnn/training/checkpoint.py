@@ -52,7 +52,8 @@ class Checkpoint(Callback):
     ------
     ValueError
         If the file is damaged, or of another network or another fit: other layers, loss, optimiser or learning
-        rate, other samples, batch size, shuffling, seed, metrics, or callbacks. Nothing has changed then. Those
+        rate, other samples, samples held out, batch size, shuffling, seed, metrics, or callbacks. Nothing has
+        changed then. Those
         callbacks that keep no state, and stand behind all that do, may come and go.
     OSError
         Before training begins, if the file cannot be written there.
@@ -304,6 +305,16 @@ class Course:
                 vars(callback).clear()
                 vars(callback).update(before)
             raise
+
+
+def kept_split_seed(callbacks: Iterable[Callback]) -> int | None:
+    """The seed of the draw of the samples held out in a fit of which there is a checkpoint; None if there is none."""
+    for checkpoint in callbacks:
+        if isinstance(checkpoint, Checkpoint) and checkpoint.path.exists():
+            run = read_kept(checkpoint.path).run
+            if run["validation_shuffle"]:
+                return run["split_seed"]
+    return None
 
 
 def _keeps_state(callback: Callback) -> bool:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..checks import Array
-from ..data.columns import real_array
 from ..data.form import Form
-from ..data.rows import sample_weights
+from ..data.held_out import split
 from ..data.samples import Samples
-from ..data.sources import opened, rows_to_keep
+from ..data.sources import opened
 from ..data.tables import column_names
 from ..engine.engine import Engine
 from ..formulas.metrics import scores
 from .callbacks import Callback, StopTraining, Trainee, may_add_quantities
-from .checkpoint import Course
+from .checkpoint import Course, kept_split_seed
 from .guard import DivergedError, NaNGuard
 from .history import History
 from .progress import progress
@@ -32,12 +34,19 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     form = engine.form.named(column_names(X))  # before they are lost on the way
     warn_of_idleness(engine)
     sample_weight, validation_data = settings.sample_weight, settings.validation_data
-    source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, form)
-    if validation_data is None and settings.validation_split:
+    source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, settings.equal_batches, form)
+    of_validation, part = " of validation_data", settings.validation_split
+    if validation_data is None and part:
+        drawn = split_seed(settings, settings.seed, settings.callbacks)
+        settings = replace(settings, split_seed=drawn, seed=settings.seed if drawn is None else drawn)
         if source is None:
-            X, y, sample_weight, validation_data = split(X, y, sample_weight, settings.validation_split)
+            parts = split(form, X, y, sample_weight, part, settings.split_seed)
+            X, y, sample_weight, validation_data, of_validation, warning = parts
         else:
-            validation_data = source.hold_out(settings.validation_split)
+            validation_data, warning = source.hold_out(part, settings.split_seed, form)
+            of_validation = ""
+        if warning:
+            warnings.warn(warning, UserWarning, stacklevel=3)
     run: Run | StreamRun
     y_train = None
     if source is None:
@@ -48,7 +57,7 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     else:
         run = StreamRun(engine, source, settings)
         form = run.form
-    held_out = None if validation_data is None else weighed_samples(form, validation_data, " of validation_data")
+    held_out = None if validation_data is None else weighed_samples(form, validation_data, of_validation)
     history = History()
     take_epochs(net, run, settings, y_train, held_out, history)
     return history
@@ -79,16 +88,16 @@ def weighed_samples(form: Form, data: tuple[Any, ...], where: str = "") -> Sampl
     return samples.weighed(samples.weights(weights, None, where))
 
 
-def split(X: Any, y: Any, sample_weight: Any, part: float, where: str = "") -> tuple[Any, Any, Any, tuple[Any, ...]]:
-    """The last `part` of the samples is for validation, as in Keras: before any shuffling."""
-    X, y = real_array(X, f"X{where}"), real_array(y, f"y{where}")
-    if X.ndim == 0 or y.ndim == 0 or X.shape[0] != y.shape[0]:
-        raise ValueError(f"X{where} has shape {X.shape} and y{where} {y.shape}; expected as many targets as samples")
-    cut = rows_to_keep(X.shape[0], part)
-    weight = sample_weights(sample_weight, None, None, X.shape[0], f"sample_weight{where}")  # of all, before the cut
-    if weight is None:
-        return X[:cut], y[:cut], None, (X[cut:], y[cut:])
-    return X[:cut], y[:cut], weight[:cut], (X[cut:], y[cut:], weight[cut:])
+def split_seed(settings: Settings, seed: int | None, callbacks: Sequence[Callback]) -> int | None:
+    """The seed of the draw of what `validation_split` holds out, or None for the last samples.
+
+    It is that of the fit. Where the caller left that to us, it is the one of the checkpoint with which a fit goes on.
+    """
+    if not settings.validation_shuffle:
+        return None
+    if seed is None:
+        seed = kept_split_seed(callbacks)
+    return secrets.randbits(62) if seed is None else seed
 
 
 def take_epochs(

@@ -15,7 +15,10 @@ from .. import saving
 from ..checks import Array
 
 _LARGEST = 2**62  # steps beyond it would leave the integers of the kernels
-_NUMBERS = ("epoch", "step", "rows", "batch_size", "shuffled", "seed", "chunk_rows", "samples", "held_out", "checksum")
+_NUMBERS = (
+    "epoch", "step", "rows", "batch_size", "equal_batches", "shuffled", "seed", "chunk_rows",
+    "validation_shuffle", "split_seed", "samples", "held_out", "checksum",
+)  # fmt: skip
 
 
 class Kept(NamedTuple):
@@ -135,7 +138,7 @@ def _entry(thing: Any, name: str, kind: type) -> Any:
 
 def _whole(thing: Any, name: str) -> int:
     value: int = _entry(thing, name, int)
-    if not 0 <= value < (2**63 if name == "seed" else _LARGEST):
+    if not 0 <= value < (2**63 if name in ("seed", "split_seed") else _LARGEST):
         raise _Wrong(f"its {name!r} is {reprlib.repr(value)}, which is out of range")
     return value
 

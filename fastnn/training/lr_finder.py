@@ -154,8 +154,9 @@ def _batch_losses(run: Run, rates: Array) -> Iterator[float]:
     """Take a step at each rate; yields the mean loss of its batch, before the step."""
     mean = 0.0  # of the current epoch
     for rate in rates:
-        seen = run.step % run.steps_per_epoch * run.batch_size
-        batch = min(run.batch_size, run.samples.size - seen)
+        k = run.step % run.steps_per_epoch
+        seen = run.batches.start(k)
+        batch = run.batches.start(k + 1) - seen
         run.engine.rate = Constant(float(rate))
         before, mean = mean * seen, run.advance(1)
         yield (mean * (seen + batch) - before) / batch

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import itertools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -13,15 +15,16 @@ import numpy as np
 from ..checks import Array, seed as checked_seed
 from ..data.columns import real_array
 from ..data.form import Form
+from ..data.held_out import split
 from ..data.samples import Samples
-from ..data.tables import column_names, is_sparse
+from ..data.tables import SomeRows, column_names, is_sparse
 from ..engine.crew import share_out, thread_count
 from ..engine.engine import Engine
 from ..engine.workers import Flag
 from ..formulas.metrics import Metric
 from .callbacks import Callback, StopTraining, Trainee, check_callbacks
 from .checkpoint import Checkpoint
-from .epochs import split, take_epochs, warn_of_idleness, weighed_samples
+from .epochs import split_seed, take_epochs, warn_of_idleness, weighed_samples
 from .guard import DivergedError
 from .history import History
 from .loggers import CSVLogger, TensorBoard
@@ -61,7 +64,14 @@ def fit_many(
     own = [replace(settings, seed=seeds[k], callbacks=called[k], verbose=0) for k in range(count)]
     for net in networks:
         warn_of_idleness(net.engine)  # a rate that is none is an error before any network changes
-    shares = shares_of([net.engine.form for net in networks], X, y, settings)
+    drawn: list[int | None] = [None] * count
+    if settings.validation_split:
+        if many(X):
+            drawn = [split_seed(settings, seeds[k], called[k]) for k in range(count)]
+        else:
+            drawn = [split_seed(settings, seeds[0], list(itertools.chain(*called)))] * count
+        own = [replace(some, split_seed=seed) for some, seed in zip(own, drawn)]
+    shares = shares_of([net.engine.form for net in networks], X, y, settings, drawn)
     outcomes = [Outcome() for _ in networks]
     interrupt = Flag()
     for outcome in outcomes:
@@ -188,7 +198,7 @@ class Share(NamedTuple):
         if own is None or own.standard is None:
             train = train.take(rows)
         else:  # what standardises its inputs is fitted to these rows alone, and the door goes by that
-            table = X.tocsr() if is_sparse(X) else real_array(X, "X")
+            table = X if isinstance(X, SomeRows) else X.tocsr() if is_sparse(X) else real_array(X, "X")
             form = form.named(own.names).fitted_to(table[rows])
             train = Samples.of_rows(form, table[rows], real_array(y, "y")[rows])
             if self.validation is not None:
@@ -197,8 +207,13 @@ class Share(NamedTuple):
         return Share(train, self.given, weights, held_out, self.validation)
 
 
-def shares_of(forms: Sequence[Form], X: Any, y: Any, settings: Settings) -> list[Share]:
-    """The share of each network; an array is checked and converted once, however many learn from it."""
+def shares_of(
+    forms: Sequence[Form], X: Any, y: Any, settings: Settings, split_seeds: Sequence[int | None]
+) -> list[Share]:
+    """The share of each network; an array is checked and converted once, however many learn from it.
+
+    `split_seeds` are those of the draws of what is held out, one for each network.
+    """
     if y is None or callable(X) or isinstance(X, Iterator):
         raise TypeError(
             f"X is a {type(X).__name__} and y {'is None' if y is None else 'a ' + type(y).__name__}; a bank learns "
@@ -211,17 +226,22 @@ def shares_of(forms: Sequence[Form], X: Any, y: Any, settings: Settings) -> list
         *data, where = data_and_where
         return weighed_samples(form, tuple(data), f"{where} of validation_data"), tuple(data)
 
-    def training(form: Form, X: Any, y: Any, weight: Any, where: str) -> Share:
-        end, form = None, form.named(column_names(X), f"X{where}")
+    def training(form: Form, X: Any, y: Any, weight: Any, seed: int | None, where: str) -> Share:
+        end, form, of_end = None, form.named(column_names(X), f"X{where}"), ""
         if validation_data is None and validation_split:
-            X, y, weight, end = split(X, y, weight, validation_split, where)
+            parts = split(form, X, y, weight, validation_split, seed, where)
+            X, y, weight, end, of_end, warning = parts
+            if warning:
+                warnings.warn(warning, UserWarning, stacklevel=6)
         form = form.fitted_to(X, f"X{where}")
         train = Samples.of_rows(form, X, y, where)
         weights = train.weights(weight, settings.class_weight, where)
-        held_out = None if end is None else validation(form, *end, where)[0]
+        held_out = None if end is None else weighed_samples(form, end, of_end)
         return Share(train, (X, y, None if weight is None else np.asarray(weight)), weights, held_out, end)
 
-    shares: list[Share] = _each(training, forms, (X, y, settings.sample_weight), ("X", "y", "sample_weight"))
+    seeds = split_seeds if many(X) else split_seeds[0]
+    data = (X, y, settings.sample_weight, seeds)
+    shares: list[Share] = _each(training, forms, data, ("X", "y", "sample_weight", "seed"))
     if validation_data is None:
         return shares
     names = ("X of validation_data", "y of validation_data", "sample_weight of validation_data")
@@ -242,7 +262,7 @@ def _each(make: Callable[..., Any], forms: Sequence[Form], data: tuple[Any, ...]
     made: dict[tuple[Any, ...], Any] = {}
     results = []
     for k, (form, *own) in enumerate(zip(forms, *parts)):
-        same = (form.door, *map(id, own))
+        same = (form.door, *(one if isinstance(one, int) else id(one) for one in own))
         if same not in made:
             made[same] = make(form, *own, f"[{k}]" if several else "")
         results.append(made[same])

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..checks import Array
+from ..data.batches import Batches
 from ..data.rows import many_zeros
 from ..data.samples import Samples
 from ..engine.engine import Engine
@@ -54,13 +55,17 @@ class Run:
     engine : Engine
     samples : Samples
     settings : Settings
-        Of them counts how many epochs, the size of a batch, the order and its seed (None draws one), and
+        Of them counts how many epochs, the batches, the order and its seed (None draws one), and
         whether there are metrics: then each sample's output of the current epoch is kept in ``outputs``.
     weights : ndarray (n,) of float64, optional
         Weights of the samples' losses.
 
     Attributes
     ----------
+    batches : Batches
+        Of an epoch.
+    batch_size : int
+        Samples of the largest.
     losses : ndarray
         The mean loss of each epoch that is complete; there is room for more, but not for all that may come.
     outputs : ndarray (n, outs) or None
@@ -74,9 +79,12 @@ class Run:
     def __init__(self, engine: Engine, samples: Samples, settings: Settings, weights: Array | None = None) -> None:
         count = samples.size
         self.engine, self.samples = engine, samples
-        self.batch_size = min(settings.batch_size, count)
-        self.steps_per_epoch: int = -(-count // self.batch_size)
-        check_batches(engine.layers, count, settings.batch_size)
+        self.batches = self._batches_of(count, settings)
+        self.batch_size = self.batches.largest
+        self.steps_per_epoch = self.batches.steps
+        self._told = {"batch_size": min(settings.batch_size, count), "equal_batches": int(settings.equal_batches)}
+        self._split_seed = settings.split_seed
+        check_batches(engine.layers, self.batches, settings.batch_size)
         self.step = 0
         self.chunk = 1  # how many steps the next call of the kernel may take
         self.loss_sum = 0.0  # of the current epoch
@@ -90,7 +98,8 @@ class Run:
         self._seeded = settings.seed is not None
         self._record = np.zeros(1, RUN)
         record = self._record[0]
-        record["rows"], record["batch_size"], record["epochs"] = count, self.batch_size, self.losses.size
+        record["epochs"] = self.losses.size
+        record["rows"], record["batch_size"], record["larger"], record["steps"] = self.batches
         record["seed"] = secrets.randbits(62) if settings.seed is None else settings.seed
         record["diverged"], record["averaged"] = -1, settings.averaged
         places = {
@@ -100,6 +109,10 @@ class Run:
         for name, array in places.items():
             record[name] = 0 if array is None else array.ctypes.data
         self._address = int(self._record.ctypes.data)
+
+    def _batches_of(self, count: int, settings: Settings) -> Batches:
+        """The batches of an epoch of so many samples."""
+        return Batches.of(count, settings.batch_size, settings.equal_batches)
 
     def advance(self, steps: int) -> float:
         """Take so many steps; returns the mean loss of the current epoch so far.
@@ -137,7 +150,7 @@ class Run:
             a_step = max(time.perf_counter() - started, 1e-6) / max(1, taken)
             self.chunk = max(1, min(self.chunk, int(CHUNK_SECONDS / a_step)))
         within = (self.step - 1) % self.steps_per_epoch + 1
-        return self.loss_sum / int(min(self.samples.size, within * self.batch_size))
+        return self.loss_sum / self.batches.start(within)
 
     def _make_room(self, epochs: int) -> None:
         """Have places for the losses of the first so many epochs, up to those of the settings."""
@@ -168,7 +181,7 @@ class Run:
     def _samples(self, step: int) -> int:
         """How many samples the steps before this one have."""
         epochs, steps = divmod(step, self.steps_per_epoch)
-        return epochs * self.samples.size + steps * self.batch_size
+        return epochs * self.samples.size + self.batches.start(steps)
 
     def _team(self, plan: Plan, count: int) -> int:
         """How many threads suit the next `count` steps."""
@@ -218,14 +231,16 @@ class Run:
         return max(1, min(limit, self.chunk // self.steps_per_epoch))
 
     def identity(self) -> dict[str, int]:
-        """What makes two runs the same: samples, batch size, shuffling and seed, and no chunks."""
+        """What makes two runs the same: samples, batches, shuffling and seed, and no chunks."""
         record = self._record[0]
         return {
-            "rows": int(record["rows"]),
-            "batch_size": self.batch_size,
+            "rows": self.samples.size,
+            **self._told,
             "shuffled": int(self._order is not None),
+            "validation_shuffle": int(self._split_seed is not None),
             "seed": int(record["seed"]),
             "chunk_rows": 0,
+            "split_seed": self._split_seed or 0,
             "samples": mark_of(self.samples.rows, self.samples.targets, self._weights),
         }
 

@@ -60,6 +60,7 @@ class Settings:
     batch_size: int = 32
     validation_data: tuple[Any, ...] | None = None
     validation_split: float = 0.0
+    validation_shuffle: bool = True
     shuffle: bool = True
     sample_weight: Any = None
     class_weight: Mapping[Any, float] | Sequence[float] | str | None = None
@@ -67,6 +68,8 @@ class Settings:
     callbacks: Any = ()  # given as one or many; kept as a tuple of Callback
     verbose: int = 1
     seed: int | None = None
+    split_seed: int | None = None  # of the draw of what `validation_split` holds out; None: the last samples
+    equal_batches: bool = True  # their sizes differ by one at most; else all have batch_size, and the last the rest
     averaged: bool = False  # a batch's loss is its weighted average, and penalties are divided by its total weight
     measures: dict[str, Metric] = field(init=False)  # the metrics by name
 
@@ -77,6 +80,7 @@ class Settings:
             "batch_size": positive_integer(self.batch_size, "batch_size"),
             "seed": seed,
             "shuffle": flag(self.shuffle, "shuffle"),
+            "validation_shuffle": flag(self.validation_shuffle, "validation_shuffle"),
             "callbacks": check_callbacks(callback_list(self.callbacks)),
             "measures": measures_of(self.metrics),
             "validation_data": validation_parts(self.validation_data),

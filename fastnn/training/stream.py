@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import Array
+from ..data.batches import Batches
 from ..data.columns import real_array
+from ..data.held_out import seed_of
 from ..data.rows import balanced_weights, given_rows, sample_weights
 from ..data.samples import Samples
-from ..data.sources import Chunk, Given, Slices, seed_of
+from ..data.sources import Chunk, Given, Slices
 from ..data.tables import column_names
 from ..engine.engine import Engine
 from ..engine.workers import Worker
@@ -58,8 +60,8 @@ class StreamRun:
                 f"metrics holds {other[0]!r}, which is no mean over samples: while X is read chunk by chunk it is "
                 "measured on validation data only; give validation_data"
             )
-        if source.count:  # of the caller's chunks nobody knows before they have come
-            check_batches(engine.layers, source.count, settings.batch_size)
+        if source.batches is not None:  # of the caller's chunks nobody knows before they have come
+            check_batches(engine.layers, source.batches, settings.batch_size)
         self.engine, self.source, self.settings = engine, source, settings
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step = 0
@@ -121,9 +123,12 @@ class StreamRun:
         return {
             "rows": self.source.count,
             "batch_size": self.settings.batch_size,
+            "equal_batches": int(self.settings.equal_batches),
             "shuffled": int(self.settings.shuffle),
+            "validation_shuffle": int(self.settings.split_seed is not None),
             "seed": self.seed,
             "chunk_rows": self.source.rows_each,
+            "split_seed": self.settings.split_seed or 0,
             "samples": 0,
         }
 
@@ -175,13 +180,10 @@ class StreamRun:
                 "class_weight is 'balanced', which needs all targets before the first step, but X is made of chunks; "
                 "give a dict from class to weight"
             )
-        counts = np.zeros(max(2, self.form.outs), np.int64)
-        for where, y in self.source.targets():
-            found, _ = self.form.classes_of(*self.form.row_targets(y, y.shape[0], f"y{where}"))
-            if found is None:
-                raise ValueError("class_weight is given but the targets are no classes; use sample_weight")
-            counts += np.bincount(found, minlength=counts.size)
-        return balanced_weights(counts)
+        found = self.source.classes(self.form)
+        if found is None:
+            raise ValueError("class_weight is given but the targets are no classes; use sample_weight")
+        return balanced_weights(np.bincount(found))
 
 
 class ChunkRun(Run):
@@ -192,9 +194,13 @@ class ChunkRun(Run):
     def __init__(self, whole: StreamRun, chunk: Prepared) -> None:
         settings = replace(whole.settings, seed=seed_of(whole.seed, chunk.number), metrics=tuple(whole.measures))
         super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
-        if self.batch_size == 1 < settings.batch_size:  # a last batch of one sample is a batch, as in memory
-            self.batch_size = self._record[0]["batch_size"] = 2
         self.step = whole.epochs_done * self.steps_per_epoch  # the order of the samples is that of this epoch
+
+    def _batches_of(self, count: int, settings: Settings) -> Batches:
+        batches = super()._batches_of(count, settings)
+        if batches.largest == 1 < settings.batch_size:  # one sample, the last of all, is a batch, as in memory
+            return Batches(count, 2, 0, batches.steps)
+        return batches
 
     def _rates(self, steps: int) -> Array:
         if self.engine.rate.per == "step":

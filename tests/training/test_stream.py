@@ -155,8 +155,9 @@ def test_chunks_are_partial_fits(batch_size):
         {"class_weight": {0: 2.0, 2: 0.5}},
         {"class_weight": "balanced"},
         {"class_weight": "balanced", "sample_weight": np.linspace(0, 2, 90)},
-        {"validation_split": 0.2, "metrics": ["accuracy", "f1"], "class_weight": "balanced"},
-        {"validation_split": 0.2, "sample_weight": np.linspace(0, 2, 90)},
+        {"validation_split": 0.2, "metrics": ["accuracy", "f1"], "class_weight": "balanced", "seed": 5},
+        {"validation_split": 0.2, "sample_weight": np.linspace(0, 2, 90), "seed": 5},
+        {"validation_split": 0.2, "validation_shuffle": False, "sample_weight": np.linspace(0, 2, 90)},
     ],
 )
 @pytest.mark.parametrize("kind", [np.asarray, OnDisk])
@@ -181,6 +182,7 @@ def test_values_as_targets():
 @pytest.mark.parametrize("kind", ["slices", "chunks"])
 def test_schedules_count_on(per, kind):
     mine, other, X, y = twins(2, lr=StepDecay(0.1, 2, 0.5, per=per))
+    X, y = X[: 2 * ROWS], y[: 2 * ROWS]  # the batches of the chunks are those of the whole
     source = (in_chunks(X, y), None) if kind == "chunks" else (OnDisk(X), y)
     mine.fit(*source, epochs=5, batch_size=BATCH, shuffle=False)
     other.fit(X, y, epochs=5, batch_size=BATCH, shuffle=False)
@@ -215,7 +217,7 @@ def test_inputs_are_standardized_over_all_slices():
 @pytest.mark.parametrize("make", [lambda c: c, lambda c: c(), lambda c: list(c())])
 def test_inputs_are_standardized_as_the_first_chunk_is(make):
     net, X, y = classifier()
-    mine, other = standardizing(net), standardizing(copy.deepcopy(net))
+    mine, other, X, y = standardizing(net), standardizing(copy.deepcopy(net)), X[: 2 * ROWS], y[: 2 * ROWS]
     mine.fit(make(in_chunks(X, y)), batch_size=BATCH, shuffle=False)
     other.layers[0].adapt(X[:ROWS])
     other.fit(X, y, batch_size=BATCH, shuffle=False)
@@ -410,10 +412,10 @@ BAD = [
     ({"X": OnDisk(ONES), "y": OnDisk(ZEROS[1:])}, "y has 89 rows but X has 90"),
     ({"X": OnDisk(ONES), "y": ZEROS, "sample_weight": [1.0]}, "sample_weight has shape"),
     ({"X": OnDisk(ONES), "y": ZEROS, "validation_split": 2.0}, "validation_split is 2.0"),
-    ({"X": OnDisk(ONES * np.nan), "y": ZEROS, "shuffle": False}, r"X\[0:32\] holds nan at row 0, column 0"),
-    ({"X": OnDisk(ONES.astype("U1")), "y": ZEROS, "shuffle": False}, r"X\[0:32\] has dtype <U1"),
-    ({"X": OnDisk(ONES), "y": ZEROS + 3, "shuffle": False}, r"y\[0:32\] holds class 3"),
-    ({"X": OnDisk(ONES), "y": ZEROS + 3, "class_weight": "balanced"}, r"y\[0:32\] holds class 3"),
+    ({"X": OnDisk(ONES * np.nan), "y": ZEROS, "shuffle": False}, r"X\[0:30\] holds nan at row 0, column 0"),
+    ({"X": OnDisk(ONES.astype("U1")), "y": ZEROS, "shuffle": False}, r"X\[0:30\] has dtype <U1"),
+    ({"X": OnDisk(ONES), "y": ZEROS + 3, "shuffle": False}, r"y\[0:30\] holds class 3"),
+    ({"X": OnDisk(ONES), "y": ZEROS + 3, "class_weight": "balanced"}, r"y\[0:30\] holds class 3"),
 ]
 
 
@@ -429,9 +431,9 @@ def test_bad_input_leaves_the_network_as_it_was(wrong, message):
 
 def test_a_bad_chunk_is_named_and_the_steps_before_stay():
     mine, other, X, y = twins(2)
-    other.fit(X[:64], y[:64], batch_size=BATCH, shuffle=False)
+    other.fit(X[:60], y[:60], batch_size=15, shuffle=False)  # 90 samples are 6 batches of 15, and a chunk has two
     X[70, 2] = np.inf
-    with pytest.raises(ValueError, match=r"X\[64:90\] holds inf at row 6, column 2"):
+    with pytest.raises(ValueError, match=r"X\[60:90\] holds inf at row 10, column 2"):
         mine.fit(OnDisk(X), y, batch_size=BATCH, shuffle=False)
     assert bits(mine) == bits(other)
     with pytest.raises(ValueError, match="X of chunk 2 holds inf at row 6, column 2"):

@@ -86,14 +86,15 @@ def test_a_constant_column_is_only_shifted(dtype):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda net: net.fit(X, Y, batch_size=32, verbose=0),
+        lambda net: net.train(X.T, Y[None], batch_size=32),
+        lambda net: net.fit(X, Y, batch_size=2, verbose=0),
         lambda net: net.fit(X, Y, batch_size=1, verbose=0),
         lambda net: net.partial_fit(X[:1], Y[:1]),
         lambda net: net.train(X.T, Y[None]),
         lambda net: net.gradients(X[:1].T, Y[None, :1], training=True),
         lambda net: net.engine.gradient(Samples.of_rows(net.engine.form, X[:1], Y[:1]), seed=0),
-        lambda net: net.fit(on_disk(X, 8), Y, batch_size=8, verbose=0),
-        lambda net: NetworkBank([net]).fit(X, Y, batch_size=32, verbose=0),
+        lambda net: net.fit(on_disk(X, 8), Y, batch_size=2, verbose=0),
+        lambda net: NetworkBank([net]).fit(X, Y, batch_size=2, verbose=0),
     ],
 )
 def test_a_batch_of_one_under_batch_norm_is_refused(call, monkeypatch):
