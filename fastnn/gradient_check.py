@@ -161,7 +161,7 @@ def check_gradients(
     rtol = positive_number(rtol, "rtol")
     twin = NeuralNetwork(net.engine.alone(lambda: deepcopy(net.layers)), net.loss_function, 0.0, dtype="float64")
     twin.feature_names = net.feature_names
-    form = twin.engine.form.named(column_names(X))
+    form = twin.engine.form.named(column_names(X)).fitted_to_targets(y)
     samples = Samples.of_rows(form, X, y)
     weights = samples.weights(sample_weight)
     for index, layer in enumerate(twin.layers):

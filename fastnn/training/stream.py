@@ -15,7 +15,7 @@ import numpy as np
 
 from ..checks import Array
 from ..data.columns import real_array
-from ..data.rows import balanced_weights, given_rows, sample_weights
+from ..data.rows import balanced_weights, blocks_of, given_rows, sample_weights
 from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices, seed_of
 from ..data.tables import column_names
@@ -68,17 +68,28 @@ class StreamRun:
         balanced = settings.class_weight == "balanced"
         self.form = engine.form
         self._class_weight = self._balanced() if balanced else settings.class_weight
+        if self.form.measures_targets:
+            self.form = self.form.measured_targets(self._given_targets())
         if self.form.measures:  # before anything is converted, validation data too
             self.form = self.form.measured(self._given())
 
     def adapt(self) -> None:
-        """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
+        """Fit the layers that standardise inputs and targets, if there are some that have not been fitted."""
         self.engine.take_up(self.form)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Of the inputs, as far as they are known."""
         return self.form.names
+
+    def _given_targets(self) -> Iterator[Array]:
+        """The same of the targets."""
+        outs = self.form.outs
+        for where, y in self.source.targets():
+            rows = y.reshape(-1, 1) if y.ndim == 1 else y
+            if rows.ndim != 2 or rows.shape[1] != outs:
+                raise ValueError(f"y{where} has shape {y.shape}; expected ({len(y)}, {outs}), a number for each output")
+            yield from blocks_of(rows, outs)
 
     def _given(self) -> Iterator[Array]:
         """The rows of all chunks, or of the first that an iterable gives, as they are given; checked."""
@@ -163,7 +174,8 @@ class StreamRun:
             self.step += run.step - first
         sums = {"loss": run.loss_sum}
         if chunk.samples.y is not None and run.outputs is not None:
-            values = scores(self.measures, chunk.samples.y, run.outputs, self.engine.loss)
+            predictor = self.engine.form.predictor
+            values = scores(self.measures, chunk.samples.y, run.outputs, self.engine.loss, None, predictor)
             for name in values:
                 sums[name] = values[name] * chunk.samples.size
         return sums
