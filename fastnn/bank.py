@@ -302,7 +302,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         return {name: np.array([some[name] for some in scores]) for name in scores[0]}
 
     def _through_doors(self, make: Callable[[Form], T], targets: bool = False) -> list[T]:
-        """What `make` makes for each network's form, of inputs alone or of targets too: once where doors do the same."""
+        """What `make` makes for each network's form, once where doors do the same; of `targets` too."""
         made: dict[Any, T] = {}
         results = []
         for net in self._networks:

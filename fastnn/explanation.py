@@ -178,11 +178,11 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
     if not isinstance(net, NeuralNetwork):
         hint = " (x and t come after it)" if isinstance(net, np.ndarray) else ""
         raise TypeError(f"net is a {type(net).__name__}; expected a NeuralNetwork{hint}")
-    for layer in net.engine.measuring:
-        if not layer.fitted:
-            index = 0 if layer is net.layers[0] else len(net.layers) - 1
+    for own in net.engine.measuring:
+        if not own.fitted:
+            index = 0 if own is net.layers[0] else len(net.layers) - 1
             raise ValueError(
-                f"layers[{index}] is {type(layer).__name__}(), not fitted; expected one that has seen samples: "
+                f"layers[{index}] is {type(own).__name__}(), not fitted; expected one that has seen samples: "
                 "train the network before, or call its adapt method"
             )
     form, target = net.engine.form, net.loss_function.target
@@ -270,6 +270,8 @@ def _forward_parts(net: NeuralNetwork, step: Explanation) -> Iterator[_Part]:
 _STAGES = {
     "Dropout": "As in training, with the random numbers of this seed: some numbers become 0, the others grow.",
     "GaussianNoise": "As in training, with the random numbers of this seed.",
+    "StandardizeTargets": "The target is that of the call less its mean, divided by its std; `predict` goes back. Both "
+    "are in units of 2**exponent, the mean in two parts.",
     "BatchNorm": "As in training, where the batch is this sample alone: less its mean, which is itself, all is 0.",
 }
 

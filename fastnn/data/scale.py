@@ -37,7 +37,7 @@ class Scale(NamedTuple):
             exponent = np.frexp(std)[1] - 1.0
             mean, size = mean / np.exp2(exponent), std / np.exp2(exponent)  # exact: powers of two
             high = mean.astype(dtype).astype(np.float64)
-            low, size = ((some.astype(dtype)).astype(np.float64) for some in (mean - high, size))
+            low, size = (numbers.astype(dtype).astype(np.float64) for numbers in (mean - high, size))
         return cls(high, low, size, exponent)
 
     @property
@@ -59,9 +59,8 @@ class Scale(NamedTuple):
     def restored(self, values: Array) -> Array:
         """Such values (n, outs) on the scale of the targets, float64."""
         with np.errstate(all="ignore"):
-            return np.asarray(
-                (np.asarray(values, np.float64) * self.size + (self.high + self.low)) * np.exp2(self.exponent)
-            )
+            of_unit = np.asarray(values, np.float64) * self.size + (self.high + self.low)
+            return np.asarray(of_unit * np.exp2(self.exponent))
 
 
 def measured_scale(parts: Iterable[Array], outs: int, dtype: np.dtype[Any]) -> Scale | None:

@@ -431,10 +431,9 @@ class Engine(Watched):
         if form is None:
             return
         first, last = self.layers[0], self.layers[-1]
-        if form.scale is not None and isinstance(last, StandardizeTargets) and not last.fitted:
-            if not form.measures_targets:
-                last.keep(form.scale)
-                last.fitted = True
+        if isinstance(last, StandardizeTargets) and not last.fitted and form.scale is not None:
+            last.keep(form.scale)
+            last.fitted = not form.measures_targets
         if form.standard is not None and isinstance(first, Standardize) and not first.fitted:
             first.keep(form.standard)
         if self.feature_names is None and form.names is not None:
