@@ -64,9 +64,11 @@ class Scale(NamedTuple):
 
 
 def measured_scale(parts: Iterable[Array], outs: int, dtype: np.dtype[Any]) -> Scale | None:
-    """The scale of targets (n, outs) that come in parts, of any real dtype; None if there are none.
+    """The scale of targets (n, outs) that come in parts, of any real dtype; None if there are none, or not all finite.
 
     What varies only by rounding errors of its size has the deviation 1, or that of those errors where it is larger.
     """
     found = standard(parts, outs, np.dtype(np.float64))
-    return None if found is None else Scale.of(found.mean, 1 / found.scale, dtype)
+    if found is None or not (np.isfinite(found.mean).all() and np.isfinite(found.scale).all()):
+        return None  # the door says what is wrong
+    return Scale.of(found.mean, 1 / found.scale, dtype)

@@ -256,12 +256,13 @@ class Plan:
         """What samples look like; names are of no use once the first layer has another width."""
         first, last = self.layers[0], self.layers[-1]
         names = names if names is not None and len(names) == first.ins else None
-        form = Form(first.ins, last.outs, self.dtype, self.loss, None, names)
+        inputs: dict[str, Any] = {}
+        targets: dict[str, Any] = {}
         if isinstance(first, Standardize):
-            form = form._replace(offset=first.shift, measures=not first.fitted)
+            inputs = {"offset": first.shift, "measures": not first.fitted}
         if isinstance(last, StandardizeTargets):
-            form = form._replace(scale=last.scale, measures_targets=not last.fitted)
-        return form
+            targets = {"scale": last.scale, "measures_targets": not last.fitted}
+        return Form(first.ins, last.outs, self.dtype, self.loss, names=names, **inputs, **targets)
 
     def _check(self, memories: list[Array]) -> None:
         """See that the layers' memories are of the size and the dtype that the table says."""

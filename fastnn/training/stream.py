@@ -70,6 +70,9 @@ class StreamRun:
         self._class_weight = self._balanced() if balanced else settings.class_weight
         if self.form.measures_targets:
             self.form = self.form.measured_targets(self._given_targets())
+            if isinstance(source, Given) and not self.form.measures:
+                for chunk in source.sample():  # which has not been checked with its inputs
+                    self._prepare(chunk)
         if self.form.measures:  # before anything is converted, validation data too
             self.form = self.form.measured(self._given())
 
@@ -84,12 +87,10 @@ class StreamRun:
 
     def _given_targets(self) -> Iterator[Array]:
         """The same of the targets."""
-        outs = self.form.outs
+        form = self.form.of_dtype(np.dtype(np.float64))
         for where, y in self.source.targets():
-            rows = y.reshape(-1, 1) if y.ndim == 1 else y
-            if rows.ndim != 2 or rows.shape[1] != outs:
-                raise ValueError(f"y{where} has shape {y.shape}; expected ({len(y)}, {outs}), a number for each output")
-            yield from blocks_of(rows, outs)
+            form.row_targets(y, y.shape[0] if y.ndim else 0, f"y{where}")  # which checks them
+            yield from blocks_of(y.reshape(len(y), -1), self.form.outs)
 
     def _given(self) -> Iterator[Array]:
         """The rows of all chunks, or of the first that an iterable gives, as they are given; checked."""
