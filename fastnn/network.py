@@ -444,8 +444,8 @@ class NeuralNetwork:
             Weights by class; "balanced" gives all classes the same total. 0 and 1 under
             `BCEWithLogitsLoss` with one output are classes, too.
         metrics : names or functions, one or many
-            See `fastnn.METRICS`. On the training samples they are measured from the outputs
-            during the epoch, as the loss is.
+            See `fastnn.METRICS`. They judge what `predict` gives, on the scale of the targets; on the training
+            samples, what it would have given during the epoch, from which the loss is.
         callbacks : Callbacks, one or many
             See ``fastnn.training``: `callbacks`, `monitors` and `loggers`.
         verbose : {0, 1, 2}, default 1
@@ -486,8 +486,9 @@ class NeuralNetwork:
         of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
         all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
         ``log_loss``; others are measured on the validation data only, which are in memory. With an
-        iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` measures
-        all rows of an array, in a pass of its own, and the first chunk of an iterable. A bad chunk is an
+        iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` and
+        `StandardizeTargets` measure all rows of an array, in a pass of their own, and the first chunk of an
+        iterable. A bad chunk is an
         error that names it, after the steps on those before. A `Checkpoint` resumes at the epoch, if an
         iterable gives the same chunks
         again. After Ctrl-C, a read under way is waited for, for up to a second in all.
@@ -543,8 +544,9 @@ class NeuralNetwork:
         """The predictions (n_samples, n_outputs) for rows X, on the scale of the targets.
 
         They are what the loss makes of the `outputs` (see `LossFunction.predictions`): the outputs themselves, but
-        under `PoissonNLLLoss` the rates, exp(outputs). Under a loss of classes they are the outputs, which are
-        logits; `predict_classes` and `predict_proba` say what these stand for.
+        under `PoissonNLLLoss` the rates, exp(outputs); behind a `StandardizeTargets` they are of the targets' mean
+        and spread. Under a loss of classes they are the outputs, which are logits; `predict_classes` and
+        `predict_proba` say what these stand for.
 
         Parameters
         ----------
@@ -554,7 +556,8 @@ class NeuralNetwork:
         Returns
         -------
         ndarray (n_samples, n_outputs)
-            Of the network's dtype.
+            Of the network's dtype; float64 behind a `StandardizeTargets`, since float32 does not tell one second
+            since 1970 from the next.
 
         Raises
         ------
@@ -580,7 +583,8 @@ class NeuralNetwork:
     def outputs(self, X: Any) -> Array:
         """The network's outputs (n_samples, n_outputs) for rows X, as the loss takes them: `forward_pass` on rows.
 
-        They are logits under a loss of classes, logarithms of rates under `PoissonNLLLoss`; see `predict`.
+        They are logits under a loss of classes, logarithms of rates under `PoissonNLLLoss`, of mean 0 and variance 1
+        behind a `StandardizeTargets`; see `predict`.
 
         Parameters
         ----------
@@ -629,7 +633,7 @@ class NeuralNetwork:
         return np.asarray(self.loss_function.classes(self.outputs(X)))
 
     def evaluate(self, X: Any, y: Any, metrics: Metrics = (), sample_weight: Any = None) -> dict[str, float]:
-        """The mean loss and the metrics on rows X, by name.
+        """The mean loss and the metrics on rows X, by name. The metrics judge what `predict` gives.
 
         With weights the loss is sum(weight * loss) / n, as in `fit`, and the metrics are weighted averages; a
         function of your own gets the weights if it takes ``sample_weight``.

@@ -67,19 +67,19 @@ class Form(NamedTuple):
 
     @property
     def predictor(self) -> Callable[[Array], Array] | None:
-        """`predictions`, or None where they are the outputs themselves."""
-        if self.scale is None and type(self.loss).predictions is LossFunction.predictions:
-            return None
-        return self.predictions
+        """What makes predictions, on the scale of the targets, of outputs (n, outs); None where they are the same.
 
-    def predictions(self, outputs: Array) -> Array:
-        """What outputs (n, outs) say of the targets, on the targets' scale: float64 if these are standardised.
-
-        Raises
-        ------
-        ValueError
-            If the loss, a user's own, makes an array of another shape.
+        It makes float64 if targets are standardised, and raises a ValueError if the loss, a user's own, makes an
+        array of another shape.
         """
+        own = type(self.loss).predictions is not LossFunction.predictions
+        if self.scale is None:
+            return self._of_loss if own else None
+        restore, of_loss = self.scale.restorer(), self._of_loss
+        return (lambda outputs: restore(of_loss(outputs))) if own else restore
+
+    def _of_loss(self, outputs: Array) -> Array:
+        """What the loss makes of outputs."""
         with np.errstate(over="ignore", under="ignore"):
             found = np.asarray(self.loss.predictions(outputs))
         if found.shape != outputs.shape:
@@ -87,7 +87,7 @@ class Form(NamedTuple):
                 f"{type(self.loss).__name__}.predictions, given outputs of shape {outputs.shape}, returned an array of "
                 f"shape {found.shape}; expected the same shape, a prediction for each output"
             )
-        return found if self.scale is None else self.scale.restored(found)
+        return found
 
     def of_dtype(self, dtype: np.dtype[Any]) -> Form:
         """The same with rows of that dtype."""

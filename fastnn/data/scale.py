@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,11 +56,16 @@ class Scale(NamedTuple):
             unit = np.exp2(self.exponent)
             return np.asarray((np.asarray(targets, np.float64) / unit - (self.high + self.low)) / self.size)
 
-    def restored(self, values: Array) -> Array:
-        """Such values (n, outs) on the scale of the targets, float64."""
+    def restorer(self) -> Callable[[Array], Array]:
+        """What makes of such values (n, outs) float64 ones on the scale of the targets."""
         with np.errstate(all="ignore"):
-            of_unit = np.asarray(values, np.float64) * self.size + (self.high + self.low)
-            return np.asarray(of_unit * np.exp2(self.exponent))
+            mean, std = self.mean, self.std
+
+        def restored(values: Array) -> Array:
+            with np.errstate(all="ignore"):
+                return np.asarray(values * std + mean)
+
+        return restored
 
 
 def measured_scale(parts: Iterable[Array], outs: int, dtype: np.dtype[Any]) -> Scale | None:

@@ -57,7 +57,7 @@ def test_predictions_of_losses_are_what_minimises_them(cls):
     """Of one value the best output predicts that value; of classes and labels predictions are the outputs."""
     loss, outputs = cls.example(), np.array([[-0.5, 0.2], [0.7, 1.5]])
     found = loss.predictions(outputs)
-    if loss.target == "class" or loss.domain is not None and loss.domain.highest == 1:
+    if loss.target == "class" or (loss.domain is not None and loss.domain.highest == 1):
         assert found is outputs
         return
     for output, value in zip(outputs.ravel(), found.ravel()):
@@ -230,7 +230,7 @@ class InPlace(MSELoss):
 def test_predictions_of_the_wrong_shape_are_refused():
     with pytest.raises(ValueError, match=r"Narrow.predictions, given outputs of shape \(400, 1\), returned .*\(400,\)"):
         network(Narrow()).predict(X)
-    with pytest.raises(ValueError, match="Narrow.predictions"):
+    with pytest.raises(ValueError, match=r"Narrow\.predictions"):
         network(Narrow()).fit(X, COUNTS, metrics=["r2"], verbose=0)
 
 

@@ -164,11 +164,12 @@ def test_it_equals_the_reference_and_the_reference_by_hand(seed, outs, n, far, s
 def test_a_scale_goes_there_and_back(mean, std, value, dtype):
     scale = Scale.of(np.array([mean]), np.array([std]), np.dtype(dtype))
     for part in scale[:3]:
-        assert np.isfinite(part.astype(dtype)).all() and (part == part.astype(dtype)).all()
+        assert np.isfinite(part.astype(dtype)).all()
+        assert (part == part.astype(dtype)).all()
     eps = np.finfo(float).eps
     assert scale.std[0] == pytest.approx(max(std, eps * abs(mean)), rel=1e-6)
     assert abs(scale.mean[0] - mean) <= (1e-300 * std if dtype == "float64" else 2.0**-47 * abs(mean) + 1e-37 * std)
-    there = scale.standardized(scale.restored(np.array([[value]])))[0, 0]
+    there = scale.standardized(scale.restorer()(np.array([[value]])))[0, 0]
     ratio = abs(scale.mean[0] / scale.std[0])
     assert abs(there - value) <= 4 * eps * (ratio + abs(value) + 1)
 
@@ -295,7 +296,9 @@ def test_errors_of_targets_tell_what_came():
 
 @pytest.mark.parametrize("loss", [CrossEntropyLoss(), SoftCrossEntropyLoss(), BCEWithLogitsLoss(), PoissonNLLLoss()])
 def test_losses_without_a_scale_are_refused_at_once(loss):
-    with pytest.raises(ValueError, match=rf"layers\[2\] is StandardizeTargets\(\), but .*{type(loss).__name__}.*MSELoss"):
+    with pytest.raises(
+        ValueError, match=rf"layers\[2\] is StandardizeTargets\(\), but .*{type(loss).__name__}.*MSELoss"
+    ):
         network(loss=loss, outs=2)
     net = network(outs=2)
     net._loss_function = loss
@@ -579,10 +582,9 @@ def test_a_file_with_other_numbers_does_no_more_than_predict_nonsense(tmp_path, 
     tensors.save_file(arrays, tmp_path / "other", metadata)
     other = fastnn.load(tmp_path / "other")
     assert other.predict(X).shape == (600, 1)
-    try:
-        other.evaluate(X, PRICES)
-    except ValueError as error:
-        assert "too far" in str(error)
+    if np.isnan(value) or (name, value) == ("std", 0.0):
+        with pytest.raises(ValueError, match="too far"):
+            other.evaluate(X, PRICES)
 
 
 class Killed(RuntimeError):
@@ -612,7 +614,8 @@ def test_a_fit_goes_on_from_its_checkpoint_with_its_scale(tmp_path, data, dtype)
     again, net = fit(Checkpoint(tmp_path / "fit"), LambdaCallback())
     assert bits(net) == bits(whole)
     assert dict(again) == dict(history)
-    assert net.layers[-1].fitted and net.layers[0].fitted
+    assert net.layers[-1].fitted
+    assert net.layers[0].fitted
     np.testing.assert_array_equal(net.predict(X), whole.predict(X))
     np.testing.assert_array_equal(fastnn.load(tmp_path / "fit").predict(X), whole.predict(X))
 
@@ -640,7 +643,13 @@ def test_mean_and_std_are_set_as_a_whole_and_heard_of():
     for place in (last.mean, last.std, *(last.row(name) for name in last.rows)):
         with pytest.raises(ValueError, match="read-only"):
             place[...] = 0
-    for name, wrong in (("mean", [1, 2]), ("std", [[0.0]]), ("std", [[-1.0]]), ("std", [[np.nan]]), ("mean", [[np.inf]])):
+    for name, wrong in (
+        ("mean", [1, 2]),
+        ("std", [[0.0]]),
+        ("std", [[-1.0]]),
+        ("std", [[np.nan]]),
+        ("mean", [[np.inf]]),
+    ):
         with pytest.raises(ValueError, match=name):
             setattr(last, name, wrong)
     with pytest.raises(TypeError, match=r"fitted.*expected"):
