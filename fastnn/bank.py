@@ -34,9 +34,9 @@ class NetworkBank(Sequence[NeuralNetwork]):
     Parameters
     ----------
     networks : list of NeuralNetwork
-        With the same numbers of inputs and outputs, the same dtype and the same class of loss; all
-        else may differ: seeds, hidden layers, activations, optimisers, learning rates. They share
-        no layer.
+        With the same numbers of inputs and outputs, the same dtype and the same class of loss, all with a
+        `StandardizeTargets` or none; all else may differ: seeds, hidden layers, activations, optimisers,
+        learning rates. They share no layer.
     settings : list of dict, optional
         What sets each network apart; it comes back in `results`.
 
@@ -342,7 +342,8 @@ class NetworkBank(Sequence[NeuralNetwork]):
             Samples to judge by; by default it is by the last numbers of the fit.
         monitor : str, optional
             The quantity to judge by, such as ``"accuracy"``; by default ``"val_loss"`` where the fit
-            had validation, else ``"loss"``.
+            had validation, else ``"loss"``. Networks that standardise targets each by samples of their own, as
+            with `bootstrap`, have losses in units of their own: judge them by ``"val_mse"`` or the like.
         mode : {"auto", "min", "max"}, default "auto"
             Whether small or large is good; "auto" knows it as in `EarlyStopping`.
 
