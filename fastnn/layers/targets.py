@@ -76,8 +76,8 @@ class StandardizeTargets(Stage):
     >>> history = net.fit(area, price, epochs=50, metrics=["r2"], seed=0)
     >>> history["r2"][-1] > 0.99
     True
-    >>> net.predict([[100.0]]).round(-4).item(), net.outputs([[100.0]]).round(1).item()
-    (350000.0, -0.1)
+    >>> abs(net.predict([[100.0]]).item() - 350_000) < 10_000, abs(net.outputs([[100.0]]).item()) < 1
+    (True, True)
     >>> bool(np.isclose(net.layers[-1].mean.item(), price.mean()))
     True
     """
