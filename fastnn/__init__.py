@@ -66,6 +66,7 @@ from .kernels.formula import FormulaError
 from .layers.dense import Layer
 from .layers.noise import Dropout, GaussianNoise
 from .layers.normalisation import BatchNorm, LayerNorm, Standardize
+from .layers.targets import StandardizeTargets
 from .network import NeuralNetwork, load
 from .training.callbacks import Callback, LambdaCallback, StopTraining, TimeLimit
 from .training.checkpoint import Checkpoint
@@ -142,6 +143,7 @@ __all__ = [
     "SoftCrossEntropyLoss",
     "Softplus",
     "Standardize",
+    "StandardizeTargets",
     "StepDecay",
     "StopTraining",
     "Swish",

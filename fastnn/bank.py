@@ -34,9 +34,9 @@ class NetworkBank(Sequence[NeuralNetwork]):
     Parameters
     ----------
     networks : list of NeuralNetwork
-        With the same numbers of inputs and outputs, the same dtype and the same class of loss; all
-        else may differ: seeds, hidden layers, activations, optimisers, learning rates. They share
-        no layer.
+        With the same numbers of inputs and outputs, the same dtype and the same class of loss, all with a
+        `StandardizeTargets` or none; all else may differ: seeds, hidden layers, activations, optimisers,
+        learning rates. They share no layer.
     settings : list of dict, optional
         What sets each network apart; it comes back in `results`.
 
@@ -226,7 +226,16 @@ class NetworkBank(Sequence[NeuralNetwork]):
     # --- predictions -------------------------------------------------------------------------
 
     def predict(self, X: Any, *, threads: int | None = None) -> Array:
-        """The outputs of every network (K, n_samples, n_outputs) for rows X."""
+        """The predictions of every network (K, n_samples, n_outputs) for rows X, as `NeuralNetwork.predict` says."""
+        outputs, predictors = self.outputs(X, threads=threads), [net.engine.form.predictor for net in self]
+        if not any(predictors):
+            return outputs
+        return np.stack(
+            [some if predictor is None else predictor(some) for some, predictor in zip(outputs, predictors)]
+        )
+
+    def outputs(self, X: Any, *, threads: int | None = None) -> Array:
+        """The outputs of every network (K, n_samples, n_outputs) for rows X, as `NeuralNetwork.outputs` says."""
         threads = thread_count(threads)
         self._check()
         shares = self._through_doors(lambda form: form.rows(X))
@@ -243,7 +252,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         return out
 
     def predict_mean(self, X: Any, return_std: bool = False, *, threads: int | None = None) -> Any:
-        """The mean of the networks' outputs (n_samples, n_outputs), and on request their spread.
+        """The mean of the networks' predictions (n_samples, n_outputs), and on request their spread.
 
         Parameters
         ----------
@@ -255,8 +264,8 @@ class NetworkBank(Sequence[NeuralNetwork]):
         -------
         ndarray, or (ndarray, ndarray)
         """
-        outputs = self.predict(X, threads=threads)
-        return (outputs.mean(axis=0), outputs.std(axis=0)) if return_std else outputs.mean(axis=0)
+        found = self.predict(X, threads=threads)
+        return (found.mean(axis=0), found.std(axis=0)) if return_std else found.mean(axis=0)
 
     def predict_proba(self, X: Any, *, threads: int | None = None) -> Array:
         """The mean of the networks' probabilities of each class, (n_samples, n_classes).
@@ -266,7 +275,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         TypeError
             If the loss is none of classes.
         """
-        outputs = self.predict(X, threads=threads)
+        outputs = self.outputs(X, threads=threads)
         with np.errstate(under="ignore"):  # a probability too small for a number is 0
             found = [net.loss_function.probabilities(some) for net, some in zip(self, outputs)]
         return np.asarray(np.mean(found, axis=0))
@@ -279,7 +288,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         """
         loss = self._networks[0].loss_function
         if type(loss).probabilities is LossFunction.probabilities:
-            return np.asarray(loss.classes(self.predict_mean(X, threads=threads)))
+            return np.asarray(loss.classes(self.outputs(X, threads=threads).mean(axis=0)))
         p = self.predict_proba(X, threads=threads)
         many_labels = np.ndim(loss.classes(np.zeros((1, self._networks[0].engine.outs)))) == 2
         return np.asarray((p > 0.5).astype(int) if many_labels else np.argmax(p, axis=1))
@@ -291,7 +300,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         threads = thread_count(threads)
         self._check()
         measures = measures_of(metrics)
-        samples = self._through_doors(lambda form: weighed_samples(form, (X, y, sample_weight)))
+        samples = self._through_doors(lambda form: weighed_samples(form, (X, y, sample_weight)), targets=True)
         scores: list[dict[str, float]] = [{} for _ in self]
 
         def work(k: int) -> None:
@@ -300,15 +309,16 @@ class NetworkBank(Sequence[NeuralNetwork]):
         share_out(work, len(self), threads)
         return {name: np.array([some[name] for some in scores]) for name in scores[0]}
 
-    def _through_doors(self, make: Callable[[Form], T]) -> list[T]:
-        """What `make` makes for each network's form: once for all whose doors do the same."""
+    def _through_doors(self, make: Callable[[Form], T], targets: bool = False) -> list[T]:
+        """What `make` makes for each network's form, once where doors do the same; of `targets` too."""
         made: dict[Any, T] = {}
         results = []
         for net in self._networks:
             form = net.engine.form
-            if form.door not in made:
-                made[form.door] = make(form)
-            results.append(made[form.door])
+            same = form.doors if targets else form.door
+            if same not in made:
+                made[same] = make(form)
+            results.append(made[same])
         return results
 
     # --- which is best -----------------------------------------------------------------------
@@ -340,7 +350,8 @@ class NetworkBank(Sequence[NeuralNetwork]):
             Samples to judge by; by default it is by the last numbers of the fit.
         monitor : str, optional
             The quantity to judge by, such as ``"accuracy"``; by default ``"val_loss"`` where the fit
-            had validation, else ``"loss"``.
+            had validation, else ``"loss"``. Networks that standardise targets each by samples of their own, as
+            with `bootstrap`, have losses in units of their own: judge them by ``"val_mse"`` or the like.
         mode : {"auto", "min", "max"}, default "auto"
             Whether small or large is good; "auto" knows it as in `EarlyStopping`.
 
@@ -448,6 +459,7 @@ def _description(net: NeuralNetwork) -> dict[str, Any]:
         "the number of outputs": net.layers[-1].outs,
         "dtype": net.dtype.name,
         "the loss": type(net.loss_function).__name__,
+        "the standardising of targets": net.engine.form.scale is not None,
     }
 
 

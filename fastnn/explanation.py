@@ -155,8 +155,8 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
     TypeError
         If `net` is no `NeuralNetwork`, or as in `NeuralNetwork.train`.
     ValueError
-        If x or t are many columns, or as in `NeuralNetwork.train`; also if the first layer is a `Standardize`
-        that has not been fitted, since one sample has no spread.
+        If x or t are many columns, or as in `NeuralNetwork.train`; also if there is a `Standardize` or a
+        `StandardizeTargets` that has not been fitted, since one sample has no spread.
 
     Notes
     -----
@@ -178,14 +178,15 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
     if not isinstance(net, NeuralNetwork):
         hint = " (x and t come after it)" if isinstance(net, np.ndarray) else ""
         raise TypeError(f"net is a {type(net).__name__}; expected a NeuralNetwork{hint}")
-    for index, layer in enumerate(net.layers):
-        if isinstance(layer, Standardize) and not layer.fitted:
+    for own in net.engine.measuring:
+        if not own.fitted:
+            index = 0 if own is net.layers[0] else len(net.layers) - 1
             raise ValueError(
-                f"layers[{index}] is Standardize(), not fitted; expected one that has seen samples: "
-                "train the network before, or call its adapt(rows)"
+                f"layers[{index}] is {type(own).__name__}(), not fitted; expected one that has seen samples: "
+                "train the network before, or call its adapt method"
             )
-    target = net.loss_function.target
-    classes = target == "class" or (target is None and are_class_indices(t))
+    form, target = net.engine.form, net.loss_function.target
+    classes = target == "class" or (target is None and form.scale is None and are_class_indices(t))
     _check_single(real_array(x, "x"), "x", False)
     _check_single(real_array(t, "t"), "t", classes)
 
@@ -200,7 +201,7 @@ def explain(net: NeuralNetwork, x: Any, t: Any, *, seed: int = 0) -> Explanation
 
     column = real_array(x, "x").reshape(net.layers[0].ins, 1)
     xs, ys = _forward(deepcopy(net.layers), column, net.dtype, seed)
-    goal: Array | int = int(np.ravel(t)[0]) if classes else np.asarray(t, net.dtype).reshape(net.layers[-1].outs, 1)
+    goal: Array | int = int(np.ravel(t)[0]) if classes else np.array(form.column_targets(t, 1)[0].T)
     step = Explanation(
         xs, ys, goal, gradients.loss, gradients.dxs, gradients.dWs, gradients.dbs, before, after, loss_after, net.lr
     )
@@ -269,6 +270,8 @@ def _forward_parts(net: NeuralNetwork, step: Explanation) -> Iterator[_Part]:
 _STAGES = {
     "Dropout": "As in training, with the random numbers of this seed: some numbers become 0, the others grow.",
     "GaussianNoise": "As in training, with the random numbers of this seed.",
+    "StandardizeTargets": "The target is that of the call less its mean, divided by its std; `predict` goes back. Both "
+    "are in units of 2**exponent, the mean in two parts.",
     "BatchNorm": "As in training, where the batch is this sample alone: less its mean, which is itself, all is 0.",
 }
 
@@ -283,6 +286,8 @@ def _loss_part(net: NeuralNetwork, step: Explanation) -> _Part:
         _Item(f"loss({last}, t)", _number(step.loss)),
         _Item(f"dx = dloss({last}, t)", step.dxs[-1]),
     ]
+    if (predictor := net.engine.form.predictor) is not None:
+        items.append(_Item("predict", predictor(step.xs[-1].T).T))
     return _Part("", items, [], _FULL_OUTPUTS)
 
 

@@ -349,7 +349,8 @@ class NeuralNetwork:
             epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, equal_batches=False, verbose=0
         )
         engine.base_rate()
-        run = Run(engine, Samples.of_columns(engine.form.fitted_to_columns(x), x, t), settings)
+        form = engine.form.fitted_to_columns(x).fitted_to_targets(t, "t", columns=True)
+        run = Run(engine, Samples.of_columns(form, x, t), settings)
         run.counts_epochs = run.samples.size > 1 or settings.epochs > 1
         run.adapt()
         before = int(engine.state.steps[0])
@@ -449,8 +450,8 @@ class NeuralNetwork:
             Weights by class; "balanced" gives all classes the same total. 0 and 1 under
             `BCEWithLogitsLoss` with one output are classes, too.
         metrics : names or functions, one or many
-            See `fastnn.METRICS`. On the training samples they are measured from the outputs
-            during the epoch, as the loss is.
+            See `fastnn.METRICS`. They judge what `predict` gives, on the scale of the targets; on the training
+            samples, what it would have given during the epoch, from which the loss is.
         callbacks : Callbacks, one or many
             See ``fastnn.training``: `callbacks`, `monitors` and `loggers`.
         verbose : {0, 1, 2}, default 1
@@ -501,8 +502,9 @@ class NeuralNetwork:
         of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
         all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
         ``log_loss``; others are measured on the validation data only, which are in memory. With an
-        iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` measures
-        all rows of an array, in a pass of its own, and the first chunk of an iterable. A bad chunk is an
+        iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` and
+        `StandardizeTargets` measure all rows of an array, in a pass of their own, and the first chunk of an
+        iterable. A bad chunk is an
         error that names it, after the steps on those before. A `Checkpoint` resumes at the epoch, if an
         iterable gives the same chunks
         again. After Ctrl-C, a read under way is waited for, for up to a second in all.
@@ -558,23 +560,78 @@ class NeuralNetwork:
         return history["loss"][0]
 
     def predict(self, X: Any) -> Array:
-        """The network's outputs (n_samples, n_outputs) for rows X."""
+        """The predictions (n_samples, n_outputs) for rows X, on the scale of the targets.
+
+        They are what the loss makes of the `outputs` (see `LossFunction.predictions`): the outputs themselves, but
+        under `PoissonNLLLoss` the rates, exp(outputs); behind a `StandardizeTargets` they are of the targets' mean
+        and spread. Under a loss of classes they are the outputs, which are logits; `predict_classes` and
+        `predict_proba` say what these stand for.
+
+        Parameters
+        ----------
+        X : array_like (n_samples, n_features)
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray (n_samples, n_outputs)
+            Of the network's dtype; float64 behind a `StandardizeTargets`, since float32 does not tell one second
+            since 1970 from the next.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit, or holds anything but finite real numbers.
+
+        Examples
+        --------
+        >>> from fastnn import Identity, Layer, NeuralNetwork, PoissonNLLLoss
+        >>> net = NeuralNetwork([Layer(1, 1, Identity(), init="zeros")], PoissonNLLLoss(), 0.1)
+        >>> net.outputs([[5.0]]).item(), net.predict([[5.0]]).item()
+        (0.0, 1.0)
+        """
         engine = self.engine
         plan = engine.current()
         kind = sample_kind(X, plan.row, plan.dtype)
         if kind:
-            return engine.output(X, "X", plan, kind, plan.output_row)
-        if (
-            type(X) is np.ndarray
-            and X.dtype is plan.dtype
-            and X.flags.carray
-            and X.shape[1:] == plan.row[1:]
-            and len(X)
-        ):
-            return engine.outputs(X, unchecked=True)
-        if is_sparse(X):
-            return self._predict_sparse(X, plan)
-        return engine.outputs(plan.form.rows(X))
+            outputs = engine.output(X, "X", plan, kind, plan.output_row)
+        else:
+            outputs = self._outputs(X, plan)
+        return outputs if plan.predictor is None else plan.predictor(outputs)
+
+    def outputs(self, X: Any) -> Array:
+        """The network's outputs (n_samples, n_outputs) for rows X, as the loss takes them: `forward_pass` on rows.
+
+        They are logits under a loss of classes, logarithms of rates under `PoissonNLLLoss`, of mean 0 and variance 1
+        behind a `StandardizeTargets`; see `predict`.
+
+        Parameters
+        ----------
+        X : array_like (n_samples, n_features)
+            As in `fit`.
+
+        Returns
+        -------
+        ndarray (n_samples, n_outputs)
+            Of the network's dtype.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X does not fit, or holds anything but finite real numbers.
+
+        Examples
+        --------
+        >>> from fastnn import CrossEntropyLoss, Identity, Layer, NeuralNetwork
+        >>> net = NeuralNetwork([Layer(2, 3, Identity(), init="zeros")], CrossEntropyLoss(), 0.1)
+        >>> net.outputs([[5.0, 1.0]])
+        array([[0., 0., 0.]])
+        """
+        plan = self.engine.current()
+        kind = sample_kind(X, plan.row, plan.dtype)
+        if kind:
+            return self.engine.output(X, "X", plan, kind, plan.output_row)
+        return self._outputs(X, plan)
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n_samples, n_classes), for losses that imply one.
@@ -585,17 +642,17 @@ class NeuralNetwork:
             If the loss is none of classes.
         """
         with np.errstate(under="ignore"):  # a probability too small for a number is 0
-            return np.asarray(self.loss_function.probabilities(self.predict(X)))
+            return np.asarray(self.loss_function.probabilities(self.outputs(X)))
 
     def predict_classes(self, X: Any) -> Array:
         """The class of each row, ints (n_samples,).
 
         Of many labels (`BCEWithLogitsLoss` with several outputs) it is 0 or 1 for each, ints (n_samples, n_labels).
         """
-        return np.asarray(self.loss_function.classes(self.predict(X)))
+        return np.asarray(self.loss_function.classes(self.outputs(X)))
 
     def evaluate(self, X: Any, y: Any, metrics: Metrics = (), sample_weight: Any = None) -> dict[str, float]:
-        """The mean loss and the metrics on rows X, by name.
+        """The mean loss and the metrics on rows X, by name. The metrics judge what `predict` gives.
 
         With weights the loss is sum(weight * loss) / n, as in `fit`, and the metrics are weighted averages; a
         function of your own gets the weights if it takes ``sample_weight``.
@@ -709,7 +766,7 @@ class NeuralNetwork:
         >>> net.lr = curve.suggestion
         """
         settings = Settings(batch_size=batch_size, seed=seed, verbose=0)
-        samples = Samples.of_rows(self.engine.form.fitted_to(X), X, y)
+        samples = Samples.of_rows(self.engine.form.fitted_to(X).fitted_to_targets(y), X, y)
         return find_lr(self.engine, samples, lowest, highest, steps, settings)
 
     def fit_lbfgs(
@@ -856,7 +913,21 @@ class NeuralNetwork:
         layers = "".join(f"    {layer!r},\n" for layer in self.layers)
         return f"{type(self).__name__}([\n{layers}], {self.loss_function!r}, {self.lr}, dtype={self.dtype.name!r})"
 
-    def _predict_sparse(self, X: Any, plan: Plan) -> Array:
+    def _outputs(self, X: Any, plan: Plan) -> Array:
+        """The outputs for rows that are no single sample."""
+        if (
+            type(X) is np.ndarray
+            and X.dtype is plan.dtype
+            and X.flags.carray
+            and X.shape[1:] == plan.row[1:]
+            and len(X)
+        ):
+            return self.engine.outputs(X, unchecked=True)
+        if is_sparse(X):
+            return self._sparse_outputs(X, plan)
+        return self.engine.outputs(plan.form.rows(X))
+
+    def _sparse_outputs(self, X: Any, plan: Plan) -> Array:
         """The outputs for a sparse matrix, whose rows are dense some at a time."""
         check_rows(tuple(X.shape), "X", plan.form.ins)
         rows, each = SparseRows(X, "X"), max(1, CHUNK_BYTES // (plan.form.ins * plan.dtype.itemsize))

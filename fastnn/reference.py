@@ -24,6 +24,7 @@ from .formulas.optimizers import SGD, Optimizer
 from .kernels.random import GOLDEN, STEP, mixed
 from .layers.noise import noise_key
 from .layers.stage import Stage
+from .layers.targets import StandardizeTargets
 
 
 class Layer:
@@ -87,9 +88,16 @@ class NeuralNetwork:
 
     def loss(self, values: Array, expected: Any) -> float:
         """The mean loss over the columns."""
-        targets = columns_of(expected, values.shape[1])
+        targets = self._targets(expected, values.shape[1])
         losses = [self._loss_function.loss(v, t) for v, t in zip(columns_of(values, values.shape[1]), targets)]
         return float(np.mean(losses))
+
+    def _targets(self, expected: Any, n: int) -> list[Any]:
+        """The targets of n columns, one by one, as the loss takes them."""
+        last = self._layers[-1]
+        if isinstance(last, StandardizeTargets):
+            expected = (expected - last.mean) / last.std
+        return columns_of(expected, n)
 
     def train_column(self, x: Array, t: Any) -> None:
         """One step on one column, as the article writes it: what the benchmarks compare with."""
@@ -119,7 +127,7 @@ class NeuralNetwork:
             xs.append(out)
             kept.append(keep)
         values = xs.pop()
-        targets = columns_of(t, n)
+        targets = self._targets(t, n)
         dloss = [self._loss_function.dloss(v, t_i) for v, t_i in zip(columns_of(values, n), targets)]
         dx = np.concatenate(dloss, axis=1) / n
         dxs: list[Array] = [dx]

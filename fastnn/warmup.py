@@ -48,7 +48,8 @@ def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
         network([dense], optimizer=optimizer.example()).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
         yield name
     for name, stage in built_in(Stage).items():
-        network([stage.example(), dense]).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
+        layers = [dense, stage.example()] if stage.stands == "last" else [stage.example(), dense]
+        network(layers).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
         yield name
 
 

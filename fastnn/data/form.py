@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..checks import Array
 from ..formulas.losses import LossFunction
+from ..kernels.evaluate import all_finite
 from .columns import are_class_indices, class_indices, real_array, rows_from_columns
 from .moments import Standard, standard
 from .rows import blocks_of, feature_rows, given_rows, target_rows
 from .tables import check_names, column_names, index_names
+from .target_scale import TargetScale, measured_scale
 
 
 class Form(NamedTuple):
@@ -34,6 +36,10 @@ class Form(NamedTuple):
         Whether there is a `Standardize` in front that the next training is to fit.
     standard : Standard or None
         What was measured for it.
+    scale : TargetScale or None
+        What the door makes standardised targets with: that of the `StandardizeTargets` at the end.
+    measures_targets : bool
+        Whether there is one that the next training is to fit.
     """
 
     ins: int
@@ -44,12 +50,44 @@ class Form(NamedTuple):
     names: tuple[str, ...] | None = None
     measures: bool = False
     standard: Standard | None = None
+    scale: TargetScale | None = None
+    measures_targets: bool = False
 
     @property
     def door(self) -> tuple[Any, ...]:
         """What it makes of inputs depends on: forms for which it is equal make the same of the same."""
         offset = None if self.offset is None else self.offset.tobytes()
         return self.ins, self.dtype, offset, self.names, self.measures
+
+    @property
+    def doors(self) -> tuple[Any, ...]:
+        """The same for inputs and targets."""
+        scale = None if self.scale is None else np.stack(self.scale).tobytes()
+        return self.door, scale, self.measures_targets
+
+    @property
+    def predictor(self) -> Callable[[Array], Array] | None:
+        """What makes predictions, on the scale of the targets, of outputs (n, outs); None where they are the same.
+
+        It makes float64 if targets are standardised, and raises a ValueError if the loss, a user's own, makes an
+        array of another shape.
+        """
+        own = type(self.loss).predictions is not LossFunction.predictions
+        if self.scale is None:
+            return self._of_loss if own else None
+        restore, of_loss = self.scale.restorer(), self._of_loss
+        return (lambda outputs: restore(of_loss(outputs))) if own else restore
+
+    def _of_loss(self, outputs: Array) -> Array:
+        """What the loss makes of outputs."""
+        with np.errstate(over="ignore", under="ignore"):
+            found = np.asarray(self.loss.predictions(outputs))
+        if found.shape != outputs.shape:
+            raise ValueError(
+                f"{type(self.loss).__name__}.predictions, given outputs of shape {outputs.shape}, returned an array of "
+                f"shape {found.shape}; expected the same shape, a prediction for each output"
+            )
+        return found
 
     def of_dtype(self, dtype: np.dtype[Any]) -> Form:
         """The same with rows of that dtype."""
@@ -82,6 +120,21 @@ class Form(NamedTuple):
                 return form.measured(blocks_of(rows, self.ins))
         return form
 
+    def fitted_to_targets(self, y: Any, name: str = "y", *, columns: bool = False) -> Form:
+        """The form of the network once it has begun to train on targets y, rows or columns: with them measured."""
+        if not self.measures_targets:
+            return self
+        array = real_array(y, name)
+        rows = np.atleast_2d(array).T if columns else array.reshape(-1, 1) if array.ndim == 1 else array
+        if rows.ndim != 2 or rows.shape[1] != self.outs:
+            return self  # the door says so
+        return self.measured_targets(blocks_of(rows, self.outs))
+
+    def measured_targets(self, parts: Iterable[Array]) -> Form:
+        """The form of a network whose `StandardizeTargets` is fitted to these rows, as the user gave them."""
+        made = measured_scale(parts, self.outs, self.dtype)
+        return self if made is None else self._replace(scale=made, measures_targets=False)
+
     def columns(self, x: Any, name: str = "x") -> Array:
         """The inputs x (ins, N) as checked rows (N, ins)."""
         check_names(index_names(x), self.names, name, "rows")
@@ -97,15 +150,15 @@ class Form(NamedTuple):
 
         They belong to the columns that the caller calls `other`.
         """
-        if self.loss.target == "class" or (self.loss.target is None and are_class_indices(t)):
+        if self.loss.target == "class" or (self.loss.target is None and self.scale is None and are_class_indices(t)):
             return class_indices(t, name, count, self.outs).view(self.dtype), True
-        rows = self.outputs(t, name)
+        rows = self._before_scale.outputs(t, name)
         if rows.shape[0] != count:
             raise ValueError(
                 f"{name} has {rows.shape[0]} columns but {other} has {count}; expected shape ({self.outs}, {count})"
             )
         self.in_domain(rows, name)
-        return rows, False
+        return self._scaled(rows, name), False
 
     def rows(self, X: Any, name: str = "X") -> Array:
         """The inputs X (n_samples, ins) as checked rows."""
@@ -114,10 +167,29 @@ class Form(NamedTuple):
 
     def row_targets(self, y: Any, count: int, name: str = "y") -> tuple[Array, bool]:
         """The targets of `count` rows as the kernels take them, and whether they are class indices."""
-        rows, classes = target_rows(y, name, count, self.outs, self.loss, self.dtype)
+        dtype = self._before_scale.dtype
+        rows, classes = target_rows(y, name, count, self.outs, self.loss, dtype, self.scale is not None)
         if not classes:
             self.in_domain(rows, name)
+            rows = self._scaled(rows, name)
         return rows, classes
+
+    @property
+    def _before_scale(self) -> Form:
+        """The form in whose dtype targets are checked: float64, if they are standardised before they are narrowed."""
+        return self if self.scale is None else self.of_dtype(np.dtype(np.float64))
+
+    def _scaled(self, rows: Array, name: str) -> Array:
+        """Checked targets that are values, standardised if there is a scale."""
+        if self.scale is None:
+            return rows
+        with np.errstate(over="ignore", under="ignore"):
+            scaled = np.ascontiguousarray(self.scale.standardized(rows), self.dtype)
+        if not all_finite(scaled):
+            raise ValueError(
+                f"{name} holds numbers too far, for {self.dtype}, from those that StandardizeTargets() was fitted to"
+            )
+        return scaled
 
     def classes_of(self, targets: Array, classes: bool) -> tuple[Array | None, int]:
         """The class of each of these targets, ints (n,), and how many classes there are; None where they are values.

@@ -88,16 +88,20 @@ def check_count(shape: tuple[int, ...], name: str, count: int) -> None:
 
 
 def target_rows(
-    y: Any, name: str, count: int, outs: int, loss: LossFunction, dtype: np.dtype[Any]
+    y: Any, name: str, count: int, outs: int, loss: LossFunction, dtype: np.dtype[Any], values: bool = False
 ) -> tuple[Array, bool]:
     """Targets of `count` samples for the kernels, and whether they are class indices.
 
-    Class indices are (n,), or one-hot rows (n, outs); values are (n, outs), or (n,) for one output.
+    Class indices are (n,), or one-hot rows (n, outs); values are (n, outs), or (n,) for one output. `values` says that
+    they are values where the loss takes both.
     """
     array = real_array(y, name)
     check_count(array.shape, name, count)
     classes = loss.target == "class" or (
-        loss.target is None and array.ndim == 1 and (array.dtype.kind in "iu" or (outs > 1 and array.dtype.kind == "b"))
+        loss.target is None
+        and not values
+        and array.ndim == 1
+        and (array.dtype.kind in "iu" or (outs > 1 and array.dtype.kind == "b"))
     )
     if classes:
         if array.ndim == 2 and array.shape[1] == outs and outs > 1:

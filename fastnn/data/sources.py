@@ -146,6 +146,10 @@ class Given:
         self.X = itertools.chain(first, self.X)
         return map(self._chunk, itertools.count(), first)
 
+    def targets(self) -> Iterator[tuple[str, Any]]:
+        """The targets of that chunk, and where they are."""
+        return ((chunk.where, real_array(chunk.y, f"y{chunk.where}")) for chunk in self.sample())
+
     def hold_out(self, part: float, seed: int | None, form: Form) -> tuple[tuple[Any, ...], str]:
         """Nobody knows where the end is."""
         raise ValueError(

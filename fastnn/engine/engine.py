@@ -30,6 +30,7 @@ from ..layers.dense import Layer
 from ..layers.fitting import check_dtypes, check_layers, check_optimizer
 from ..layers.moment import Moment
 from ..layers.normalisation import Standardize
+from ..layers.targets import StandardizeTargets
 from ..layers.vector import vector_size
 from ..room import no_room
 from .gradients import GradientPlan, Gradients
@@ -196,9 +197,14 @@ class Engine(Watched):
             raise
 
     def _offset_changed(self) -> None:
-        """Have plans read anew what the door takes off, which lies among the weights."""
-        if isinstance(self.layers[0], Standardize):
-            changes.changed(self.layers[0])
+        """Have plans read anew what the door takes off, or standardises with, which lies among the weights."""
+        for layer in self.measuring:
+            changes.changed(layer)
+
+    @property
+    def measuring(self) -> list[Standardize | StandardizeTargets]:
+        """The layers that are fitted to the first samples of all."""
+        return [layer for layer in self.layers if isinstance(layer, (Standardize, StandardizeTargets))]
 
     def training_arrays(self, batch_size: int) -> list[Array]:
         """All that training in batches of that size changes, as it lies in memory."""
@@ -409,7 +415,7 @@ class Engine(Watched):
         weights = samples.weight if weights is None else weights
         found = {"loss": self.mean_loss(outputs, samples.targets, samples.classes, weights)}
         if y is not None:
-            found.update(scores(measures, y, outputs, self.loss, weights))
+            found.update(scores(measures, y, outputs, self.loss, weights, self.form.predictor))
         return found
 
     # --- training ------------------------------------------------------------------------------
@@ -421,10 +427,13 @@ class Engine(Watched):
             first.adapt(rows)
 
     def take_up(self, form: Form | None) -> None:
-        """Keep what was learnt about the inputs on the way of the first samples through the door (see `Form`)."""
+        """Keep what was learnt about the first samples on their way through the door (see `Form`)."""
         if form is None:
             return
-        first = self.layers[0]
+        first, last = self.layers[0], self.layers[-1]
+        if isinstance(last, StandardizeTargets) and not last.fitted and form.scale is not None:
+            last.keep(form.scale)
+            last.fitted = not form.measures_targets
         if form.standard is not None and isinstance(first, Standardize) and not first.fitted:
             first.keep(form.standard)
         if self.feature_names is None and form.names is not None:

@@ -35,6 +35,7 @@ from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.fitting import shared_elsewhere
 from ..layers.normalisation import Standardize
 from ..layers.stage import Stage
+from ..layers.targets import StandardizeTargets
 from ..room import room
 from .optimizer_state import OptimizerState
 from .pace import Turn
@@ -243,6 +244,7 @@ class Plan:
         self._record[0]["has_stages"] = any(isinstance(layer, Stage) for layer in self.layers)
         self._record[0]["limits"] = any(layer.max_norm for layer in self.layers)
         self.form = self._form(names)
+        self.predictor = self.form.predictor
         # Of an offset no sample has the shape: all pass the door, which takes it off
         one = self.form.ins if self.form.offset is None else -1
         self.column, self.row = (one, 1), (1, one)
@@ -252,11 +254,15 @@ class Plan:
 
     def _form(self, names: tuple[str, ...] | None) -> Form:
         """What samples look like; names are of no use once the first layer has another width."""
-        first, outs = self.layers[0], self.layers[-1].outs
+        first, last = self.layers[0], self.layers[-1]
         names = names if names is not None and len(names) == first.ins else None
-        if not isinstance(first, Standardize):
-            return Form(first.ins, outs, self.dtype, self.loss, None, names)
-        return Form(first.ins, outs, self.dtype, self.loss, first.shift, names, not first.fitted)
+        inputs: dict[str, Any] = {}
+        targets: dict[str, Any] = {}
+        if isinstance(first, Standardize):
+            inputs = {"offset": first.shift, "measures": not first.fitted}
+        if isinstance(last, StandardizeTargets):
+            targets = {"scale": last.scale, "measures_targets": not last.fitted}
+        return Form(first.ins, last.outs, self.dtype, self.loss, names=names, **inputs, **targets)
 
     def _check(self, memories: list[Array]) -> None:
         """See that the layers' memories are of the size and the dtype that the table says."""

@@ -60,6 +60,14 @@ class LossFunction(Component, ABC):
     def dloss(self, values: Array, expected: Array) -> Array:
         """Its gradient with respect to `values`, (outs, 1)."""
 
+    def predictions(self, outputs: Array) -> Array:
+        """What rows of outputs (n, outs) say of the targets, on the targets' scale: (n, outs), in NumPy.
+
+        `predict` gives it and metrics judge it. By default it is the outputs themselves. Of classes it stays so:
+        `classes` and `probabilities` say the rest.
+        """
+        return outputs
+
     def classes(self, outputs: Array) -> Array:
         """The class that each row of outputs (n, outs) stands for; one output says class 0 or 1.
 
@@ -209,7 +217,10 @@ class BCEWithLogitsLoss(ElementwiseLoss):
 
 
 class PoissonNLLLoss(ElementwiseLoss):
-    """Negative log-likelihood of the count t under Poisson(exp(v)), without the constant log(t!)."""
+    """Negative log-likelihood of the count t under Poisson(exp(v)), without the constant log(t!).
+
+    The outputs are logarithms of rates; `predict` gives the rates, exp(outputs), and metrics judge them.
+    """
 
     domain = Domain(lowest=0, cure="they are counts; for values of either sign take MSELoss")
 
@@ -218,6 +229,10 @@ class PoissonNLLLoss(ElementwiseLoss):
 
     def df(self, v: Array, t: Array) -> Array:
         return np.exp(v) - t
+
+    def predictions(self, outputs: Array) -> Array:
+        """The rates, exp(outputs)."""
+        return np.exp(outputs)
 
 
 class CrossEntropyLoss(LossFunction):

@@ -1,9 +1,9 @@
-"""Metrics: how good outputs are, by name or as a function of your own.
+"""Metrics: how good predictions are, by name or as a function of your own.
 
-A metric of your own is a function ``(y, outputs)`` that returns a number: the targets as given, and the network's
-outputs (n, outs) as they are, which are no classes and no probabilities. One that requires a third argument gets the
-network's loss, which knows how outputs become classes and probabilities. scikit-learn's functions are called with two
-arguments, so those of classes want a function around them::
+A metric of your own is a function ``(y, predictions)`` that returns a number: the targets as given, and what `predict`
+gives, (n, outs), on the targets' scale. Under a loss of classes these are the network's outputs as they are, no classes
+and no probabilities: a function that requires a third argument gets the loss, which knows how outputs become them.
+scikit-learn's functions are called with two arguments, so those of classes want a function around them::
 
     def balanced(y, outputs, loss):
         return sklearn.metrics.balanced_accuracy_score(y, loss.classes(outputs))
@@ -33,6 +33,7 @@ import numpy as np
 from ..checks import Array
 from .losses import LossFunction
 
+Predictor = Callable[[Array], Array]
 Metric = Callable[[Array, Array, LossFunction, "Array | None"], float]
 
 
@@ -170,6 +171,7 @@ METRICS: dict[str, Metric] = {
 
 
 _MEANS = (accuracy, top_k, mse, mae, log_loss)
+_OF_CLASSES = (accuracy, top_k, f1, log_loss, auc)  # these ask the loss what outputs stand for
 
 
 def is_mean(metric: Metric) -> bool:
@@ -193,14 +195,32 @@ def greater_is_better(name: str, measures: Mapping[str, Metric] | None = None) -
 
 
 def scores(
-    measures: Mapping[str, Metric], y: Array, outputs: Array, loss: LossFunction, weights: Array | None = None
+    measures: Mapping[str, Metric],
+    y: Array,
+    outputs: Array,
+    loss: LossFunction,
+    weights: Array | None = None,
+    predictor: Predictor | None = None,
 ) -> dict[str, float]:
-    """The metrics by name; all are NaN where the outputs are not all finite, of which others would make errors."""
-    if measures and not np.isfinite(outputs).all():
-        return dict.fromkeys(measures, float("nan"))
+    """The metrics by name, of the predictions that `predictor` makes of outputs, if they are not the outputs.
+
+    All are NaN where these are not all finite, of which others would make errors.
+    """
+    if not measures:
+        return {}
     y, outputs, weights = _to_read(y), _to_read(outputs), None if weights is None else _to_read(weights)
+    predictions = outputs if predictor is None else _to_read(predictor(outputs))
+    if not np.isfinite(predictions).all():
+        return dict.fromkeys(measures, float("nan"))
     with np.errstate(under="ignore"):
-        return {name: measure(y, outputs, loss, weights) for name, measure in measures.items()}
+        return {
+            name: measure(y, outputs if _is_of_classes(measure) else predictions, loss, weights)
+            for name, measure in measures.items()
+        }
+
+
+def _is_of_classes(metric: Metric) -> bool:
+    return getattr(metric, "func", metric) in _OF_CLASSES
 
 
 def _to_read(array: Array) -> Array:

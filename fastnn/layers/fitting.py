@@ -16,8 +16,8 @@ from ..formulas.losses import LossFunction
 from ..formulas.optimizers import Optimizer
 from .base import BaseLayer
 from .dense import Layer
-from .normalisation import Standardize
 from .stage import Stage
+from .targets import StandardizeTargets
 
 
 def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
@@ -38,8 +38,9 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
                 f"layers[{index}] is a {type(layer).__name__}, which has a forward_pass of its own, but the kernels "
                 "compute f(W x + b); expected what it does to the numbers in an ActivationFunction or a Stage"
             )
-        if isinstance(layer, Standardize) and index > 0:
-            raise ValueError(f"layers[{index}] is Standardize(); expected it as the first layer, or BatchNorm here")
+        if isinstance(layer, Stage) and index != {"first": 0, "last": len(layers) - 1}.get(layer.stands, index):
+            hint = ", or BatchNorm here" if layer.stands == "first" else ""
+            raise ValueError(f"layers[{index}] is {layer!r}; expected it as the {layer.stands} layer{hint}")
     _build_stages(layers)
     for index, (below, above) in enumerate(zip(layers, layers[1:])):
         if below.outs != above.ins:
@@ -53,6 +54,21 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
     if type(loss).target not in ("values", "class", None):
         raise ValueError(f"{type(loss).__name__}.target is {loss.target!r}; expected 'values', 'class' or None")
     check_elementwise(loss)
+    if isinstance(layers[-1], StandardizeTargets):
+        _check_values(loss, len(layers) - 1)
+
+
+def _check_values(loss: LossFunction, index: int) -> None:
+    """See that targets of the loss are values, whose mean and spread mean nothing to it."""
+    cls = type(loss)
+    classes = loss.target == "class" or cls.probabilities is not LossFunction.probabilities
+    if classes or loss.domain is not None:
+        what = "classes or labels" if classes else "targets within a domain"
+        raise ValueError(
+            f"layers[{index}] is StandardizeTargets(), but loss_function is {loss!r}, which takes {what}: standardised "
+            "they would be something else; expected a loss of values, such as MSELoss(), MAELoss() or HuberLoss(), or "
+            "layers without it"
+        )
 
 
 def _build_stages(layers: list[BaseLayer]) -> None:

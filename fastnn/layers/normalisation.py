@@ -77,6 +77,7 @@ class Standardize(Stage):
     rows = ("mean", "scale", "offset", "offset_low")
     start = (0.0, 1.0, 0.0, 0.0)
     later = ("offset", "offset_low")
+    stands = "first"
     kernels = (standardize_forward, standardize_backward)
     checked = {"fitted": flag}
 

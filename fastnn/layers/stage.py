@@ -27,9 +27,10 @@ class Stage(BaseLayer, Component, ABC):
     trained: int = 0  # how many of them training changes
     start: tuple[float, ...] = ()  # their values at first
     later: tuple[str, ...] = ()  # those that files from before they were added lack: then they are as at first
+    stands: str = "anywhere"  # in a network; "first" or "last" where it makes sense nowhere else
     is_compiled = False  # but for its two kernels, which are the class's
     kernels: tuple[Any, Any]  # forward and backward, compiled by kernels.stages
-    of_the_class = Component.of_the_class | {"rows", "trained", "start", "later", "kernels", "smallest_batch"}
+    of_the_class = Component.of_the_class | {"rows", "trained", "start", "later", "stands", "kernels", "smallest_batch"}
 
     def __init__(self) -> None:
         self.trainable = True

@@ -270,20 +270,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             If `return_std` is asked of a single network.
         """
         rows = self._rows(X)
-        found = self._response(self._predictor().predict(rows))
+        found = self._predictor().predict(rows)
         if found.ndim == 2:
             if return_std:
                 raise ValueError("return_std is True but n_networks is 1; expected an ensemble, such as n_networks=10")
             return _flat(found)
         mean = _flat(found.mean(axis=0))
         return (mean, _flat(found.std(axis=0))) if return_std else mean
-
-    def _response(self, outputs: Array) -> Array:
-        """Predictions, on the scale of the targets."""
-        if self.out_activation_ == "exp":
-            with np.errstate(over="ignore", under="ignore"):
-                return np.asarray(np.exp(outputs))
-        return outputs
 
     def _targets(self, y: Any) -> Array:
         return np.asarray(y).reshape(len(y), -1)
@@ -300,7 +293,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return _flat(targets)
 
     def _score_of(self, net: Trainee, held_out: Sample) -> float:
-        found = self._response(net.predict(held_out.X))  # type: ignore[attr-defined]
+        found = net.predict(held_out.X)  # type: ignore[attr-defined]
         if not np.isfinite(found).all():
             return float("nan")
         return float(r2_score(held_out.targets, found, sample_weight=held_out.weight))

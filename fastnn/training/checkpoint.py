@@ -18,7 +18,6 @@ from ..data.tables import checked_names
 from ..engine.engine import Engine
 from ..files import check_target
 from ..formulas.schedules import Constant
-from ..layers.normalisation import Standardize
 from .callbacks import Callback
 from .history import History
 from .kept import Kept, checksum, difference, in_json, read_kept
@@ -261,8 +260,8 @@ class Course:
                 engine.rate.lr = float(saving.base_rate(lr))
             else:  # another network may have been given the same object
                 engine.rate = Constant(lr)
-            if isinstance(engine.layers[0], Standardize):  # its numbers are there
-                engine.layers[0].fitted = True
+            for layer in engine.measuring:  # their numbers are there
+                layer.fitted = True
             engine.feature_names = self._names(kept) or engine.feature_names
             for callback, (name, state) in zip(self._callbacks, kept.callbacks):
                 if state:
@@ -284,11 +283,11 @@ class Course:
     @contextmanager
     def _all_or_nothing(self, callbacks: Sequence[Callback]) -> Iterator[None]:
         """What happens inside is undone if it raises: in the network, its optimiser, its rate and the callbacks."""
-        engine, state, first = self._engine, self._engine.state, self._engine.layers[0]
+        engine, state = self._engine, self._engine.state
         weights, rate, lr = engine.weights, engine.rate, engine.rate.lr
         steps, epochs = state.steps.copy(), state.epochs.copy()
         numbers = [array.copy() for array in state.numbers]
-        fitted, names = isinstance(first, Standardize) and first.fitted, engine.feature_names
+        fitted, names = [(layer, layer.fitted) for layer in engine.measuring], engine.feature_names
         attributes = [dict(vars(callback)) for callback in callbacks]
         try:
             yield
@@ -299,8 +298,8 @@ class Course:
                 state.give_back_room()
             for place, array in zip(state.numbers, numbers):
                 place[...] = array
-            if isinstance(first, Standardize):
-                first.fitted = fitted
+            for layer, was in fitted:
+                layer.fitted = was
             for callback, before in zip(callbacks, attributes):
                 vars(callback).clear()
                 vars(callback).update(before)

@@ -50,7 +50,7 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     run: Run | StreamRun
     y_train = None
     if source is None:
-        form = form.fitted_to(X)
+        form = form.fitted_to(X).fitted_to_targets(y)
         train = Samples.of_rows(form, X, y)
         run = Run(engine, train, settings, train.weights(sample_weight, settings.class_weight))
         y_train = train.y
@@ -155,7 +155,7 @@ def take_epochs(
                 logs = run.epoch()
                 guard.on_epoch_end(epoch, logs)  # before metrics, which make errors of weights that are not finite
                 if y is not None and run.outputs is not None:
-                    logs.update(scores(measures, y, run.outputs, engine.loss))
+                    logs.update(scores(measures, y, run.outputs, engine.loss, None, engine.form.predictor))
                 if held_out is not None:
                     logs.update({f"val_{name}": value for name, value in engine.scores(held_out, measures).items()})
             except StopTraining:

@@ -178,7 +178,8 @@ def _full_gradient(engine: Engine, X: Any, y: Any, settings: Settings) -> FullGr
             )
     if not any(layer.trainable and layer.shape[0] for layer in engine.layers):
         raise ValueError("no layer is trainable; set layer.trainable = True for one at least")
-    form = engine.form.fitted_to(X).of_dtype(np.dtype(np.float64))  # what is fitted is so to the network's own
+    form = engine.form.fitted_to(X).fitted_to_targets(y)
+    form = form.of_dtype(np.dtype(np.float64))  # what is fitted is so to the network's own
     samples = Samples.of_rows(form, X, y)
     weights = samples.weights(settings.sample_weight, settings.class_weight)
     engine.take_up(form)

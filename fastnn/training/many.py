@@ -195,12 +195,13 @@ class Share(NamedTuple):
         X, y, weight = self.given
         weight = None if weight is None else weight[rows]
         train, held_out, own = self.train, self.held_out, self.train.form
-        if own is None or own.standard is None:
+        if own is None or (own.standard is None and not form.measures_targets):
             train = train.take(rows)
-        else:  # what standardises its inputs is fitted to these rows alone, and the door goes by that
+        else:  # what standardises is fitted to these rows alone, and the door goes by that
             table = X if isinstance(X, SomeRows) else X.tocsr() if is_sparse(X) else real_array(X, "X")
-            form = form.named(own.names).fitted_to(table[rows])
-            train = Samples.of_rows(form, table[rows], real_array(y, "y")[rows])
+            targets = real_array(y, "y")[rows]
+            form = form.named(own.names).fitted_to(table[rows]).fitted_to_targets(targets)
+            train = Samples.of_rows(form, table[rows], targets)
             if self.validation is not None:
                 held_out = weighed_samples(form, self.validation)
         weights = train.weights(weight, settings.class_weight)
@@ -233,7 +234,7 @@ def shares_of(
             X, y, weight, end, of_end, warning = parts
             if warning:
                 warnings.warn(warning, UserWarning, stacklevel=6)
-        form = form.fitted_to(X, f"X{where}")
+        form = form.fitted_to(X, f"X{where}").fitted_to_targets(y, f"y{where}")
         train = Samples.of_rows(form, X, y, where)
         weights = train.weights(weight, settings.class_weight, where)
         held_out = None if end is None else weighed_samples(form, end, of_end)
@@ -262,7 +263,7 @@ def _each(make: Callable[..., Any], forms: Sequence[Form], data: tuple[Any, ...]
     made: dict[tuple[Any, ...], Any] = {}
     results = []
     for k, (form, *own) in enumerate(zip(forms, *parts)):
-        same = (form.door, *(one if isinstance(one, int) else id(one) for one in own))
+        same = (form.doors, *(one if isinstance(one, int) else id(one) for one in own))
         if same not in made:
             made[same] = make(form, *own, f"[{k}]" if several else "")
         results.append(made[same])

@@ -214,7 +214,7 @@ class Run:
         return f" The largest {first.replace(' ', ' is ', 1)}" + "".join(f", the largest {one}" for one in others) + "."
 
     def adapt(self) -> None:
-        """Fit the layer that standardises the inputs, if there is one that has not been fitted; keep their names."""
+        """Fit the layers that standardise inputs and targets, if they have not been fitted; keep the names."""
         self.engine.take_up(self.samples.form)
 
     @property

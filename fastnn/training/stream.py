@@ -17,7 +17,7 @@ from ..checks import Array
 from ..data.batches import Batches
 from ..data.columns import real_array
 from ..data.held_out import seed_of
-from ..data.rows import balanced_weights, given_rows, sample_weights
+from ..data.rows import balanced_weights, blocks_of, given_rows, sample_weights
 from ..data.samples import Samples
 from ..data.sources import Chunk, Given, Slices
 from ..data.tables import column_names
@@ -70,17 +70,29 @@ class StreamRun:
         balanced = settings.class_weight == "balanced"
         self.form = engine.form
         self._class_weight = self._balanced() if balanced else settings.class_weight
+        if self.form.measures_targets:
+            self.form = self.form.measured_targets(self._given_targets())
+            if isinstance(source, Given) and not self.form.measures:
+                for chunk in source.sample():  # which has not been checked with its inputs
+                    self._prepare(chunk)
         if self.form.measures:  # before anything is converted, validation data too
             self.form = self.form.measured(self._given())
 
     def adapt(self) -> None:
-        """Fit the layer that standardises the inputs, if there is one that has not been fitted."""
+        """Fit the layers that standardise inputs and targets, if there are some that have not been fitted."""
         self.engine.take_up(self.form)
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
         """Of the inputs, as far as they are known."""
         return self.form.names
+
+    def _given_targets(self) -> Iterator[Array]:
+        """The same of the targets."""
+        form = self.form.of_dtype(np.dtype(np.float64))
+        for where, y in self.source.targets():
+            form.row_targets(y, y.shape[0] if y.ndim else 0, f"y{where}")  # which checks them
+            yield from blocks_of(y.reshape(len(y), -1), self.form.outs)
 
     def _given(self) -> Iterator[Array]:
         """The rows of all chunks, or of the first that an iterable gives, as they are given; checked."""
@@ -168,7 +180,8 @@ class StreamRun:
             self.step += run.step - first
         sums = {"loss": run.loss_sum}
         if chunk.samples.y is not None and run.outputs is not None:
-            values = scores(self.measures, chunk.samples.y, run.outputs, self.engine.loss)
+            predictor = self.engine.form.predictor
+            values = scores(self.measures, chunk.samples.y, run.outputs, self.engine.loss, None, predictor)
             for name in values:
                 sums[name] = values[name] * chunk.samples.size
         return sums

@@ -169,7 +169,8 @@ def test_counts_are_predicted_on_their_scale():
     model = MLPRegressor("poisson", **SMALL).fit(X, y)
     assert model.out_activation_ == "exp"
     assert model.predict(X).mean() == pytest.approx(y.mean(), rel=0.1)
-    assert np.allclose(np.log(model.predict(X)), model.network_.predict(X)[:, 0])
+    assert np.allclose(np.log(model.predict(X)), model.network_.outputs(X)[:, 0])
+    assert np.allclose(model.predict(X), model.network_.predict(X)[:, 0])
     with pytest.raises(ValueError, match="y"):
         MLPRegressor("poisson").fit(X, y - 5.0)
 

@@ -192,7 +192,11 @@ def test_bad_targets_leave_the_network_as_it_was():
 @pytest.mark.parametrize("bootstrap", [False, True])
 @pytest.mark.parametrize("held", ["data", "split"])
 def test_in_a_bank_each_network_is_as_if_alone(bootstrap, held):
-    more = {"validation_data": (X[:50], Y[:50])} if held == "data" else {"validation_split": 0.25, "validation_shuffle": False}
+    more = (
+        {"validation_data": (X[:50], Y[:50])}
+        if held == "data"
+        else {"validation_split": 0.25, "validation_shuffle": False}
+    )
     ready = fitted(X + 1e9)  # an offset of its own, from before
     nets = [network(), network(), copy.deepcopy(ready), network(stage=False)]
     alone = copy.deepcopy(nets)
