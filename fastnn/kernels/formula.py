@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import operator
 import types as pytypes
 from collections.abc import Callable
 from functools import lru_cache
@@ -34,6 +35,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import compiler, ir as numba_ir
 from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.ir_utils import get_definition, guard
 from numba.core.untyped_passes import ReconstructSSA
 from numba.extending import intrinsic, models, overload_attribute, overload_method, register_model
 
@@ -219,14 +221,51 @@ class NarrowConstants(FunctionPass):  # type: ignore[misc]
         return changed
 
 
-class NarrowCompiler(compiler.CompilerBase):  # type: ignore[misc]
-    """Numba's own pipeline with `NarrowConstants` in it."""
+@register_pass(mutates_CFG=False, analysis_only=False)
+class Squares(FunctionPass):  # type: ignore[misc]
+    """Make ``x**2`` the product that it is: Numba would compile its loop for powers, to find the same bits."""
+
+    _name = "fastnn_squares"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        changed = False
+        for block in state.func_ir.blocks.values():
+            for power in block.find_exprs(op="binop"):
+                if power.fn is operator.pow and _constant(state.func_ir, power.rhs) == 2:
+                    power.fn, power.rhs = operator.mul, power.lhs
+                    changed = True
+        return changed
+
+
+def _constant(func_ir: Any, variable: Any) -> Any:
+    """The integer written in the text that `variable` is; None if it is none."""
+    definition = guard(get_definition, func_ir, variable)
+    return definition.value if isinstance(definition, numba_ir.Const) and type(definition.value) is int else None
+
+
+class FormulaCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """Numba's own pipeline with `Squares` in it."""
 
     def define_pipelines(self) -> list[Any]:
         pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
-        pipeline.add_pass_after(NarrowConstants, ReconstructSSA)
+        pipeline.add_pass_after(Squares, ReconstructSSA)
+        self.add_passes(pipeline)
         pipeline.finalize()
         return [pipeline]
+
+    def add_passes(self, pipeline: Any) -> None:
+        """Those of a subclass."""
+
+
+class NarrowCompiler(FormulaCompiler):
+    """That with `NarrowConstants` in it."""
+
+    def add_passes(self, pipeline: Any) -> None:
+        """After `Squares`."""
+        pipeline.add_pass_after(NarrowConstants, Squares)
 
 
 def _names(code: pytypes.CodeType) -> set[str]:
@@ -271,8 +310,7 @@ def _compiled_as(function: pytypes.FunctionType, dtype: types.Float, narrow: boo
     )
     copy.__qualname__ = function.__qualname__
     options = {**OPTIONS, "forceinline": True}  # a call would stop the vectoriser
-    if narrow and dtype.bitwidth == 32:
-        options["pipeline_class"] = NarrowCompiler
+    options["pipeline_class"] = NarrowCompiler if narrow and dtype.bitwidth == 32 else FormulaCompiler
     return numba.njit(**options)(copy)
 
 

@@ -204,7 +204,7 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
     else:
         loss = [
             f"write(x{len(layers)}, values, {outs}, {outs})",
-            f"loss(me, values, t, d, 1, {outs}, {outs}, loss_sum, 0, 1)",
+            f"loss(me, values, t, d, 1, {outs}, {outs}, loss_sum, 0)",
             f"dx = read(d, 1, {outs}, {outs})",
         ]
     steps = [
