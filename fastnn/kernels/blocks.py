@@ -15,19 +15,20 @@ from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
 from .compiling import OPTIONS
-from .formula import FormulaError, Method, age, block_address, numeric_fields
+from .fields import numeric_fields
+from .formula import FormulaError, Method, age, block_address
 from .memory import ONE, array_value, number, pointer_plus
 from .refusal import ANY, ARRAY, NUMBER
 
 FLOAT64 = types.CPointer(types.float64)
 
 _ONE_NUMBER = (
-    "{} is compiled for one number at a time: use arithmetic, comparisons and NumPy functions "
-    "of numbers (np.where instead of indexing), and keep what it needs as numeric attributes of self."
+    "{} is compiled for one number at a time: use arithmetic, comparisons and NumPy functions of numbers (np.where "
+    "instead of indexing), and keep what it needs as attributes of self: numbers, or arrays of them to loop over."
 )
 _ONE_COLUMN = (
-    "A loss is compiled for the column of one sample: use what Numba knows of NumPy arrays of shape "
-    "(outs, 1), and keep what it needs as numeric attributes of self."
+    "A loss is compiled for the column of one sample: use what Numba knows of NumPy arrays of shape (outs, 1), and "
+    "keep what it needs as attributes of self: numbers, or arrays of them."
 )
 
 

@@ -224,7 +224,7 @@ def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..
         return original(values, axis)
 
     @part_of_formulas(f"reduction {name}")
-    def reduce(values):  # type: ignore[no-untyped-def]
+    def reduce(values: Any) -> Any:
         result, rest = values[0], 1
         if values.size >= 8:
             a, b, c, d = values[0], values[1], values[2], values[3]

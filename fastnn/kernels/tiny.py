@@ -26,7 +26,8 @@ from .blocks import ELEMENTS, df_method, loss_maker, loss_methods, of_numbers
 from .compiling import OPTIONS, compiled_address, undisturbed
 from .cpu import lanes, padded
 from .epoch import STEPS, not_finite, note_divergence
-from .formula import Fields, callables, class_digest, numeric_fields
+from .fields import Fields, numeric_fields
+from .formula import callables, class_digest
 from .fused import multiply_add_ir
 from .memory import number, pointer_at, pointer_plus
 from .order import row_of
