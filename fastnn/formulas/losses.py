@@ -7,6 +7,7 @@ This is the whole definition of a loss, and your own subclass works in the same 
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from ..checks import fraction, positive_number
 from ..kernels.fields import arrays_read
 from ..kernels.formula import FormulaError
-from .component import Component
+from .component import FAR, Component
 from .domain import Domain
 
 Array = Any
@@ -95,6 +96,17 @@ def check_loss(loss: LossFunction, outs: int, class_target: bool) -> None:
                     result = np.asarray(getattr(loss, method)(values.copy(), target))
             except Exception as error:
                 raise FormulaError(f"{given} raised {type(error).__name__}: {error}{_about_arrays(loss)}") from error
+            if arrays_read(loss):
+                for number in FAR:
+                    try:
+                        with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError, ValueError):
+                            getattr(loss, method)(values * number, target if class_target else target * -number)
+                    except IndexError as error:
+                        raise FormulaError(
+                            f"{name}.{method}, given values of about {number:g}, raised IndexError: {error}"
+                            f"{_about_arrays(loss)}. It may ask for places that are there alone, whatever it is given: "
+                            "min(max(i, 0), self.a.size - 1)"
+                        ) from error
             if result.shape != shape:
                 wanted = "one number (np.sum, np.mean)" if method == "loss" else f"the gradient, shape {shape}"
                 raise FormulaError(

@@ -52,7 +52,8 @@ def _kind_of_array(name: str, array: Any) -> str:
     """What `numeric_fields` says of an array, or an error."""
     wanted = "expected a NumPy array of numbers, or a list or tuple of them, whose rows are equally long"
     if type(array) not in (np.ndarray, np.memmap):
-        raise FormulaError(f"{name}, which a formula reads, is a {type(array).__name__}, {array!r:.60}; {wanted}")
+        shown = f"{' '.join(repr(array).split()):.60}"
+        raise FormulaError(f"{name}, which a formula reads, is a {type(array).__name__}, {shown}; {wanted}")
     kind = _KINDS.get(array.dtype.kind)
     about = f"{name}, which a formula reads, is an array of dtype {array.dtype} and shape {array.shape}"
     if kind is None:
@@ -72,8 +73,10 @@ def reads(cls: type, name: str) -> bool:
     return name in attributes_read(cls, FORMULAS)
 
 
-def as_array(value: list[Any] | tuple[Any, ...]) -> Any:
-    """The array of numbers that a list or tuple is; what is none comes back as it is."""
+def as_array(value: Any) -> Any:
+    """The array of numbers that a list or tuple is, or the number in an array of no dimensions; else the value."""
+    if isinstance(value, np.ndarray):
+        return value if value.ndim else value[()]
     try:
         array = np.array(value)
     except ValueError:  # rows of several lengths
