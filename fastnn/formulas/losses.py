@@ -29,6 +29,11 @@ class LossFunction(Component, ABC):
     of the same shape or the number of a class. `dloss` returns the gradient of `loss` with
     respect to ``values``, a column; `fastnn.check_gradients` holds it against `loss`.
 
+    Numbers of ``self`` may be used and changed at any time, and so may arrays of numbers, in place too: a list or
+    tuple that a formula reads becomes an array when it is set. What is one number for each output is a column
+    (outs, 1): ``self.taus.reshape(-1, 1)``. Formulas cannot write into them, and a network in which shapes or places
+    do not fit is refused when it is made.
+
     Attributes
     ----------
     target : {"values", "class", None}
@@ -134,7 +139,9 @@ class ElementwiseLoss(LossFunction):
     """A loss that is the mean over the outputs of `f`, a function of one value and its target.
 
     Write `f` and its derivative `df` (with respect to the value) as NumPy formulas that work
-    element by element; `fastnn.check_gradients` holds one against the other.
+    element by element; `fastnn.check_gradients` holds one against the other. They are compiled for one number, so
+    of an array of ``self`` they may read single numbers, ``self.shares[0]``, or loop over all; with something of its
+    own for each output it is a `LossFunction`.
     """
 
     target = "values"
