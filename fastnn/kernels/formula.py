@@ -9,8 +9,8 @@ A formula is a method of a class, written with NumPy as the article writes it::
 NumPy runs that text on arrays: the reference does. Here Numba compiles the same text for one
 number, inside a loop over a block of numbers. Nothing is registered or decorated:
 
-- ``self`` is a compile-time object (`SelfType`): its numeric attributes are read from an array
-  of parameters, so changing one needs no compilation, and its methods are compiled on demand;
+- ``self`` is a compile-time object (`SelfType`): its numbers and arrays of numbers are read from an
+  array of parameters, so changing one needs no compilation, and its methods are compiled on demand;
 - ``np`` is ``numpy_scalars``, which has exp and tanh in forms that LLVM can vectorise;
 - module-level helper functions that the formula calls are compiled in the same way;
 - in float32 the constants of the text are float32 too, or every ``1 - x`` would be float64.
@@ -32,24 +32,30 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import compiler, ir as numba_ir
-from numba.core.compiler_machinery import FunctionPass, register_pass
-from numba.core.untyped_passes import ReconstructSSA
 from numba.extending import intrinsic, models, overload_attribute, overload_method, register_model
 
 from . import numpy_scalars
 from .compiling import OPTIONS, compiled_address, undisturbed
-from .refusal import FormulaError as FormulaError, Text, check_result, check_returns, check_text, explained
+from .fields import Fields, place_of
+from .memory import ADDRESS, array_value
+from .refusal import (
+    FormulaError as FormulaError,
+    Text,
+    check_result,
+    check_returns,
+    check_text,
+    explained,
+)
+from .rewriting import FormulaCompiler, NarrowCompiler
 
 Function = Callable[..., Any]
-Fields = tuple[tuple[str, str], ...]
 
 
 # --- self ------------------------------------------------------------------------------------
 
 
 class SelfType(types.Type):  # type: ignore[misc]
-    """The type of ``self`` in a formula: a class (one subclass each) and its numeric attributes."""
+    """The type of ``self`` in a formula: a class (one subclass each), its numbers and its arrays of numbers."""
 
     cls: type = object
 
@@ -108,9 +114,10 @@ def _teach_field(own: type[SelfType], name: str) -> None:
         if name not in names:  # of another object it was a number: Numba says that it is unknown
             return None
         index = names.index(name)
-        read = _parameter(
-            index, {"float": self.dtype, "int": types.int64, "bool": types.boolean}[self.fields[index][1]]
-        )
+        kind, _, dimensions = self.fields[index][1].partition(" ")
+        of_one = {"float": self.dtype, "int": types.int64, "bool": types.boolean}[kind]
+        place = place_of(self.fields, index)
+        read = _array(place, of_one, int(dimensions)) if dimensions else _parameter(place, of_one)
 
         def get(self):  # type: ignore[no-untyped-def]
             return read(self)
@@ -118,14 +125,35 @@ def _teach_field(own: type[SelfType], name: str) -> None:
         return get
 
 
-def _parameter(index: int, result: Any) -> Any:
-    """The function that reads parameter number `index` of ``self`` as a `result`."""
+def _parameter(place: int, result: Any) -> Any:
+    """The function that reads parameter number `place` of ``self`` as a `result`."""
 
     @intrinsic
     def read(typingctx: Any, self: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value = builder.load(builder.gep(args[0], [ir.Constant(ir.IntType(64), index)]))
+            value = builder.load(builder.gep(args[0], [ir.Constant(ADDRESS, place)]))
             return context.cast(builder, value, types.float64, result)
+
+        return result(self), codegen
+
+    return read
+
+
+def _array(place: int, of_one: Any, dimensions: int) -> Any:
+    """The function that reads the array that is described at `place` (see `place_of`): no formula may write into it."""
+
+    @intrinsic
+    def read(typingctx: Any, self: Any) -> Any:
+        result = types.Array(of_one, dimensions, "C", readonly=True)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            header = builder.bitcast(args[0], ADDRESS.as_pointer())
+            start, *shape = (
+                builder.load(builder.gep(header, [ir.Constant(ADDRESS, place + k)])) for k in range(1 + dimensions)
+            )
+            data = builder.gep(builder.bitcast(args[0], ir.IntType(8).as_pointer()), [start])
+            data = builder.bitcast(data, context.get_data_type(of_one).as_pointer())
+            return array_value(context, builder, result, data, shape)
 
         return result(self), codegen
 
@@ -142,91 +170,7 @@ def _self_from(self_type: SelfType) -> Any:
     return make
 
 
-def numeric_fields(instance: object) -> Fields:
-    """The attributes of `instance` that a formula can use: its numbers, by name and kind."""
-    fields = []
-    for name, value in sorted(vars(instance).items()):
-        if isinstance(value, (bool, np.bool_)):
-            fields.append((name, "bool"))
-        elif isinstance(value, (int, np.integer)):
-            fields.append((name, "int"))
-        elif isinstance(value, (float, np.floating)):
-            fields.append((name, "float"))
-    return tuple(fields)
-
-
-def parameter_values(instance: object) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The numbers of `instance` in the order of `numeric_fields` (never of length 0)."""
-    try:
-        return np.array([float(getattr(instance, name)) for name, _ in numeric_fields(instance)] or [0.0])
-    except OverflowError:
-        raise FormulaError(f"{instance!r} has a number that is too large for a float") from None
-
-
 # --- the text of one function ----------------------------------------------------------------
-
-
-@register_pass(mutates_CFG=False, analysis_only=False)
-class NarrowConstants(FunctionPass):  # type: ignore[misc]
-    """Make the numbers written in a formula float32, as NumPy 2 would with a float32 array.
-
-    Numba would compute ``1 / (1 + x)`` in float64. Exponents stay integers (``x**2`` is x * x),
-    and so does whatever is not arithmetic on numbers: indices, slices, range().
-    """
-
-    _name = "fastnn_narrow_constants"
-
-    def __init__(self) -> None:
-        FunctionPass.__init__(self)
-
-    def run_pass(self, state: Any) -> bool:
-        blocks = state.func_ir.blocks
-        real: set[str] = set()  # variables used as numbers in arithmetic
-        other: set[str] = set()  # ... and in any other way
-        ranges = set()
-        for block in blocks.values():
-            for statement in block.find_insts(numba_ir.Assign):
-                if isinstance(statement.value, numba_ir.Global) and statement.value.value in (range, len, int, round):
-                    ranges.add(statement.target.name)
-        for block in blocks.values():
-            for statement in block.body:
-                expression: Any = getattr(statement, "value", None)
-                operation = expression.op if isinstance(expression, numba_ir.Expr) else None
-                if operation in ("binop", "inplace_binop"):
-                    power = getattr(expression.fn, "__name__", "") in ("pow", "ipow")
-                    real.add(expression.lhs.name)
-                    (other if power else real).add(expression.rhs.name)
-                elif operation == "call" and expression.func.name not in ranges:
-                    real.update(argument.name for argument in expression.args)
-                    other.update(argument.name for _, argument in expression.kws)
-                elif operation == "unary":
-                    real.add(expression.value.name)
-                else:
-                    other.update(variable.name for variable in statement.list_vars())
-                    if isinstance(statement, numba_ir.Assign):
-                        other.discard(statement.target.name)
-        changed = False
-        for block in blocks.values():
-            for statement in block.find_insts(numba_ir.Assign):
-                constant = statement.value
-                if (
-                    isinstance(constant, numba_ir.Const)
-                    and type(constant.value) in (int, float)
-                    and statement.target.name in real - other
-                ):
-                    constant.value = np.float32(constant.value)
-                    changed = True
-        return changed
-
-
-class NarrowCompiler(compiler.CompilerBase):  # type: ignore[misc]
-    """Numba's own pipeline with `NarrowConstants` in it."""
-
-    def define_pipelines(self) -> list[Any]:
-        pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
-        pipeline.add_pass_after(NarrowConstants, ReconstructSSA)
-        pipeline.finalize()
-        return [pipeline]
 
 
 def _names(code: pytypes.CodeType) -> set[str]:
@@ -271,8 +215,7 @@ def _compiled_as(function: pytypes.FunctionType, dtype: types.Float, narrow: boo
     )
     copy.__qualname__ = function.__qualname__
     options = {**OPTIONS, "forceinline": True}  # a call would stop the vectoriser
-    if narrow and dtype.bitwidth == 32:
-        options["pipeline_class"] = NarrowCompiler
+    options["pipeline_class"] = NarrowCompiler if narrow and dtype.bitwidth == 32 else FormulaCompiler
     return numba.njit(**options)(copy)
 
 
@@ -341,7 +284,7 @@ class Method(NamedTuple):
     types : tuple of Numba's types
         Theirs.
     returns : str
-        NUMBER, ARRAY or ANY (see ``refusal``).
+        NUMBER, ARRAY or NUMBERS (see ``refusal``).
     """
 
     name: str
@@ -397,7 +340,7 @@ def block_address(
     except Exception as error:  # Numba lets some of Python's own through, as AttributeError
         for text, method in zip(texts, methods):  # each by itself: the first that fails is the one
             _try(text, fields, method, real, narrow)
-        raise explained(texts[0], error) from None
+        raise explained(texts[0], error, f"; this is of {' and '.join(names)} together, in {real}") from None
 
 
 def _text(cls: Any, fields: Fields, method: Method, hint: str) -> Text:
@@ -427,12 +370,19 @@ def _try(text: Text, fields: Fields, method: Method, real: types.Float, narrow: 
             with contextlib.suppress(Exception):
                 wide = tuple(_widened(kind) for kind in method.types)
                 _result_type(text, fields, wide, types.float64, narrow)
-                more = (
-                    "; in float64 it compiles, but in float32 the numbers written in a formula, arguments too, are "
-                    "float32: write int(3) where a whole number is needed, as for a length or a place"
-                )
+                more = f"; in float64 it compiles, but in float32 {_NARROW if narrow else _WIDE}"
         raise explained(text, error, more) from None
     check_result(text, result, method.returns)
+
+
+_NARROW = (
+    "the numbers written in a formula, arguments too, are float32: write int(3) where a whole number is needed, as for "
+    "a length or a place"
+)
+_WIDE = (
+    "the column is float32, and what np.zeros, np.ones and the like make is float64: np.zeros_like(values) is of the "
+    "column's dtype, as is np.zeros(3, values.dtype), where both must be of one"
+)
 
 
 def _result_type(text: Text, fields: Fields, kinds: tuple[Any, ...], real: types.Float, narrow: bool) -> Any:
