@@ -18,7 +18,7 @@ import numpy as np
 
 from .checks import Array
 from .formulas.activations import ActivationFunction
-from .formulas.initializers import Initializer, article, initializer, zeros
+from .formulas.initializers import Initializer, initializer, initializer_of_biases
 from .formulas.losses import LossFunction
 from .formulas.optimizers import SGD, Optimizer
 from .kernels.random import GOLDEN, STEP, mixed
@@ -36,6 +36,7 @@ class Layer:
         act_function: ActivationFunction,
         *,
         init: str | Initializer | None = None,
+        bias_init: str | Initializer | None = None,
         seed: int | np.random.Generator | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -49,7 +50,7 @@ class Layer:
         draw = initializer(act_function.init if init is None else init)
         rng = np.random.default_rng(seed)
         self._W = draw(outs, ins, rng)
-        self._b = (article if draw is article else zeros)(outs, 1, rng)
+        self._b = initializer_of_biases(bias_init, draw, ins)(outs, 1, rng)
 
     def forward_pass(self, x: Array) -> Array:
         """The layer's outputs for columns x."""

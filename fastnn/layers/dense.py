@@ -8,7 +8,7 @@ import numpy as np
 
 from ..checks import Array, positive_integer, shown
 from ..formulas.activations import ActivationFunction
-from ..formulas.initializers import Initializer, article, initializer, zeros
+from ..formulas.initializers import Initializer, initializer, initializer_of_biases, zeros
 from ..kernels.cpu import padded
 from ..room import room
 from .base import BaseLayer, aligned_zeros, assign, float_dtype
@@ -26,9 +26,10 @@ class Layer(BaseLayer):
     init : str or callable, optional
         Initialiser of W: a name (see `fastnn.INITIALIZERS`) or a function (outs, ins, rng) that
         returns an array (outs, ins). By default the activation chooses: Glorot's, or LeCun's for
-        `Identity` and `SELU`. ``"article"`` draws W and b as the article does.
+        `Identity` and `SELU`. ``"article"`` draws W and b as the article does, ``"zeros"`` leaves both at 0.
     bias_init : str or callable, optional
-        The same for b, called as (outs, 1, rng); by default zeros.
+        The same for b, called as (outs, 1, rng); by default uniform between -1 / sqrt(ins) and 1 / sqrt(ins), as
+        in PyTorch. ``"zeros"`` lets them start at 0.
     seed : int, numpy.random.Generator or None
         Where the random numbers come from; None draws fresh ones.
     dtype : "float64" or "float32", default "float64"
@@ -90,9 +91,7 @@ class Layer(BaseLayer):
         with room(count * dtype.itemsize, f"a layer of ins {self.ins} and outs {self.outs}", "a smaller layer"):
             self._memory = aligned_zeros(count, dtype)
         draw_W = initializer(act_function.init if init is None else init)
-        draw_b = initializer(
-            bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"
-        )
+        draw_b = initializer_of_biases(bias_init, draw_W, self.ins)
         try:
             if isinstance(seed, (bool, np.bool_)):
                 raise TypeError
