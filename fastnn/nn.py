@@ -110,7 +110,7 @@ class Layer(dense.Layer):
         self,
         ins: int,
         outs: int,
-        act_function: ActivationFunction,
+        act_function: ActivationFunction | str,
         *,
         init: str | Initializer | None = "article",
         bias_init: str | Initializer | None = None,

@@ -107,6 +107,17 @@ def initializer_of_biases(choice: str | Initializer | None, weights: Initializer
     return lambda outs, columns, rng: rng.uniform(-limit, limit, (outs, columns))
 
 
+def generator(seed: Any) -> np.random.Generator:
+    """The generator that `seed` is, or makes: an integer of at least 0, a Generator, or None for a fresh one."""
+    try:
+        if isinstance(seed, (bool, np.bool_)):
+            raise TypeError
+        return np.random.default_rng(seed)
+    except Exception as error:  # NumPy shows it, which may raise anything
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"seed is {shown(seed)}; expected an integer of at least 0, a Generator or None") from error
+
+
 def create_weight_matrix(nrows: int, ncols: int) -> Array:
     """The article's weights: normally distributed, standard deviation 1 / (nrows * ncols)."""
     return article(positive_integer(nrows, "nrows"), positive_integer(ncols, "ncols"), np.random.default_rng())
