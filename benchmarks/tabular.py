@@ -3,8 +3,8 @@
     python -m benchmarks.tabular
 
 Both get the same folds, architecture, optimiser (Adam), batch size, epochs and penalty (none). fastnn
-runs twice: with weights drawn as by default (He's), and, in the line "its weights", as scikit-learn
-draws them (Glorot's, which are smaller). Inputs, and the targets of a regression, are standardised by
+runs twice: with weights drawn as by default, and, in the line "its weights", as scikit-learn
+draws them. Inputs, and the targets of a regression, are standardised by
 the fold's training part. The score is accuracy or R2 on the part held out. The contestants take turns
 at going first.
 """

@@ -68,6 +68,7 @@ from .layers.noise import Dropout, GaussianNoise
 from .layers.normalisation import BatchNorm, LayerNorm, Standardize
 from .layers.targets import StandardizeTargets
 from .network import NeuralNetwork, load
+from .perceptron import mlp
 from .training.callbacks import Callback, LambdaCallback, StopTraining, TimeLimit
 from .training.checkpoint import Checkpoint
 from .training.guard import DivergedError, NaNGuard
@@ -158,5 +159,6 @@ __all__ = [
     "explain",
     "get_num_threads",
     "load",
+    "mlp",
     "set_num_threads",
 ]

@@ -222,6 +222,19 @@ def one_or_many(value: Any, name: str, one: Callable[[Any], bool], expected: str
         raise TypeError(f"{name} is {value!r}; expected {expected}") from None
 
 
+def one_for_each(value: Any, name: str, count: int, check: Check, thing: str) -> list[Any]:
+    """What `check` makes of one value for all `count` things, or of many, one for each `thing`."""
+    try:
+        values = None if isinstance(value, (str, bytes)) else list(value)
+    except TypeError:
+        values = None
+    if values is None:
+        return [check(value, name) for _ in range(max(count, 1))][:count]
+    if len(values) != count:
+        raise ValueError(f"{name} holds {len(values)} values; expected {count}, one for each {thing}, or a single one")
+    return [check(one, f"{name}[{i}]") for i, one in enumerate(values)]
+
+
 def optional(check: Check) -> Check:
     """The check that a value is None or passes `check`."""
     return lambda value, name: None if value is None else check(value, name)

@@ -35,6 +35,7 @@ from .engine.gradients import Gradients
 from .engine.plan import Plan
 from .engine.turns import interrupts_itself
 from .formulas.losses import LossFunction
+from .formulas.names import named
 from .formulas.optimizers import SGD, Optimizer
 from .formulas.schedules import Constant, Schedule
 from .kernels.epoch import train_one
@@ -58,12 +59,12 @@ class NeuralNetwork:
     layers : list of Layer
         The layers from input to output; each takes as many inputs as the one before has outputs.
         A layer may stand in any number of places (see Notes).
-    loss_function : LossFunction
-        The loss.
+    loss_function : LossFunction or str
+        The loss: an object, or the name of one, such as "mse", "mae", "cross_entropy" or "bce".
     learning_rate : float or Schedule
         Step size, at least 0; kept as ``net.lr``, which may be changed at any time.
-    optimizer : Optimizer, optional
-        The rule that makes a step of a gradient; by default `SGD`, the article's.
+    optimizer : Optimizer or str, optional
+        The rule that makes a step of a gradient, or its name, such as "adam"; by default `SGD`, the article's.
     clip_norm, clip_value : float, optional
         Limits of the gradient before a step: of its norm over all parameters (it is scaled down;
         Pascanu, Mikolov and Bengio 2013), and of the size of each number (it is cut).
@@ -79,9 +80,9 @@ class NeuralNetwork:
     Raises
     ------
     ValueError
-        If there is no layer, sizes do not match, or the learning rate is negative or not finite.
+        If there is no layer, sizes do not match, a name is unknown, or the learning rate is negative or not finite.
     TypeError
-        If `layers` holds anything but `Layer`, or `loss_function` is no `LossFunction`; also
+        If `layers` holds anything but `Layer`, or loss or optimiser is neither an object nor a name; also
         `FormulaError`, if an activation or a loss of your own cannot be compiled.
 
     Notes
@@ -112,9 +113,9 @@ class NeuralNetwork:
     def __init__(
         self,
         layers: Iterable[BaseLayer],
-        loss_function: LossFunction,
+        loss_function: LossFunction | str,
         learning_rate: float | Schedule,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | str | None = None,
         *,
         clip_norm: float | None = None,
         clip_value: float | None = None,
@@ -127,9 +128,9 @@ class NeuralNetwork:
         self._given_rate = learning_rate if isinstance(learning_rate, Schedule) else None
         self.engine = Engine(
             layers,
-            loss_function,
+            named(LossFunction, loss_function, "loss_function"),
             _schedule(learning_rate),
-            SGD() if optimizer is None else optimizer,
+            SGD() if optimizer is None else named(Optimizer, optimizer, "optimizer"),
             clip_norm=_limit(clip_norm, "clip_norm"),
             clip_value=_limit(clip_value, "clip_value"),
             dtype=dtype,
@@ -177,9 +178,10 @@ class NeuralNetwork:
         return self.engine.optimizer
 
     @optimizer.setter
-    def optimizer(self, value: Optimizer) -> None:
-        check_optimizer(value)
-        self.engine.optimizer = value
+    def optimizer(self, value: Optimizer | str) -> None:
+        optimizer = named(Optimizer, value, "optimizer")
+        check_optimizer(optimizer)
+        self.engine.optimizer = optimizer
 
     @property
     def clip_norm(self) -> float | None:
@@ -239,8 +241,8 @@ class NeuralNetwork:
         return self.engine.loss
 
     @_loss_function.setter
-    def _loss_function(self, loss: LossFunction) -> None:
-        self.engine.loss = loss
+    def _loss_function(self, loss: LossFunction | str) -> None:
+        self.engine.loss = named(LossFunction, loss, "loss_function")
 
     # --- the article's methods: a sample is a column -----------------------------------------
 

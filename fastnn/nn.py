@@ -88,8 +88,8 @@ class Layer(dense.Layer):
     ins, outs, act_function
         As of `fastnn.Layer`.
     init : str or callable, optional, default "article"
-        Initialiser of W. With another one than ``"article"``, biases start at zero unless `bias_init` is
-        given; None leaves the choice to the activation, as `fastnn.Layer` does.
+        Initialiser of W. With another one than ``"article"``, biases start as those of `fastnn.Layer` do;
+        None leaves the choice of W to the activation, as there.
     bias_init, seed, dtype, l1, l2, max_norm, trainable
         As of `fastnn.Layer`.
 
@@ -110,7 +110,7 @@ class Layer(dense.Layer):
         self,
         ins: int,
         outs: int,
-        act_function: ActivationFunction,
+        act_function: ActivationFunction | str,
         *,
         init: str | Initializer | None = "article",
         bias_init: str | Initializer | None = None,

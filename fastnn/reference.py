@@ -18,8 +18,9 @@ import numpy as np
 
 from .checks import Array
 from .formulas.activations import ActivationFunction
-from .formulas.initializers import Initializer, article, initializer, zeros
+from .formulas.initializers import Initializer, generator, initializer, initializer_of_biases
 from .formulas.losses import LossFunction
+from .formulas.names import named
 from .formulas.optimizers import SGD, Optimizer
 from .kernels.random import GOLDEN, STEP, mixed
 from .layers.noise import noise_key
@@ -34,9 +35,10 @@ class Layer:
         self,
         ins: int,
         outs: int,
-        act_function: ActivationFunction,
+        act_function: ActivationFunction | str,
         *,
         init: str | Initializer | None = None,
+        bias_init: str | Initializer | None = None,
         seed: int | np.random.Generator | None = None,
         l1: float = 0.0,
         l2: float = 0.0,
@@ -45,12 +47,12 @@ class Layer:
     ) -> None:
         self.ins = ins
         self.outs = outs
-        self.act_function = act_function
+        self.act_function = named(ActivationFunction, act_function, "act_function")
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
-        draw = initializer(act_function.init if init is None else init)
-        rng = np.random.default_rng(seed)
+        draw = initializer(self.act_function.init if init is None else init)
+        rng = generator(seed)
         self._W = draw(outs, ins, rng)
-        self._b = (article if draw is article else zeros)(outs, 1, rng)
+        self._b = initializer_of_biases(bias_init, draw, ins)(outs, 1, rng)
 
     def forward_pass(self, x: Array) -> Array:
         """The layer's outputs for columns x."""
@@ -63,16 +65,16 @@ class NeuralNetwork:
     def __init__(
         self,
         layers: list[Layer | Stage],
-        loss_function: LossFunction,
+        loss_function: LossFunction | str,
         learning_rate: float,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | str | None = None,
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ) -> None:
         self._layers: list[Any] = layers
-        self._loss_function = loss_function
+        self._loss_function = named(LossFunction, loss_function, "loss_function")
         self.lr = learning_rate
-        self.optimizer = SGD() if optimizer is None else optimizer
+        self.optimizer = SGD() if optimizer is None else named(Optimizer, optimizer, "optimizer")
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self._steps = 0
         self._state: list[list[Array]] | None = None

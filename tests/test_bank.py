@@ -415,7 +415,7 @@ def test_one_that_diverges_does_not_lose_the_others(threads, callbacks):
     with pytest.warns(RuntimeWarning, match="1 of 3 networks diverged: networks 1"):
         bank.fit(X, VALUES, 400, seed=0, callbacks=callbacks, threads=threads)
     for k in (0, 2):
-        twins[k].fit(X, VALUES, 400, seed=k)
+        twins[k].fit(X, VALUES, 400, seed=k, callbacks=copy.deepcopy(callbacks))
         assert state(bank[k]) == state(twins[k])
     with pytest.raises(DivergedError, match="epoch") as caught:
         twins[1].fit(X, VALUES, 400, seed=1, callbacks=copy.deepcopy(callbacks))

@@ -52,6 +52,10 @@ class ActivationFunction(Component, ABC):
     """
 
     init: str = "glorot_normal"
+    elsewhere = {
+        "softmax": "CrossEntropyLoss has it inside, and predict_proba applies it: take 'identity' here, and "
+        "'cross_entropy' as the loss"
+    }
 
     @abstractmethod
     def f(self, x: Array) -> Array:
@@ -67,6 +71,7 @@ class ActivationFunction(Component, ABC):
 class Identity(ActivationFunction):
     """f(x) = x, for the last layer of a regression, or under a loss on logits."""
 
+    called = ("identity", "linear")
     init = "lecun_normal"
 
     def f(self, x: Array) -> Array:
@@ -102,6 +107,7 @@ class LeakyReLU(ActivationFunction):
     LeakyReLU(leaky_param=0.1)
     """
 
+    called = ("leaky_relu",)
     checked = {"leaky_param": share, "alpha": share}
 
     def __init__(self, leaky_param: float = 0.1) -> None:
@@ -161,6 +167,8 @@ class HardTanh(ActivationFunction):
     Collobert, "Large scale machine learning" (2004).
     """
 
+    called = ("hard_tanh",)
+
     def f(self, x: Array) -> Array:
         return np.minimum(np.maximum(x, -1), 1)
 
@@ -170,6 +178,8 @@ class HardTanh(ActivationFunction):
 
 class Sigmoid(ActivationFunction):
     """f(x) = 1 / (1 + exp(-x)), in a form that overflows nowhere."""
+
+    called = ("sigmoid", "logistic")
 
     def f(self, x: Array) -> Array:
         e = np.exp(-np.abs(x))
@@ -276,6 +286,8 @@ class SiLU(ActivationFunction):
     Elfwing, Uchibe and Doya, "Sigmoid-weighted linear units for neural network function
     approximation in reinforcement learning" (2018); Ramachandran, Zoph and Le (2017).
     """
+
+    called = ("silu", "swish")
 
     def sigmoid(self, x: Array) -> Array:
         """1 / (1 + exp(-x))."""

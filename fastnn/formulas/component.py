@@ -30,6 +30,10 @@ class Component(Checked, Watched):
     ----------
     required : mapping of str to value
         An example of each argument that the constructor cannot do without. `example` uses it.
+    called : tuple of str
+        Names of the class beside its own (see ``names``), the one to show first.
+    elsewhere : mapping of str to str
+        Of a base class: where to find what its users may look for here, by name.
     of_numbers : tuple of str
         The names of those of its formulas that take each number by itself.
     is_compiled : bool
@@ -43,9 +47,13 @@ class Component(Checked, Watched):
     __slots__ = ("__dict__", "__weakref__", "given")  # beside the attributes, as `stamp` is
 
     required: Mapping[str, Any] = {}
+    called: tuple[str, ...] = ()
+    elsewhere: Mapping[str, str] = {}
     of_numbers: tuple[str, ...] = ()
     is_compiled: bool = True
-    of_the_class: frozenset[str] = frozenset({"required", "of_numbers", "is_compiled", "of_the_class", "checked"})
+    of_the_class: frozenset[str] = frozenset(
+        {"required", "called", "elsewhere", "of_numbers", "is_compiled", "of_the_class", "checked"}
+    )
     given: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:

@@ -3,6 +3,9 @@
 A layer takes one by name or as a function; by default its activation names it. The classic
 rules keep the variance of the signals through the layers: forward and backward on average
 (Glorot), forward (LeCun), forward through rectifiers, which halve it (He).
+
+Biases are drawn, too, unless they are told to begin at zero: units whose kinks or bends all lie at the same place,
+where their inputs are 0, take long to part, or never do (`initializer_of_biases`).
 """
 
 from __future__ import annotations
@@ -55,7 +58,7 @@ def article(outs: int, ins: int, rng: np.random.Generator) -> Array:
 
 
 def zeros(outs: int, ins: int, rng: np.random.Generator) -> Array:
-    """Zeros, the default for biases."""
+    """Zeros."""
     return np.zeros((outs, ins))
 
 
@@ -82,6 +85,37 @@ def initializer(choice: str | Initializer, argument: str = "init") -> Initialize
     raise ValueError(
         f"{argument} is {shown(choice)}; expected one of {', '.join(INITIALIZERS)}, or a function (outs, ins, rng)"
     )
+
+
+def initializer_of_biases(choice: str | Initializer | None, weights: Initializer, ins: int) -> Initializer:
+    """The initialiser of the biases of a layer with `ins` inputs, whose weights `weights` draws.
+
+    Parameters
+    ----------
+    choice : str or callable, optional
+        What the user chose for the biases. By default they are uniform within 1 / sqrt(ins), PyTorch's rule, or what
+        the weights are where those are the article's, or zeros.
+    weights : callable
+    ins : int
+        A rule for the biases cannot ask the array for it: their column has the length (outs, 1).
+    """
+    if choice is not None:
+        return initializer(choice, "bias_init")
+    if weights in (article, zeros):
+        return weights
+    limit = 1.0 / np.sqrt(ins)
+    return lambda outs, columns, rng: rng.uniform(-limit, limit, (outs, columns))
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """The generator that `seed` is, or makes: an integer of at least 0, a Generator, or None for a fresh one."""
+    try:
+        if isinstance(seed, (bool, np.bool_)):
+            raise TypeError
+        return np.random.default_rng(seed)
+    except Exception as error:  # NumPy shows it, which may raise anything
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(f"seed is {shown(seed)}; expected an integer of at least 0, a Generator or None") from error
 
 
 def create_weight_matrix(nrows: int, ncols: int) -> Array:

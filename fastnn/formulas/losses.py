@@ -57,6 +57,7 @@ class LossFunction(Component, ABC):
 
     target: str | None = None
     domain: Domain | None = None
+    elsewhere = {"logloss": "take 'cross_entropy' for an output for each class, 'bce' for one output"}
     of_the_class = Component.of_the_class | {"target", "domain"}
 
     @abstractmethod
@@ -173,6 +174,8 @@ class ElementwiseLoss(LossFunction):
 class MSELoss(ElementwiseLoss):
     """Mean squared error, mean((v - t)**2); the article's loss."""
 
+    called = ("mse", "squared_error", "mean_squared_error")
+
     def f(self, v: Array, t: Array) -> Array:
         return (v - t) ** 2
 
@@ -182,6 +185,8 @@ class MSELoss(ElementwiseLoss):
 
 class MAELoss(ElementwiseLoss):
     """Mean absolute error, mean(\\|v - t\\|); its derivative at 0 is 0."""
+
+    called = ("mae", "absolute_error", "mean_absolute_error", "l1")
 
     def f(self, v: Array, t: Array) -> Array:
         return np.abs(v - t)
@@ -203,6 +208,7 @@ class HuberLoss(ElementwiseLoss):
     Huber, "Robust estimation of a location parameter" (1964).
     """
 
+    called = ("huber", "smooth_l1")
     checked = {"delta": positive_number}
 
     def __init__(self, delta: float = 1.0) -> None:
@@ -223,6 +229,7 @@ class BCEWithLogitsLoss(ElementwiseLoss):
     its own, which is there or not.
     """
 
+    called = ("bce", "binary_cross_entropy", "bce_with_logits", "binary_cross_entropy_with_logits")
     domain = Domain(
         0, 1,
         cure="labels -1 and 1 are (y + 1) / 2; numbers of classes want CrossEntropyLoss, other values MSELoss",
@@ -253,6 +260,7 @@ class PoissonNLLLoss(ElementwiseLoss):
     The outputs are logarithms of rates; `predict` gives the rates, exp(outputs), and metrics judge them.
     """
 
+    called = ("poisson", "poisson_nll")
     domain = Domain(lowest=0, cure="they are counts; for values of either sign take MSELoss")
 
     def f(self, v: Array, t: Array) -> Array:
@@ -285,6 +293,7 @@ class CrossEntropyLoss(LossFunction):
     vision" (2016), for label smoothing.
     """
 
+    called = ("cross_entropy", "categorical_cross_entropy", "sparse_categorical_cross_entropy")
     target = "class"
     checked = {"label_smoothing": fraction}
 
@@ -328,6 +337,7 @@ class SoftCrossEntropyLoss(LossFunction):
     The targets of a sample add up to 1, to within a hundredth.
     """
 
+    called = ("soft_cross_entropy",)
     target = "values"
     domain = Domain(
         0, 1, True, "y / y.sum(axis=1, keepdims=True) makes shares of counts, and labels apart want BCEWithLogitsLoss"

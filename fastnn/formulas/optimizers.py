@@ -30,6 +30,8 @@ class Optimizer(Component, ABC):
     state : mapping of str to float
         The numbers that are kept for every parameter, in the order in which `update` takes and
         returns them, and what they are before the first step.
+    usual_lr : float
+        The learning rate that `fastnn.mlp` takes where none is given.
 
     Examples
     --------
@@ -42,6 +44,8 @@ class Optimizer(Component, ABC):
     """
 
     state: Mapping[str, float] = {}
+    usual_lr: float = 1e-3
+    elsewhere = {"lbfgs": "it goes by all samples at once: call net.fit_lbfgs(X, y)"}
     of_numbers = ("update",)
 
     @abstractmethod
@@ -106,6 +110,7 @@ class SGD(Optimizer):
     deep learning" (2013).
     """
 
+    usual_lr = 0.01
     checked = {"momentum": fraction, "nesterov": flag, "weight_decay": not_negative}
 
     def __init__(self, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
@@ -195,6 +200,7 @@ class Adagrad(Optimizer):
     optimization" (2011).
     """
 
+    usual_lr = 0.01
     checked = {"lr_decay": not_negative, "weight_decay": not_negative, "eps": not_negative}
 
     def __init__(self, lr_decay: float = 0.0, weight_decay: float = 0.0, eps: float = 1e-10) -> None:
@@ -227,6 +233,7 @@ class Adadelta(Optimizer):
     Zeiler, "ADADELTA: an adaptive learning rate method" (2012).
     """
 
+    usual_lr = 1.0
     checked = {"rho": fraction, "eps": not_negative, "weight_decay": not_negative}
 
     def __init__(self, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0) -> None:
@@ -421,6 +428,7 @@ class Lion(Optimizer):
     Chen, Liang, Huang et al., "Symbolic discovery of optimization algorithms" (2023).
     """
 
+    usual_lr = 1e-4
     checked = {"beta1": fraction, "beta2": fraction, "weight_decay": not_negative}
 
     def __init__(self, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0) -> None:
@@ -451,6 +459,7 @@ class RProp(Optimizer):
     Igel and Huesken, "Improving the Rprop learning algorithm" (2000).
     """
 
+    usual_lr = 0.01
     checked = {
         "shrink": between_zero_and_one,
         "grow": positive_number,

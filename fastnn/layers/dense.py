@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array, positive_integer, shown
+from ..checks import Array, positive_integer
 from ..formulas.activations import ActivationFunction
-from ..formulas.initializers import Initializer, article, initializer, zeros
+from ..formulas.initializers import Initializer, generator, initializer, initializer_of_biases, zeros
+from ..formulas.names import named
 from ..kernels.cpu import padded
 from ..room import room
 from .base import BaseLayer, aligned_zeros, assign, float_dtype
@@ -21,14 +22,16 @@ class Layer(BaseLayer):
     ----------
     ins, outs : int
         Numbers of inputs and outputs.
-    act_function : ActivationFunction
-        The activation f.
+    act_function : ActivationFunction or str
+        The activation f: an object, or the name of one that needs no arguments, such as "relu", "leaky_relu",
+        "tanh", "sigmoid" or "identity". An attribute, which may be changed later.
     init : str or callable, optional
         Initialiser of W: a name (see `fastnn.INITIALIZERS`) or a function (outs, ins, rng) that
         returns an array (outs, ins). By default the activation chooses: Glorot's, or LeCun's for
-        `Identity` and `SELU`. ``"article"`` draws W and b as the article does.
+        `Identity` and `SELU`. ``"article"`` draws W and b as the article does, ``"zeros"`` leaves both at 0.
     bias_init : str or callable, optional
-        The same for b, called as (outs, 1, rng); by default zeros.
+        The same for b, called as (outs, 1, rng); by default uniform between -1 / sqrt(ins) and 1 / sqrt(ins), as
+        in PyTorch. ``"zeros"`` lets them start at 0.
     seed : int, numpy.random.Generator or None
         Where the random numbers come from; None draws fresh ones.
     dtype : "float64" or "float32", default "float64"
@@ -51,7 +54,7 @@ class Layer(BaseLayer):
     Raises
     ------
     TypeError, ValueError
-        If `ins` or `outs` is not a positive integer, `act_function` is no `ActivationFunction`,
+        If `ins` or `outs` is not a positive integer, `act_function` is no `ActivationFunction` and no name of one,
         or `init` is unknown or returns another shape.
 
     Examples
@@ -62,13 +65,15 @@ class Layer(BaseLayer):
     ((3, 2), (3, 1))
     """
 
+    checked = {"act_function": lambda value, name: named(ActivationFunction, value, name)}
+    act_function: ActivationFunction
     _unwatched = frozenset({"_W", "_b", "weights", "biases"})  # the numbers are the kernels' own to look at
 
     def __init__(
         self,
         ins: int,
         outs: int,
-        act_function: ActivationFunction,
+        act_function: ActivationFunction | str,
         *,
         init: str | Initializer | None = None,
         bias_init: str | Initializer | None = None,
@@ -80,26 +85,16 @@ class Layer(BaseLayer):
         trainable: bool = True,
     ) -> None:
         self._ins, self._outs = positive_integer(ins, "ins"), positive_integer(outs, "outs")
-        if not isinstance(act_function, ActivationFunction):
-            hint = " (write LeakyReLU(), not LeakyReLU)" if isinstance(act_function, type) else ""
-            raise TypeError(f"act_function is {shown(act_function)}; expected an ActivationFunction{hint}")
-        self.act_function = act_function
+        self.act_function = named(ActivationFunction, act_function, "act_function")
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
         dtype = float_dtype(dtype)
+        draw_W = initializer(self.act_function.init if init is None else init)
+        draw_b = initializer_of_biases(bias_init, draw_W, self.ins)
         count = (self.ins + 1) * padded(self.outs, dtype)
-        with room(count * dtype.itemsize, f"a layer of ins {self.ins} and outs {self.outs}", "a smaller layer"):
+        drawn = 0 if draw_W is zeros else 8 * self.ins * self.outs  # in float64
+        with room(count * dtype.itemsize + drawn, f"a layer of ins {self.ins} and outs {self.outs}", "a smaller layer"):
             self._memory = aligned_zeros(count, dtype)
-        draw_W = initializer(act_function.init if init is None else init)
-        draw_b = initializer(
-            bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"
-        )
-        try:
-            if isinstance(seed, (bool, np.bool_)):
-                raise TypeError
-            rng = np.random.default_rng(seed)
-        except Exception as error:  # NumPy shows it, which may raise anything
-            kind = ValueError if isinstance(error, ValueError) else TypeError
-            raise kind(f"seed is {shown(seed)}; expected an integer of at least 0, a Generator or None") from error
+        rng = generator(seed)
         for name, place, draw in (("init", self._W, draw_W), ("bias_init", self._b, draw_b)):
             if draw is not zeros:  # which it holds; a network from a file takes no more memory than it needs
                 assign(f"what {name} returned", place, draw(place.shape[0], place.shape[1], rng))

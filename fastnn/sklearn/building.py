@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array
+from ..checks import Array, one_for_each
 from ..formulas.activations import ActivationFunction, Identity, Sigmoid
 from ..formulas.losses import LossFunction
+from ..formulas.names import named
 from ..formulas.optimizers import SGD, Optimizer
 from ..formulas.schedules import Schedule
 from ..layers.base import BaseLayer
@@ -18,7 +19,6 @@ from ..layers.dense import Layer
 from ..layers.noise import Dropout
 from ..network import NeuralNetwork
 from .formulas import AdamOfScikitLearn, Velocity
-from .parameters import ACTIVATIONS
 
 
 def hidden_sizes(value: Any) -> list[int]:
@@ -31,12 +31,18 @@ def hidden_sizes(value: Any) -> list[int]:
 
 def hidden_activations(value: Any, count: int) -> list[ActivationFunction]:
     """The activation of each hidden layer: one for all, or a list of one for each."""
-    return [_activation(one) for one in _of_each(value, count, "activation", (str, ActivationFunction))]
+    return one_for_each(
+        value,
+        "activation",
+        count,
+        lambda one, name: copy.deepcopy(named(ActivationFunction, one, name)),
+        "hidden layer",
+    )
 
 
 def dropout_rates(value: Any, count: int) -> list[float]:
     """The rate of dropout after each hidden layer."""
-    return [float(rate) for rate in _of_each(value, count, "dropout", (float, int, np.number))]
+    return one_for_each(value, "dropout", count, lambda rate, name: float(rate), "hidden layer")
 
 
 def make_network(
@@ -104,23 +110,3 @@ def show_weights(net: NeuralNetwork) -> tuple[list[Array], list[Array]]:
     """Views of the weights (ins, outs) and of the biases (outs,) of each layer."""
     layers = dense_layers(net)
     return [layer.weights.T for layer in layers], [layer.biases[:, 0] for layer in layers]
-
-
-def _activation(value: Any) -> ActivationFunction:
-    if isinstance(value, ActivationFunction):
-        return copy.deepcopy(value)
-    if isinstance(value, str) and value in ACTIVATIONS:
-        return ACTIVATIONS[value]()
-    raise ValueError(
-        f"activation holds {value!r}; expected an activation of fastnn, or one of {', '.join(sorted(ACTIVATIONS))}"
-    )
-
-
-def _of_each(value: Any, count: int, name: str, one: tuple[type, ...]) -> list[Any]:
-    """`value` for each of `count` hidden layers, or its items, if it holds so many."""
-    if isinstance(value, one):
-        return [value] * count
-    values = list(value)
-    if len(values) != count:
-        raise ValueError(f"{name} holds {len(values)} values; expected {count}, one for each hidden layer, or a single")
-    return values

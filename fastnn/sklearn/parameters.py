@@ -8,24 +8,15 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from ..formulas.activations import ActivationFunction, Identity, ReLU, Sigmoid, Tanh
-from ..formulas.component import built_in
+from ..formulas.activations import ActivationFunction
 from ..formulas.losses import LossFunction
+from ..formulas.names import names_of
 from ..formulas.optimizers import Optimizer
 from ..formulas.schedules import Schedule
 
-ACTIVATIONS: dict[str, type[ActivationFunction]] = {
-    **{name.lower(): cls for name, cls in built_in(ActivationFunction).items()},
-    "identity": Identity,
-    "logistic": Sigmoid,
-    "tanh": Tanh,
-    "relu": ReLU,
-}
-"""Activations by name: scikit-learn's four, and fastnn's own, in small letters."""
-
 CONSTRAINTS: dict[str, Any] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions(set(ACTIVATIONS)), ActivationFunction, list, tuple],
+    "activation": [StrOptions(set(names_of(ActivationFunction))), ActivationFunction, list, tuple],
     "solver": [StrOptions({"lbfgs", "sgd", "adam"}), Optimizer],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],

@@ -155,13 +155,7 @@ def take_epochs(
                 logs = run.epoch()
                 guard.on_epoch_end(epoch, logs)  # before metrics, which make errors of weights that are not finite
                 if y is not None and run.outputs is not None:
-<<<<<<< HEAD
-                    logs.update(scores(measures, y, run.outputs, engine.loss, None, engine.form.predictor))
-||||||| 2d32bf7
-                    logs.update(scores(measures, y, run.outputs, engine.loss))
-=======
-                    logs.update(scores(settings.of_training, y, run.outputs, engine.loss))
->>>>>>> f87376d1c2faef7bbf510d23f030391743f77859
+                    logs.update(scores(settings.of_training, y, run.outputs, engine.loss, None, engine.form.predictor))
                 if held_out is not None:
                     logs.update({f"val_{name}": value for name, value in engine.scores(held_out, measures).items()})
             except StopTraining:

@@ -357,7 +357,7 @@ def test_size_of_layer(name, count):
     refuses(name, Layer, **{"ins": 2, "outs": 3, "act_function": Tanh(), name: count})
 
 
-@pytest.mark.parametrize("act", [Tanh, None, "tanh", np.tanh, 3, MSELoss(), len], ids=repr)
+@pytest.mark.parametrize("act", [Tanh, None, "tan", b"tanh", np.tanh, 3, MSELoss(), len], ids=repr)
 def test_activation_of_layer(act):
     refuses("act_function", Layer, 2, 3, act)
 
@@ -431,7 +431,7 @@ def test_layers(layers):
     refuses("layers", NeuralNetwork, BAD_LAYERS[layers], MSELoss(), 0.1)
 
 
-@pytest.mark.parametrize("loss", [MSELoss, None, "mse", Tanh(), 3, len], ids=repr)
+@pytest.mark.parametrize("loss", [MSELoss, None, "mes", b"mse", Tanh(), 3, len], ids=repr)
 def test_loss_function(loss):
     for dtype in (None, "float32"):
         with victim().refuses("loss_function"):
@@ -509,7 +509,7 @@ def every_call(v):
     return [*calls, lambda: v.net.loss(t1, t1), lambda: v.net.forward_pass(x1), lambda: v.net.forward_pass(v.x)]
 
 
-@pytest.mark.parametrize("act", [Tanh, None, "tanh", np.tanh, 3, MSELoss(), NoFormula()], ids=repr)
+@pytest.mark.parametrize("act", [Tanh, None, "tan", np.tanh, 3, MSELoss(), NoFormula()], ids=repr)
 def test_activation_set_later(act):
     v = Victim("float64", MSELoss())
     layer, good, before = v.net._layers[1], v.net._layers[1].act_function, bits(v.net)
@@ -540,13 +540,11 @@ def test_formula_error_is_raised_again():
 def test_loss_set_later():
     v = Victim("float64", HuberLoss())
     good = v.net._loss_function
-    for bad in (MSELoss, None, "mse", Tanh()):
+    for bad in (MSELoss, None, "mes", b"mse", Tanh()):
         before = bits(v.net)
-        v.net._loss_function = bad
-        for call in every_call(v)[:4]:
-            with pytest.raises(TypeError, match="loss_function"):
-                call()
-        v.net._loss_function = good
+        with pytest.raises((TypeError, ValueError), match="loss_function"):
+            v.net._loss_function = bad
+        assert v.net._loss_function is good
         assert bits(v.net) == before
         assert v.trained() == v.expected
 

@@ -115,7 +115,7 @@ def test_partial_fit_needs_epochs_and_classes():
         ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes must be > 0"),
         ({"activation": "sine"}, "'activation' parameter"),
         ({"activation": ["relu", "tanh"]}, "activation holds 2 values; expected 1"),
-        ({"activation": ["sine"]}, "activation holds 'sine'; expected"),
+        ({"activation": ["sine"]}, r"activation\[0\] is 'sine'; expected"),
         ({"dropout": 1.0}, "'dropout' parameter"),
         ({"dropout": [0.1, 0.2]}, "dropout holds 2 values; expected 1"),
         ({"n_networks": 0}, "'n_networks' parameter"),

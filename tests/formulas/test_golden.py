@@ -29,7 +29,7 @@ X = np.linspace(-9, 9, 181)
     ],
 )
 def test_activation(activation, expected):
-    layer = Layer(1, 1, activation, init=lambda *_: np.ones((1, 1)))
+    layer = Layer(1, 1, activation, init=lambda *_: np.ones((1, 1)), bias_init="zeros")
     net = NeuralNetwork([layer], MSELoss(), 0.1)
     np.testing.assert_allclose(net.forward_pass(X[None, :])[0], expected, rtol=1e-13, atol=1e-15)
 

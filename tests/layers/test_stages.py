@@ -139,7 +139,7 @@ def test_fifty_steps_equal_pytorchs(name):
         def df(self, x):
             return 1 - np.tanh(x) ** 2
 
-    eye = Layer(5, 5, TanhStage(), init=lambda *_: np.eye(5), trainable=False)
+    eye = Layer(5, 5, TanhStage(), init=lambda *_: np.eye(5), bias_init="zeros", trainable=False)
     layers = [Layer(3, 5, Identity()), getattr(fastnn, name)(), eye, Layer(5, 2, Identity())]
     net = NeuralNetwork(layers, MSELoss(), 0.02, Adam())
     layers[0]._W, layers[0]._b, layers[3]._W, layers[3]._b = W1, b1[:, None], W2, b2[:, None]
@@ -159,7 +159,9 @@ def test_fifty_steps_equal_pytorchs(name):
 
 def probe(stage, n=400, width=50, steps=1, seed=0):
     """What comes out of a stage in training, from ones: the gradient of sum(out) w.r.t. its input is the mask."""
-    net = NeuralNetwork([stage, Layer(width, 1, Identity(), init=lambda *_: np.ones((1, width)))], MSELoss(), 0.0)
+    net = NeuralNetwork(
+        [stage, Layer(width, 1, Identity(), init=lambda *_: np.ones((1, width)), bias_init="zeros")], MSELoss(), 0.0
+    )
     x = np.ones((width, n))
     dx = net.gradients(x, np.zeros((1, n)), training=True, seed=seed).dxs
     return dx[0] / dx[1]
