@@ -106,7 +106,7 @@ OF_CLASSES = {
     "property": ("!return {v} * self.slope", "self.slope is a property"),
     "class attribute": ("!return {v} * self.rate", "self.rate belongs to the class"),
     "string attribute": ("!return {v} * (self.kind == 'a')", "self.kind is no number set in __init__"),
-    "array attribute": ("!return {v} * self.table[0]", "self.table is no number"),
+    "written array": ("!self.table[0] = 1.0|return {v}", "cannot write into an array of self"),
     "None attribute": ("!return {v} * self.nothing", "self.nothing is no number"),
     "missing attribute": ("!return {v} * self.absent", "self.absent is no number"),
     "static method": ("!return self.still({v})", "self.still is a staticmethod"),
