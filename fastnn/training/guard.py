@@ -39,8 +39,8 @@ class NaNGuard(Callback):
             raise DivergedError(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite. The network has the "
                 f"weights from before that epoch. A smaller learning rate than {self.net.lr}, clip_norm=1.0, inputs of "
-                "mean 0 and variance 1 (a Standardize layer), or targets of that kind (StandardizeTargets as the last "
-                f"layer), may help.{'' if self.sizes is None else self.sizes()}"
+                "mean 0 and variance 1 (a Standardize layer), or targets of about that size (StandardizeTargets as the "
+                f"last layer), may help.{'' if self.sizes is None else self.sizes()}"
             )
         for kept, layer in zip(self._good, self.net.layers):
             for place, array in zip(kept, layer.arrays().values()):
