@@ -18,6 +18,7 @@ from .layers.base import BaseLayer, float_dtype
 from .layers.dense import Layer
 from .layers.noise import Dropout
 from .layers.normalisation import Standardize
+from .layers.targets import StandardizeTargets
 from .network import NeuralNetwork
 from .room import room
 
@@ -32,6 +33,7 @@ def mlp(
     dropout: float | Iterable[float] = 0.0,
     l2: float = 0.0,
     standardize: bool = False,
+    standardize_targets: bool = False,
     dtype: np.typing.DTypeLike = "float32",
     seed: int | np.random.Generator | None = None,
 ) -> NeuralNetwork:
@@ -62,6 +64,8 @@ def mlp(
     standardize : bool, default False
         Whether the network learns mean and scale of its inputs from the first samples that it is trained on (see
         `Standardize`). Say True unless the inputs are about as large as 1 already.
+    standardize_targets : bool, default False
+        The same for targets that are values (see `StandardizeTargets`): say True for prices and the like.
     dtype : "float32" or "float64", default "float32"
         Of weights and arithmetic. Layers that you make yourself are float64, which takes twice the time.
     seed : int, numpy.random.Generator or None
@@ -113,6 +117,8 @@ def mlp(
             layers.append(Layer(ins, outs, act, l2=l2, dtype=dtype, seed=rng))
             if rate > 0:
                 layers.append(Dropout(rate))
+    if flag(standardize_targets, "standardize_targets"):
+        layers.append(StandardizeTargets())
     return NeuralNetwork(layers, named(LossFunction, loss, "loss"), rule.usual_lr if lr is None else lr, rule)
 
 

@@ -221,6 +221,8 @@ def test_sizes_that_no_memory_holds(sizes, dtype):
         ({"l2": -1}, "l2 is -1"), ({"l2": "0"}, "l2 is '0'"), ({"l2": None}, "l2 is None"),
         ({"standardize": 1}, "^standardize is 1; expected True or False"),
         ({"standardize": None}, "^standardize is None"),
+        ({"standardize_targets": "yes"}, "^standardize_targets is 'yes'; expected True or False"),
+        ({"standardize_targets": True, "loss": "cross_entropy"}, "StandardizeTargets"),
         ({"standardize": np.array([True, False])}, "^standardize is"),
         ({"dtype": "float16"}, "^dtype is 'float16'"), ({"dtype": int}, "^dtype is"), ({"dtype": "x"}, "^dtype is 'x'"),
         ({"seed": -1}, "^seed is -1"), ({"seed": 1.5}, "^seed is 1.5"), ({"seed": "0"}, "^seed is '0'"),
@@ -269,3 +271,12 @@ def test_all_options_together():
         net = mlp([4, 5, 6, 1], act, loss=loss, dropout=dropout, standardize=standardize, dtype=dtype, seed=0)
         assert net.dtype == dtype
         assert np.isfinite(net.fit(X, VALUES, seed=0, verbose=0)["loss"]).all()
+
+
+def test_prices_are_learnt_as_they_are():
+    X = np.random.default_rng(0).normal(size=(300, 3))
+    y = 2e5 + 8e4 * (X[:, 0] + X[:, 1] * X[:, 2])
+    net = mlp([3, 32, 1], lr=0.01, standardize_targets=True, seed=0)
+    net.fit(X, y, epochs=60, seed=0)
+    assert net.evaluate(X, y, "r2")["r2"] > 0.9
+    assert 1e5 < net.predict(X).mean() < 3e5
