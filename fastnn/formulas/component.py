@@ -233,9 +233,8 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return int(value)
-    array = as_array(value) if isinstance(value, (list, tuple)) else value
-    if type(array) in (np.ndarray, np.memmap) and array.dtype.name in _DTYPES and 1 <= array.size <= MOST_NUMBERS:
-        return np.array(array)
+    if type(value) in (np.ndarray, np.memmap) and value.dtype.name in _DTYPES and 1 <= value.size <= MOST_NUMBERS:
+        return np.array(value)
     raise TypeError(
         f"{name} is {shown(value)}, which cannot be saved; expected a number, an array of numbers, a string or None"
     )
@@ -284,6 +283,8 @@ def _same(a: Any, b: Any) -> bool:
     """Whether two attributes are as good as equal."""
     if isinstance(a, Component):
         return a is b or (type(a) is type(b) and not a.difference(b))
+    if isinstance(a, (list, tuple)) is not isinstance(b, (list, tuple)):  # which no formula reads, and no array
+        return False
     try:
         return bool(np.array_equal(a, b, equal_nan=True))
     except (TypeError, ValueError):
