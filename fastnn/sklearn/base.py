@@ -59,6 +59,12 @@ class BaseMLP(BaseEstimator, ABC):
     intercepts_: list[Array]
     _courses: list[Course]
 
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """The names of the parameters; scikit-learn asks for them again and again, and each time reads a signature."""
+        return list(super()._get_param_names())
+
     # --- what a kind of estimator says ---------------------------------------------------------
 
     @abstractmethod
@@ -152,7 +158,7 @@ class BaseMLP(BaseEstimator, ABC):
         if not first:
             return learn()[:2]
         rows, targets, learnt = once(("samples", type(self)), (X, y), learn)
-        vars(self).update(learnt)
+        self.__dict__.update(learnt)
         return rows, targets
 
     def _checked(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
@@ -282,17 +288,18 @@ class BaseMLP(BaseEstimator, ABC):
         targets, diverged, fitting = self._network_targets(train.targets), False, current()
         if fitting is not None:
             histories: list[History] = []
+            seed = settings.seed or 0
             share = fitting.share(networks[0], train, targets, whole)
             for k, (net, rule) in enumerate(zip(networks, rules)):
                 own = others if k == 0 else copy.deepcopy(others)
-                told = replace(settings, callbacks=(rule, *own), seed=settings.seed + k)
+                told = replace(settings, callbacks=(rule, *own), seed=seed + k)
                 try:
                     histories.append(fitting.train(net, share, told, k))
                 except DivergedError:
                     diverged = True
                     rule.note_divergence()
             endings = [history.stopped for history in histories]
-            fitting.past = Past(settings.seed, histories)
+            fitting.past = Past(seed, histories)
         elif len(networks) == 1:
             told = replace(settings, callbacks=(rules[0], *others))
             try:
@@ -360,8 +367,9 @@ class BaseMLP(BaseEstimator, ABC):
         try:
             yield
         finally:
-            for layer in layers:
-                layer.l2 = after
+            if current() is None:  # in a search nobody goes on but `fit`
+                for layer in layers:
+                    layer.l2 = after
 
     def _batch_size(self, count: int) -> int:
         if self.batch_size == "auto":

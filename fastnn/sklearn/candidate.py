@@ -67,20 +67,22 @@ class Candidate:
 
     def judged(self, X: Any, y: Any, scorer: Any, *settings: Any) -> Any:
         """What scikit-learn's ``_score`` says of the fitted estimator."""
-        itself = self._network is not None and isinstance(scorer, _PassthroughScorer)
+        network = self._network
+        itself = network is not None and isinstance(scorer, _PassthroughScorer)
+        if not itself and network is not self.estimator:
+            return _score(self.estimator, X, y, scorer, *settings)
         with self.fitting.open():
             return _score(self if itself else self.estimator, X, y, scorer, *settings)
 
     def score(self, X: Any, y: Any = None, **parameters: Any) -> Any:
         """The estimator's own score."""
-        network, once = self._network, self.fitting.fold.once
+        network: Any = self._network
         if network is not self.estimator:
             if parameters:
                 return self.estimator.score(X, y, **parameters)
-            steps = self.estimator[:-1]
-            X = once("transformed", (*(step for _, step in steps.steps), X), lambda: steps.transform(copy.deepcopy(X)))
+            X = self._transformed(X)
         if not parameters and type(network).score is ClassifierMixin.score:
-            labels = once("labels", (y,), lambda: _one_label_each(y))
+            labels = self.fitting.fold.once("labels", (y,), lambda: _one_label_each(y))
             if labels is not None:  # accuracy, without looking at the labels again
                 return float(np.average(network.predict(X) == labels))
         return network.score(X, y, **parameters)
@@ -112,6 +114,14 @@ class Candidate:
         pipeline.steps[:-1] = steps.steps
         return rows
 
+    def _transformed(self, X: Any) -> Any:
+        """X as the last step of the fitted pipeline gets it."""
+        steps = self.estimator[:-1]
+        if not len(steps):
+            return X
+        of = (*(step for _, step in steps.steps), X)
+        return self.fitting.fold.once("transformed", of, lambda: steps.transform(copy.deepcopy(X)))
+
 
 def _one_label_each(y: Any) -> Array | None:
     """The labels, if they are an array with one for each sample, which `predict` can be compared with."""
@@ -119,8 +129,8 @@ def _one_label_each(y: Any) -> Array | None:
     return y if plain else None
 
 
-def _part(estimator: Any, X: Any, y: Any, rows: Any, of: Any = None) -> tuple[Any, Any]:
-    return estimator.part(X, y, rows, of)  # type: ignore[no-any-return]
+def _part(estimator: Any, X: Any, y: Any, rows: Any, of: Any = None) -> Any:
+    return estimator.part(X, y, rows, of)
 
 
 def _judged(estimator: Any, *arguments: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn import config_context, get_config
+from threadpoolctl import threadpool_limits
 
 from ..engine.crew import share_out
 from ..engine.threads import at_most_threads, get_num_threads
@@ -73,7 +74,8 @@ class Crew:
             if not left[split] and not self._goes_on:
                 self._folds[split].clear()
 
-        share_out(work, len(tasks), self._threads, interrupt, finished)
+        with threadpool_limits(1 if self._threads > 1 else None, "blas"):  # its threads would come on top of these
+            share_out(work, len(tasks), self._threads, interrupt, finished)
         return results
 
     def _open(self, split: int, train: Any, test: Any) -> None:

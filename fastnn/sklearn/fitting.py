@@ -47,9 +47,7 @@ class Fitting:
         After the fit: from where another may go on.
     """
 
-    def __init__(
-        self, fold: Fold, interrupt: Flag, chunks: dict[Hashable, int], past: Past | None = None
-    ) -> None:
+    def __init__(self, fold: Fold, interrupt: Flag, chunks: dict[Hashable, int], past: Past | None = None) -> None:
         self.fold, self.interrupt, self.past = fold, interrupt, past
         self._chunks = chunks
 

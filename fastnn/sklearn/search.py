@@ -206,15 +206,15 @@ class BankSearchCV(BaseSearchCV):
             evaluate_candidates(candidates)
             return
         resource = self._resource(candidates)
-        most = self.estimator.get_params()[resource] if self.max_resources == "auto" else self.max_resources
-        least = None if self.min_resources == "exhaust" else self.min_resources
+        most: Any = self.estimator.get_params()[resource] if self.max_resources == "auto" else self.max_resources
+        least: Any = None if self.min_resources == "exhaust" else self.min_resources
         if least is not None and least > most:
             raise ValueError(f"min_resources is {least} but max_resources {most}; expected no more than that")
-        numbers = list(range(len(candidates)))
-        self.n_candidates_, self.n_resources_ = [], []
+        numbers, scores = list(range(len(candidates))), np.zeros(len(candidates))
+        self.n_candidates_: list[int] = []
+        self.n_resources_: list[int] = []
         for count, epochs in budgets(len(candidates), self.factor, least, most):
-            if self.n_candidates_:
-                numbers = best(scores, numbers, count)
+            numbers = best(scores, numbers, count)
             number = len(self.n_candidates_)
             if self.verbose:
                 print(f"----------\niter: {number}\nn_candidates: {count}\nn_resources: {epochs}")

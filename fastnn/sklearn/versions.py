@@ -24,8 +24,6 @@ def borrowed(function: Any, **names: Any) -> Any:
     """
     function = inspect.unwrap(function)
     known = {**function.__globals__, **names}
-    twin = types.FunctionType(
-        function.__code__, known, function.__name__, function.__defaults__, function.__closure__
-    )
+    twin = types.FunctionType(function.__code__, known, function.__name__, function.__defaults__, function.__closure__)
     twin.__kwdefaults__ = function.__kwdefaults__
     return twin
