@@ -2,9 +2,9 @@
 
     python -m benchmarks.searches
 
-60 candidates on 5 folds, all on the same two cores, in turns. The processes of joblib, which GridSearchCV trains in, are
-ended before each of its turns, as they are not there when a script begins; with --warm they stay. With --clock cpu the
-seconds are those of all processes together, divided by two: for a machine that others use.
+60 candidates on 5 folds, all on the same two cores, in turns. The processes of joblib, in which GridSearchCV trains,
+are ended before each of its turns, as they are not there when a script begins; with --warm they stay. With --clock cpu
+the seconds are those of all processes together, divided by two: for a machine that others use.
 """
 
 import argparse

@@ -32,7 +32,6 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-
 from threadpoolctl import threadpool_limits
 
 import fastnn
