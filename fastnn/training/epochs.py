@@ -58,7 +58,7 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
 def fit_samples(
     net: Trainee, train: Samples, settings: Settings, history: History, interrupt: Flag, chunk: int = 1
 ) -> int:
-    """`fit` on samples that have passed the door, in one thread, after the epochs that `history` has already.
+    """`fit` on samples that have passed the door, in one thread, after the epochs that `history` has already under the same seed.
 
     What it learns of the network's speed it returns: the next `chunk` of a fit whose steps cost the same.
     `interrupt`, set by another thread, ends it as Ctrl-C would.
@@ -67,7 +67,7 @@ def fit_samples(
     run = Run(net.engine, train, settings, train.weights(settings.sample_weight, settings.class_weight))
     run.interrupt, run.chunk = interrupt, chunk
     if history.epoch:
-        run.go_on(run.agreed_seed(run.identity()), history["loss"], len(history.epoch) * run.steps_per_epoch)
+        run.go_on(settings.seed or 0, history["loss"], len(history.epoch) * run.steps_per_epoch)
     held_out = None
     if settings.validation_data is not None:
         held_out = weighed_samples(net.engine.form, settings.validation_data, " of validation_data")
