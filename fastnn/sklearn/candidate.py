@@ -52,7 +52,8 @@ class Candidate:
             return found
         fold = self.fitting.fold
         of_fold = fold.train if of is None else fold.test
-        return fold.once("part", (of_fold,), lambda: _safe_split(self.estimator, X, y, rows, of))
+        X, y = fold.once("part", (of_fold,), lambda: fold.own(*_safe_split(self.estimator, X, y, rows, of)))
+        return X, y
 
     def fit(self, X: Any, y: Any = None, **parameters: Any) -> None:
         """Fit the estimator."""
@@ -97,7 +98,7 @@ class Candidate:
 
     def _through_steps(self, X: Any, *y: Any) -> Any:
         """X as the last step of the pipeline gets it; candidates whose steps before it are the same share them."""
-        pipeline = self.estimator
+        pipeline, fold = self.estimator, self.fitting.fold
         if len(pipeline.steps) == 1:
             return X
         last = pipeline.steps[-1][0]
@@ -107,10 +108,10 @@ class Candidate:
 
         def fitted() -> tuple[Any, Any]:
             steps = clone(pipeline[:-1])
-            return steps, steps.fit_transform(copy.deepcopy(X), *y)  # they may write into it
+            return steps, *fold.own(steps.fit_transform(copy.deepcopy(X), *y))  # they may write into it
 
         what = ("steps", frozenset(plain), tuple(others))
-        steps, rows = self.fitting.fold.once(what, (X, *others.values()), fitted)
+        steps, rows = fold.once(what, (X, *others.values()), fitted)
         pipeline.steps[:-1] = steps.steps
         return rows
 
@@ -119,8 +120,8 @@ class Candidate:
         steps = self.estimator[:-1]
         if not len(steps):
             return X
-        of = (*(step for _, step in steps.steps), X)
-        return self.fitting.fold.once("transformed", of, lambda: steps.transform(copy.deepcopy(X)))
+        of, fold = (*(step for _, step in steps.steps), X), self.fitting.fold
+        return fold.once("transformed", of, lambda: fold.own(steps.transform(copy.deepcopy(X))))[0]
 
 
 def _one_label_each(y: Any) -> Array | None:

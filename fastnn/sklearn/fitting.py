@@ -109,6 +109,8 @@ def current() -> Fitting | None:
 
 
 def once(what: Hashable, of: tuple[Any, ...], make: Callable[[], T]) -> T:
-    """What ``make()`` returns; in a search, all fits on the same samples share it (see `Fold`)."""
+    """What ``make()`` returns; in a search, fits on the same samples, the first `of` what it is made of, share it."""
     fitting = _current.get()
-    return make() if fitting is None else fitting.fold.once(what, of, make)
+    if fitting is None or not fitting.fold.owns(of[0]):
+        return make()
+    return fitting.fold.once(what, of, make)

@@ -21,6 +21,7 @@ class Fold:
     def __init__(self, train: Any, test: Any) -> None:
         self.train, self.test = train, test
         self._made: dict[Hashable, tuple[tuple[Any, ...], Any]] = {}
+        self._own: dict[int, Any] = {}
         self._lock = threading.RLock()  # what is made may ask for other things
 
     def once(self, what: Hashable, of: tuple[Any, ...], make: Callable[[], T]) -> T:
@@ -35,6 +36,16 @@ class Fold:
         made: T = found[1]
         return made
 
+    def own(self, *samples: Any) -> tuple[Any, ...]:
+        """These samples, which are from now on the fold's: see `owns`."""
+        self._own.update((id(some), some) for some in samples)
+        return samples
+
+    def owns(self, samples: Any) -> bool:
+        """Whether other fits will see the same object."""
+        return id(samples) in self._own
+
     def clear(self) -> None:
         """Forget what was made."""
         self._made.clear()
+        self._own.clear()

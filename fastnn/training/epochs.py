@@ -58,10 +58,10 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
 def fit_samples(
     net: Trainee, train: Samples, settings: Settings, history: History, interrupt: Flag, chunk: int = 1
 ) -> int:
-    """`fit` on samples that have passed the door, in one thread, after the epochs that `history` has already under the same seed.
+    """`fit` on samples that have passed the door, in one thread; returns the next `chunk` of a fit like it.
 
-    What it learns of the network's speed it returns: the next `chunk` of a fit whose steps cost the same.
-    `interrupt`, set by another thread, ends it as Ctrl-C would.
+    It goes on after the epochs that `history` has, under the same seed. `interrupt`, set by another thread, ends it as
+    Ctrl-C would.
     """
     warn_of_idleness(net.engine)
     run = Run(net.engine, train, settings, train.weights(settings.sample_weight, settings.class_weight))
