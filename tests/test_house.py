@@ -21,7 +21,19 @@ ALLOWED = {  # what each folder or file may import of fastnn, besides itself; no
     "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
     "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers", "room"},
     "reference": {"checks", "formulas", "kernels", "layers"},
-    "sklearn": {"bank", "network", "checks", "extras", "data", "engine.threads", "formulas", "layers", "training"},
+    "sklearn": {
+        "bank",
+        "network",
+        "checks",
+        "extras",
+        "data",
+        "engine.crew",
+        "engine.threads",
+        "engine.workers",
+        "formulas",
+        "layers",
+        "training",
+    },
 }
 
 

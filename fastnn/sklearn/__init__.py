@@ -10,5 +10,6 @@
 
 from .classifier import MLPClassifier
 from .regressor import MLPRegressor
+from .search import BankSearchCV
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["BankSearchCV", "MLPClassifier", "MLPRegressor"]

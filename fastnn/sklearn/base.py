@@ -28,10 +28,12 @@ from ..network import NeuralNetwork
 from ..training.callbacks import Callback, Trainee
 from ..training.epochs import fit
 from ..training.guard import DivergedError
+from ..training.history import History
 from ..training.lbfgs import fit_lbfgs
 from ..training.many import fit_many
 from ..training.settings import Settings, callback_list
 from . import building
+from .fitting import Past, current, once
 from .held_out import Sample, split
 from .stopping import Course, Rules, StoppingRule
 from .versions import validate_data
@@ -56,6 +58,12 @@ class BaseMLP(BaseEstimator, ABC):
     coefs_: list[Array]
     intercepts_: list[Array]
     _courses: list[Course]
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls) -> list[str]:
+        """The names of the parameters; scikit-learn asks for them again and again, and each time reads a signature."""
+        return list(super()._get_param_names())
 
     # --- what a kind of estimator says ---------------------------------------------------------
 
@@ -116,17 +124,18 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError("validation_groups is given but early_stopping is False; expected early_stopping=True")
         sizes = building.hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = self._checked(X, y, first)
-        self._meet(y, incremental)
-        targets = self._targets(y)
+        X, targets = self._learn(X, y, first, incremental)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         sample = Sample(X, targets, self._all_weights(targets, sample_weight))
         self._random_state = check_random_state(self.random_state)
-        if first:
+        fitting = current()
+        goes_on = fitting is not None and fitting.past is not None  # with more epochs, and all else as it was
+        if first and not goes_on:
             self._begin(sizes, sample)
         networks = self._current_networks()
-        if not incremental or not self._courses or networks[0].optimizer is not self._rule_of_steps:
+        keeps_steps = incremental and self._courses and networks[0].optimizer is self._rule_of_steps
+        if not goes_on and not keeps_steps:
             self._renew_steps(networks)
         with at_most_threads(None if self.n_jobs is None else effective_n_jobs(self.n_jobs)):
             if has_epochs(self):
@@ -135,6 +144,22 @@ class BaseMLP(BaseEstimator, ABC):
             else:
                 self._fit_lbfgs(networks, sample)
         return self
+
+    def _learn(self, X: Any, y: Any, first: bool, incremental: bool) -> tuple[Any, Array]:
+        """X and the targets, checked; features and classes are noted, or compared with those of before."""
+
+        def learn() -> tuple[Any, Array, dict[str, Any]]:
+            known = set(vars(self))
+            rows, labels = self._checked(X, y, first)
+            self._meet(labels, incremental)
+            targets = self._targets(labels)
+            return rows, targets, {name: value for name, value in vars(self).items() if name not in known}
+
+        if not first:
+            return learn()[:2]
+        rows, targets, learnt = once(("samples", type(self)), (X, y), learn)
+        self.__dict__.update(learnt)
+        return rows, targets
 
     def _checked(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
         """X and y, both checked; the features of X are noted where the fit is the `first`, else compared."""
@@ -210,6 +235,8 @@ class BaseMLP(BaseEstimator, ABC):
     def _fit_epochs(
         self, networks: list[NeuralNetwork], train: Sample, held_out: Sample | None, incremental: bool
     ) -> None:
+        fitting = current()
+        past = None if fitting is None else fitting.past
         batch_size, others = self._batch_size(train.size), callback_list(self.callbacks)
         validation = None
         if others and held_out is not None:
@@ -220,7 +247,7 @@ class BaseMLP(BaseEstimator, ABC):
             shuffle=bool(self.shuffle),
             sample_weight=train.weight,
             validation_data=validation,
-            seed=int(self._random_state.randint(2**31 - 1)),
+            seed=int(self._random_state.randint(2**31 - 1)) if past is None else past.seed,
             equal_batches=False,
             averaged=True,
             verbose=0,
@@ -228,7 +255,9 @@ class BaseMLP(BaseEstimator, ABC):
         score = None if held_out is None else self._scorer(held_out)
         rules = [StoppingRule(course, self._rules(), train.size, score) for course in self._courses]
         with self._penalty(networks, self.alpha, self.alpha / batch_size):
-            endings, diverged = self._train(networks, train, settings, rules, others)
+            endings, diverged = self._train(networks, train, settings, rules, others, held_out is None)
+        if fitting is not None and (diverged or others or held_out is not None):
+            fitting.past = None  # callbacks, the best weights: there is more to such a fit than its epochs
         for rule in rules:
             rule.end()
         self._take_over(self._courses[0], held_out is not None)
@@ -251,10 +280,28 @@ class BaseMLP(BaseEstimator, ABC):
         settings: Settings,
         rules: list[StoppingRule],
         others: list[Callback],
+        whole: bool,
     ) -> tuple[list[str], bool]:
-        """Train; returns why each network stopped, "" for none but its last epoch, and whether one diverged."""
-        targets, diverged = self._network_targets(train.targets), False
-        if len(networks) == 1:
+        """Train; returns why each network stopped, "" for none but its last epoch, and whether one diverged.
+
+        `whole` says whether these are all samples of the fit.
+        """
+        targets, diverged, fitting = self._network_targets(train.targets), False, current()
+        if fitting is not None:
+            histories: list[History] = []
+            seed = settings.seed or 0
+            share = fitting.share(networks[0], train, targets, whole)
+            for k, (net, rule) in enumerate(zip(networks, rules)):
+                own = others if k == 0 else copy.deepcopy(others)
+                told = replace(settings, callbacks=(rule, *own), seed=seed + k)
+                try:
+                    histories.append(fitting.train(net, share, told, k))
+                except DivergedError:
+                    diverged = True
+                    rule.note_divergence()
+            endings = [history.stopped for history in histories]
+            fitting.past = Past(seed, histories)
+        elif len(networks) == 1:
             told = replace(settings, callbacks=(rules[0], *others))
             try:
                 endings = [fit(networks[0], train.X, targets, told).stopped]
@@ -290,7 +337,7 @@ class BaseMLP(BaseEstimator, ABC):
                 try:
                     history = fit_lbfgs(
                         net.engine, sample.X, targets, settings, tol=max(self.tol, np.finfo(float).tiny), memory=10,
-                        callback=self._report if self.verbose else None, flat=FLAT, max_evaluations=self.max_fun,
+                        callback=self._report, flat=FLAT, max_evaluations=self.max_fun,
                     )  # fmt: skip
                 except DivergedError as error:
                     raise ValueError(NOT_FINITE) from error
@@ -306,9 +353,11 @@ class BaseMLP(BaseEstimator, ABC):
                     stacklevel=5,
                 )
 
-    @staticmethod
-    def _report(iteration: int, loss: float) -> None:
-        print(f"Iteration {iteration}, loss = {loss:.8f}")
+    def _report(self, iteration: int, loss: float) -> None:
+        if (fitting := current()) is not None:
+            fitting.go_on()
+        if self.verbose:
+            print(f"Iteration {iteration}, loss = {loss:.8f}")
 
     @contextlib.contextmanager
     def _penalty(self, networks: list[NeuralNetwork], during: float, after: float) -> Iterator[None]:
@@ -319,8 +368,9 @@ class BaseMLP(BaseEstimator, ABC):
         try:
             yield
         finally:
-            for layer in layers:
-                layer.l2 = after
+            if current() is None:  # in a search nobody goes on but `fit`
+                for layer in layers:
+                    layer.l2 = after
 
     def _batch_size(self, count: int) -> int:
         if self.batch_size == "auto":
@@ -389,7 +439,7 @@ class BaseMLP(BaseEstimator, ABC):
     def _rows(self, X: Any) -> Any:
         """X, checked against the features of the fit."""
         check_is_fitted(self)
-        return validate_data(self, X=X, accept_sparse="csr", reset=False)
+        return once(("rows", type(self)), (X,), lambda: validate_data(self, X=X, accept_sparse="csr", reset=False))
 
     def _predictor(self) -> NeuralNetwork | NetworkBank:
         """What answers for all networks."""

@@ -72,9 +72,10 @@ class StoppingRule(Watch):
         self, course: Course, rules: Rules, samples: int, score: Callable[[Trainee], float] | None = None
     ) -> None:
         self.course, self.rules, self.samples, self.score = course, rules, samples, score
+        self._best: list[tuple[Array, ...]] | None = None
 
     def on_train_begin(self) -> None:
-        self._best: list[tuple[Array, ...]] | None = self.net.get_weights() if self.rules.early_stopping else None
+        self._best = self.net.get_weights() if self.rules.early_stopping else None
 
     def epochs_ahead(self) -> int:
         """How many epochs it need not see before they are over: none of them but the last can be one to stop at."""

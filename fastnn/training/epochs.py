@@ -16,6 +16,7 @@ from ..data.samples import Samples
 from ..data.sources import opened
 from ..data.tables import column_names
 from ..engine.engine import Engine
+from ..engine.workers import Flag
 from ..formulas.metrics import scores
 from .callbacks import Callback, StopTraining, Trainee, may_add_quantities
 from .checkpoint import Course, kept_split_seed
@@ -61,6 +62,26 @@ def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     history = History()
     take_epochs(net, run, settings, y_train, held_out, history)
     return history
+
+
+def fit_samples(
+    net: Trainee, train: Samples, settings: Settings, history: History, interrupt: Flag, chunk: int = 1
+) -> int:
+    """`fit` on samples that have passed the door, in one thread; returns the next `chunk` of a fit like it.
+
+    It goes on after the epochs that `history` has, under the same seed. `interrupt`, set by another thread, ends it as
+    Ctrl-C would.
+    """
+    warn_of_idleness(net.engine)
+    run = Run(net.engine, train, settings, train.weights(settings.sample_weight, settings.class_weight))
+    run.interrupt, run.chunk = interrupt, chunk
+    if history.epoch:
+        run.go_on(settings.seed or 0, history["loss"], len(history.epoch) * run.steps_per_epoch)
+    held_out = None
+    if settings.validation_data is not None:
+        held_out = weighed_samples(net.engine.form, settings.validation_data, " of validation_data")
+    take_epochs(net, run, settings, train.y, held_out, history)
+    return run.chunk
 
 
 def warn_of_idleness(engine: Engine) -> None:

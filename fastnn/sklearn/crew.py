@@ -1,0 +1,98 @@
+"""The fits of a search, in threads of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn import config_context, get_config
+from threadpoolctl import threadpool_limits
+
+from ..engine.crew import share_out
+from ..engine.threads import at_most_threads, get_num_threads
+from ..engine.workers import Flag
+from .candidate import Candidate
+from .fitting import Fitting, Past
+from .fold import Fold
+
+
+class Crew:
+    """In the place of joblib's ``Parallel``, where scikit-learn's searches have theirs.
+
+    Parameters
+    ----------
+    n_jobs : int, optional
+        Threads; None for as many as `fastnn.get_num_threads` says.
+    goes_on : bool
+        Whether calls after the first go on with candidates of the first, on the same folds.
+
+    Attributes
+    ----------
+    numbers : sequence of int or None
+        Of the candidates of the next call: the place that each had in the first.
+    """
+
+    def __init__(self, n_jobs: int | None, goes_on: bool) -> None:
+        self._threads = get_num_threads() if n_jobs is None else effective_n_jobs(n_jobs)
+        self._goes_on = goes_on
+        self.numbers: Sequence[int] | None = None
+        self._folds: dict[int, Fold] = {}
+        self._chunks: dict[Hashable, int] = {}
+        self._pasts: dict[tuple[int, int], tuple[Any, Past]] = {}
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._folds.clear()
+        self._pasts.clear()
+
+    def __call__(self, calls: Iterable[tuple[Any, tuple[Any, ...], dict[str, Any]]]) -> list[Any]:
+        """The results of calls of `fit_and_score`, as ``joblib.delayed`` writes them down; fold after fold."""
+        tasks: list[Any] = list(calls)
+        results: list[Any] = [None] * len(tasks)
+        order = sorted(range(len(tasks)), key=lambda k: tasks[k][2]["split_progress"])
+        left: dict[int, int] = {}
+        for _, _, told in tasks:
+            split = told["split_progress"][0]
+            left[split] = left.get(split, 0) + 1
+            self._open(split, told["train"], told["test"])
+        interrupt, config = Flag(), get_config()
+
+        def work(number: int) -> None:
+            k = order[number]
+            function, (estimator, X, y), told = tasks[k]
+            tasks[k] = told["split_progress"][0]  # nobody else needs the estimator
+            with config_context(**config), at_most_threads(1):
+                results[k] = self._fit(function, estimator, X, y, told, interrupt)
+
+        def finished(number: int) -> None:
+            split = tasks[order[number]]
+            left[split] -= 1
+            if not left[split] and not self._goes_on:
+                self._folds[split].clear()
+
+        with threadpool_limits(1 if self._threads > 1 else None, "blas"):  # its threads would come on top of these
+            share_out(work, len(tasks), self._threads, interrupt, finished)
+        return results
+
+    def _open(self, split: int, train: Any, test: Any) -> None:
+        """Have a fold of these samples, or see that it is the one of the calls before."""
+        fold = self._folds.setdefault(split, Fold(train, test))
+        if not (fold.train is train or np.array_equal(fold.train, train)):
+            raise ValueError(
+                "cv yields other folds than before; expected the same in each call of split(), since the candidates "
+                "go on with their training: set its random_state to an int, or shuffle=False"
+            )
+
+    def _fit(self, function: Any, estimator: Any, X: Any, y: Any, told: dict[str, Any], interrupt: Flag) -> Any:
+        candidate, split = told["candidate_progress"][0], told["split_progress"][0]
+        place = (candidate if self.numbers is None else self.numbers[candidate], split)
+        estimator, past = self._pasts.pop(place, (estimator, None))
+        fitting = Fitting(self._folds[split], interrupt, self._chunks, past)
+        result = function(Candidate(estimator, fitting, told["parameters"]), X, y, **told)
+        if self._goes_on and fitting.past is not None:
+            self._pasts[place] = estimator, fitting.past
+        return result
