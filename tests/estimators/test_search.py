@@ -515,10 +515,10 @@ def test_an_error_of_a_callback_is_one_of_the_fit():
 @pytest.mark.parametrize("solver", ["adam", "lbfgs"])
 @pytest.mark.parametrize("n_networks", [1, 3])
 def test_an_interrupt_ends_a_search(solver, n_networks):
-    model = MLPClassifier((64,), solver=solver, max_iter=10**7, tol=0, n_iter_no_change=10**8, max_fun=10**8,
+    model = MLPClassifier((128, 64), solver=solver, max_iter=10**7, tol=0, n_iter_no_change=10**8, max_fun=10**8,
                           n_networks=n_networks, random_state=0)  # fmt: skip
-    rows = np.random.default_rng(0).normal(size=(2000, 30))
-    labels = np.random.default_rng(1).integers(0, 3, 2000)
+    rows = np.random.default_rng(0).normal(size=(20_000, 30))
+    labels = np.random.default_rng(1).integers(0, 10, 20_000)
     timer = threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT))
     before = threading.active_count()
     timer.start()
