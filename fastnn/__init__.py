@@ -16,6 +16,7 @@ from .formulas.activations import (
     HardTanh,
     Identity,
     LeakyReLU,
+    Mish,
     ReLU,
     ReLU6,
     Sigmoid,
@@ -56,6 +57,7 @@ from .formulas.schedules import (
     CosineDecay,
     ExponentialDecay,
     InverseTimeDecay,
+    LogCosine,
     OneCycle,
     Schedule,
     StepDecay,
@@ -66,6 +68,7 @@ from .kernels.formula import FormulaError
 from .layers.dense import Layer
 from .layers.noise import Dropout, GaussianNoise
 from .layers.normalisation import BatchNorm, LayerNorm, Standardize
+from .layers.scaling import Scale, SmoothClip
 from .network import NeuralNetwork, load
 from .training.callbacks import Callback, LambdaCallback, StopTraining, TimeLimit
 from .training.checkpoint import Checkpoint
@@ -119,9 +122,11 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Lion",
+    "LogCosine",
     "LossFunction",
     "MAELoss",
     "MSELoss",
+    "Mish",
     "ModelCheckpoint",
     "NAdam",
     "NaNGuard",
@@ -136,9 +141,11 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "ReduceLROnPlateau",
+    "Scale",
     "Schedule",
     "SiLU",
     "Sigmoid",
+    "SmoothClip",
     "SoftCrossEntropyLoss",
     "Softplus",
     "Standardize",

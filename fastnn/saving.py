@@ -39,6 +39,7 @@ MOST_STEPS = 2**53  # up to which a float counts them
 _KEYS = {"format", "dtype", "layers", "loss", "lr", "optimizer", "clip_norm", "clip_value", "steps", "epochs"}
 _LATER = {"feature_names"}  # what files from before it was added lack
 _LAYER_SETTINGS = ("l1", "l2", "max_norm", "trainable")
+_LATER_LAYER_SETTINGS = {"lr_factor": 1.0, "bias_lr_factor": 1.0, "parametrization": "standard"}  # left out if so
 
 
 def save(
@@ -283,7 +284,8 @@ def _describe_layer(layer: Any) -> dict[str, Any]:
     # A subclass of Layer differs in how it begins; what it is afterwards is a Layer
     sizes = {"ins": layer.ins, "outs": layer.outs}
     if isinstance(layer, Layer):
-        settings = {name: getattr(layer, name) for name in _LAYER_SETTINGS}
+        changed = [name for name, usual in _LATER_LAYER_SETTINGS.items() if getattr(layer, name) != usual]
+        settings = {name: getattr(layer, name) for name in (*_LAYER_SETTINGS, *changed)}
         return {"class": "Layer", **sizes, "act_function": describe(layer.act_function), "settings": settings}
     return {**describe(layer), **sizes, "trainable": layer.trainable}
 
@@ -293,9 +295,10 @@ def _restored_part(about: dict[str, Any], index: int, custom: Mapping[str, type]
     if "same_as" in about:
         return about["same_as"]
     if "act_function" in about:
-        _check_names(about["settings"], set(_LAYER_SETTINGS), set(), f"the settings of layer {index}")
-        for name in _LAYER_SETTINGS:
-            Layer.checked[name](about["settings"][name], name)
+        settings = about["settings"]
+        _check_names(settings, set(_LAYER_SETTINGS), set(_LATER_LAYER_SETTINGS), f"the settings of layer {index}")
+        for name in settings:
+            Layer.checked[name](settings[name], name)
         return restore(about["act_function"], custom, ActivationFunction)
     stage = restore({name: about[name] for name in ("class", "own", "settings") if name in about}, custom, Stage)
     check_stage(stage)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array, positive_integer, shown
+from ..checks import Array, one_of, positive_integer, positive_number, shown
 from ..formulas.activations import ActivationFunction
-from ..formulas.initializers import Initializer, article, initializer, zeros
+from ..formulas.initializers import Initializer, article, initializer, standard_normal, zeros
+from ..formulas.optimizers import Optimizer, gradient_power
 from ..kernels.cpu import padded
 from ..room import room
 from .base import BaseLayer, aligned_zeros, assign, float_dtype
@@ -39,7 +40,15 @@ class Layer(BaseLayer):
         After each step, weights of a unit whose norm is larger are scaled down to it
         (Srebro, Rennie and Jaakkola 2005).
     trainable : bool, default True
-        Whether training changes W and b. These four are attributes, and may be changed later.
+        Whether training changes W and b.
+    lr_factor, bias_lr_factor : float, default 1.0
+        By which the learning rate is multiplied for W, and for b: above 0.
+    parametrization : {"standard", "ntk"}, default "standard"
+        Under ``"ntk"`` the layer trains as ``f(V x / sqrt(ins) + b)`` does, with V and b drawn from N(0, 1), so that
+        one learning rate suits all widths (Jacot, Gabriel and Hongler 2018). `weights` are still W = V / sqrt(ins),
+        and only their first values and their rate are other ones: a step of V moves W by 1 / sqrt(ins) of it
+        (Adam), or by 1 / ins where steps grow as the gradient does (SGD). These seven are attributes, and may be
+        changed later.
 
     Attributes
     ----------
@@ -62,6 +71,9 @@ class Layer(BaseLayer):
     ((3, 2), (3, 1))
     """
 
+    checked = {"bias_lr_factor": positive_number, "parametrization": one_of("standard", "ntk")}
+    bias_lr_factor: float = 1.0
+    parametrization: str = "standard"
     _unwatched = frozenset({"_W", "_b", "weights", "biases"})  # the numbers are the kernels' own to look at
 
     def __init__(
@@ -78,6 +90,9 @@ class Layer(BaseLayer):
         l2: float = 0.0,
         max_norm: float | None = None,
         trainable: bool = True,
+        lr_factor: float = 1.0,
+        bias_lr_factor: float = 1.0,
+        parametrization: str = "standard",
     ) -> None:
         self._ins, self._outs = positive_integer(ins, "ins"), positive_integer(outs, "outs")
         if not isinstance(act_function, ActivationFunction):
@@ -85,13 +100,16 @@ class Layer(BaseLayer):
             raise TypeError(f"act_function is {shown(act_function)}; expected an ActivationFunction{hint}")
         self.act_function = act_function
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
+        self.lr_factor, self.bias_lr_factor, self.parametrization = lr_factor, bias_lr_factor, parametrization
         dtype = float_dtype(dtype)
         count = (self.ins + 1) * padded(self.outs, dtype)
         with room(count * dtype.itemsize, f"a layer of ins {self.ins} and outs {self.outs}", "a smaller layer"):
             self._memory = aligned_zeros(count, dtype)
-        draw_W = initializer(act_function.init if init is None else init)
+        ntk = self.parametrization == "ntk"
+        draw_W = initializer(init if init is not None else "lecun_normal" if ntk else act_function.init)
         draw_b = initializer(
-            bias_init if bias_init is not None else article if draw_W is article else zeros, "bias_init"
+            bias_init if bias_init is not None else article if draw_W is article else standard_normal if ntk else zeros,
+            "bias_init",
         )
         try:
             if isinstance(seed, (bool, np.bool_)):
@@ -111,8 +129,14 @@ class Layer(BaseLayer):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has neither a penalty nor a limit."""
-        return self.l1 == 0 and self.l2 == 0 and self.max_norm is None
+        """Whether it has neither a penalty nor a limit, nor a rate of its own."""
+        free = self.l1 == 0 and self.l2 == 0 and self.max_norm is None
+        return free and self.lr_factor == self.bias_lr_factor == 1 and self.parametrization == "standard"
+
+    def lr_factors(self, optimizer: Optimizer) -> tuple[float, float]:
+        """Under "ntk" c = 1 / sqrt(ins) for W = c V, and as often again as the step goes with the gradient, c dW."""
+        power = 1 + gradient_power(optimizer) if self.parametrization == "ntk" else 0
+        return self.lr_factor * self.ins ** (-0.5 * power), self.bias_lr_factor
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -26,6 +26,7 @@ X = np.linspace(-9, 9, 181)
         (fastnn.SELU(), 1.0507009873554805 * np.where(X > 0, X, 1.6732632423543772 * np.expm1(X))),
         (fastnn.SiLU(), X * special.expit(X)),
         (fastnn.Softplus(), np.logaddexp(0, X)),
+        (fastnn.Mish(), X * np.tanh(np.logaddexp(0, X))),
     ],
 )
 def test_activation(activation, expected):
