@@ -1,0 +1,330 @@
+"""Tables in, rows of numbers out: what the networks of this room are trained on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from ..checks import Array, positive_integer
+from ..room import room
+from .encoders import REAL, Category, Encoder, Flag, Number, clipped, fitted, restored
+from .table import KINDS, Table, kind_of, number_of
+
+FEW = 16  # columns of a frame of pandas whose single cells are read one by one, which takes less time than its row
+
+
+class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn's classes are Any
+    """Columns of a data frame or an array as float32 numbers of about the same size.
+
+    ==================  =====================================================================================
+    numbers             minus the median, divided by the interquartile range (half the whole range where that
+                        is 0; a constant becomes 0), then z / sqrt(1 + (z / 3)**2), which stays below 3
+    missing numbers     the median, and in a column of its own 1 where one is missing (if any was in `fit`)
+    bools               1 and -1, and 0 where one is missing
+    texts, categories   a column for each, 1 where it is it; of two one column, 1 and -1; 0 for missing and new ones
+    dates, durations    days since 1970 in UTC, or days, and then as numbers; times of the day are durations
+    objects             what they are, if all are of one kind; else texts (``str(value)``), and 1 is 1.0
+    without any value   nothing
+    ==================  =====================================================================================
+
+    Parameters
+    ----------
+    max_one_hot : int, default 1000
+        Of a column with more categories than that, the most frequent ones have columns; the others are as new ones.
+
+    Attributes
+    ----------
+    encoders_ : list of Encoder
+        One for each column.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        The names of the columns, if `fit` was given a frame.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.tabular import Preprocessor
+    >>> X = np.array([[1.0, "red"], [2.0, "blue"], [3.0, "green"], [None, "red"]], dtype=object)
+    >>> preprocessor = Preprocessor().fit(X)
+    >>> preprocessor.get_feature_names_out().tolist()
+    ['x0', 'x0_missing', 'x1_blue', 'x1_green', 'x1_red']
+    >>> preprocessor.transform(X).round(2)
+    array([[-0.95,  0.  ,  0.  ,  0.  ,  1.  ],
+           [ 0.  ,  0.  ,  1.  ,  0.  ,  0.  ],
+           [ 0.95,  0.  ,  0.  ,  1.  ,  0.  ],
+           [ 0.  ,  1.  ,  0.  ,  0.  ,  1.  ]], dtype=float32)
+    """
+
+    def __init__(self, max_one_hot: int = 1000) -> None:
+        self.max_one_hot = max_one_hot
+
+    # --- fit ----------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Preprocessor:
+        """Learn from a data frame of pandas, polars or pyarrow, or an array (n_samples, n_features).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is no table, has two columns of one name or infinities, or a column is of a kind that is none of
+            those above. A preprocessor that was fitted before stays as it was.
+        """
+        return self.fit_table(Table(X))
+
+    def fit_table(self, table: Table, rows: Array | None = None) -> Preprocessor:
+        """The same for these rows of a table, or all of them."""
+        most = positive_integer(self.max_one_hot, "max_one_hot")
+        encoders = [fitted(table.column(k), rows, most) for k in range(table.shape[1])]
+        self._take(encoders, table.names)
+        return self
+
+    def _take(self, encoders: list[Encoder], names: tuple[str, ...] | None) -> None:
+        """Be fitted with these."""
+        if names is None:
+            vars(self).pop("feature_names_in_", None)
+        else:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        self.encoders_, self.n_features_in_ = encoders, len(encoders)
+        self._starts = np.cumsum([0, *(encoder.width for encoder in encoders)]).tolist()
+        self._said: set[str] = set()
+        self._one = _OneRow(encoders, self._starts, names)
+
+    @property
+    def width(self) -> int:
+        """How many columns come out."""
+        return int(self._starts[-1])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name != "_one"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "encoders_" in state:
+            self._one = _OneRow(self.encoders_, self._starts, self._names())
+
+    def _names(self) -> tuple[str, ...] | None:
+        names = vars(self).get("feature_names_in_")
+        return None if names is None else tuple(names)
+
+    # --- transform ----------------------------------------------------------------------------
+
+    def transform(self, X: Any) -> Array:
+        """The numbers, float32 (n_samples, n_features_out).
+
+        The columns of a frame are taken by name, in whatever order; those that `fit` did not see are ignored, which
+        is said once. An array is taken as it lies.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a column is missing, or of another kind than in `fit`, or holds infinities.
+        """
+        check_is_fitted(self)
+        one = self._one.rows(X)
+        if one is not None:
+            return one
+        table = Table(X)
+        return self.matrix(table, self.places(table))
+
+    def places(self, table: Table) -> list[int]:
+        """Where the columns of `fit` are in a table."""
+        names = self._names()
+        if names is None or table.names is None:
+            if table.shape[1] != self.n_features_in_:
+                raise ValueError(
+                    f"X has {table.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} "
+                    "features as input"
+                )
+            return list(range(self.n_features_in_))
+        found = {name: k for k, name in enumerate(table.names)}
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise ValueError(
+                f"X lacks the {'column' if len(missing) == 1 else 'columns'} {_listed(missing)}; expected all columns "
+                f"of fit: {_listed(names)}. For one without values give a column of NaN or None"
+            )
+        new = [name for name in table.names if name not in names and name not in self._said]
+        if new:
+            self._said.update(new)
+            warnings.warn(
+                f"X has the new {'column' if len(new) == 1 else 'columns'} {_listed(new)}, which fit did not see: "
+                "ignored. This is said once",
+                UserWarning,
+                stacklevel=4,
+            )
+        return [found[name] for name in names]
+
+    def matrix(self, table: Table, places: list[int], rows: Array | None = None) -> Array:
+        """The numbers of these rows of a table, whose columns are at these places."""
+        n = table.shape[0] if rows is None else len(rows)
+        with room(n * self.width * 4, f"X as numbers, ({n}, {self.width})", "fewer rows, or a smaller max_one_hot"):
+            out = np.zeros((n, self.width), np.float32)
+        for k, (place, encoder) in enumerate(zip(places, self.encoders_)):
+            column, name = table.column(place), table.name(place)
+            if not encoder.accepts(column):
+                raise ValueError(
+                    f"{name} is of kind {column.kind!r}, but was {encoder.kind!r} in fit; expected the same kind: "
+                    "convert it"
+                )
+            encoder.write(column, rows, out[:, self._starts[k] : self._starts[k + 1]], name)
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """The names of the columns that come out: of each column its name, or name and category."""
+        check_is_fitted(self)
+        names = self._names() or tuple(f"x{k}" for k in range(self.n_features_in_))
+        if input_features is not None:
+            given = tuple(map(str, input_features))
+            if len(given) != len(names) or (self._names() is not None and given != names):
+                raise ValueError("input_features is not equal to feature_names_in_")
+            names = given
+        made: Iterable[str] = (new for name, encoder in zip(names, self.encoders_) for new in encoder.names(name))
+        return np.array(list(made), dtype=object)
+
+    def sums(self, values: Array) -> Array:
+        """Of a value for each column that comes out, the sums over those that each column of `fit` became."""
+        ends = np.concatenate([[0.0], np.cumsum(values)])[self._starts]
+        return np.diff(ends)
+
+    # --- files --------------------------------------------------------------------------------
+
+    def described(self) -> dict[str, Any]:
+        """All that was learnt, in JSON's terms."""
+        names = self._names()
+        return {
+            "max_one_hot": int(self.max_one_hot),
+            "names": None if names is None else list(names),
+            "columns": [encoder.described() for encoder in self.encoders_],
+        }
+
+    @classmethod
+    def made(cls, about: Any) -> Preprocessor:
+        """The preprocessor that `described` described.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the description is none.
+        """
+        if not isinstance(about, dict) or set(about) != {"max_one_hot", "names", "columns"}:
+            raise ValueError("its preprocessing is not described by max_one_hot, names and columns")
+        names, columns = about["names"], about["columns"]
+        if not isinstance(columns, list) or not columns:
+            raise ValueError("its columns are no list of at least one")
+        if names is not None and (
+            not isinstance(names, list)
+            or not all(isinstance(name, str) for name in names)
+            or len(set(names)) != len(columns)
+        ):
+            raise ValueError("its names are not a different text for each column")
+        made = cls(positive_integer(about["max_one_hot"], "max_one_hot"))
+        made._take([restored(column) for column in columns], None if names is None else tuple(names))
+        return made
+
+    def __sklearn_tags__(self) -> Any:
+        return tags_of_tables(super().__sklearn_tags__())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "encoders_")
+
+
+def tags_of_tables(tags: Any) -> Any:
+    """scikit-learn's tags of what takes tables with texts and missing values."""
+    tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
+    return tags
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return ", ".join(map(repr, names[:8])) + more
+
+
+class _OneRow:
+    """The way of a single row, as a server has them: a hundred times as fast, and the same numbers.
+
+    What is unusual about a row, it leaves to the other way.
+    """
+
+    def __init__(self, encoders: list[Encoder], starts: list[int], names: tuple[str, ...] | None) -> None:
+        self._names, self._width, self._count = None if names is None else list(names), starts[-1], len(encoders)
+        self._index: Any = None  # the columns of the first frame of pandas, as it has them
+        pairs = [(k, encoder, starts[k]) for k, encoder in enumerate(encoders)]
+        numbers = [(k, encoder, start) for k, encoder, start in pairs if isinstance(encoder, Number)]
+        self._numbers = [k for k, _, _ in numbers]
+        self._kinds = [(j, encoder.kind) for j, (_, encoder, _) in enumerate(numbers) if encoder.kind != KINDS[0]]
+        self._centres = np.array([encoder.centre for _, encoder, _ in numbers])
+        self._scales = np.array([encoder.scale for _, encoder, _ in numbers])
+        self._to = np.array([start for _, _, start in numbers], np.intp)
+        self._indicators = [(j, start + 1) for j, (_, encoder, start) in enumerate(numbers) if encoder.indicator]
+        self._flags = [(k, start) for k, encoder, start in pairs if isinstance(encoder, Flag)]
+        self._texts = [
+            (k, encoder.places, encoder.width, start) for k, encoder, start in pairs if isinstance(encoder, Category)
+        ]
+
+    def rows(self, X: Any) -> Array | None:
+        """The numbers (1, width) of X, or None if it is not one usual row."""
+        values = self._values(X)
+        if values is None:
+            return None
+        out = np.zeros((1, self._width), np.float32)
+        row = out[0]
+        for k, places, width, start in self._texts:
+            value = values[k]
+            if value is None:
+                continue
+            if type(value) is not str:
+                return None
+            code = places.get(value, -1)
+            if code >= 0:
+                row[start if width == 1 else start + code] = 1 - 2 * code if width == 1 else 1
+        for k, start in self._flags:
+            value = values[k]
+            if type(value) is not bool and type(value) is not np.bool_:
+                return None
+            row[start] = 1 if value else -1
+        if self._numbers:
+            some = [values[k] for k in self._numbers]
+            for j, kind in self._kinds:
+                if kind_of(some[j]) != kind:
+                    return None
+                some[j] = number_of(some[j], kind)
+            if not REAL.issuperset(map(type, some)):
+                return None
+            numbers = np.array(some, np.float64)
+            if not np.isfinite(numbers).all():
+                missing = np.isnan(numbers)
+                if np.isinf(numbers).any():
+                    return None
+                numbers = np.where(missing, self._centres, numbers)
+                for j, start in self._indicators:
+                    row[start] = missing[j]
+            row[self._to] = clipped(numbers, self._centres, self._scales)
+        return out
+
+    def _values(self, X: Any) -> Any:
+        """The values of the only row of X, or None."""
+        cls = type(X)
+        if cls is np.ndarray:
+            return X[0].tolist() if X.shape == (1, self._count) and X.dtype.kind in "fiubO" else None
+        if self._names is None:
+            return None
+        maker = cls.__module__.partition(".")[0]
+        if maker == "polars" and cls.__name__ == "DataFrame":
+            return X.row(0) if X.height == 1 and X.columns == self._names else None
+        if maker != "pandas" or cls.__name__ != "DataFrame" or len(X) != 1:
+            return None
+        columns = X.columns
+        if self._index is None and list(map(str, columns)) == self._names:
+            self._index = columns
+        if self._index is None or not columns.equals(self._index):
+            return None
+        if self._count > FEW:
+            return X.iloc[0].tolist()
+        cell = X.iat
+        return [cell[0, k] for k in range(self._count)]
