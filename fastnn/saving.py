@@ -24,7 +24,7 @@ from .engine.engine import Engine
 from .engine.optimizer_state import OptimizerState
 from .files import ArrayFile, Kind, Path, named, read_json, write_arrays
 from .formulas.activations import ActivationFunction
-from .formulas.component import MOST_DEEP, Component, built_in
+from .formulas.component import MOST_DEEP, Component, array_from_file, built_in, is_array_in_file
 from .formulas.losses import LossFunction
 from .formulas.optimizers import Optimizer
 from .formulas.schedules import Constant, Schedule
@@ -201,7 +201,14 @@ def restore(about: Any, custom: Mapping[str, type], base: type = Component, dept
         raise ValueError(f"it uses the class {name}, which is not fastnn's: give it with custom=[{name}]")
     if not issubclass(cls, base):
         raise ValueError(f"it has a {name} where it should have one of {base.__name__}")
-    made = {key: restore(x, custom, depth=depth + 1) if isinstance(x, dict) else x for key, x in settings.items()}
+    made = {
+        key: array_from_file(f"{name}.{key}", x)
+        if is_array_in_file(x)
+        else restore(x, custom, depth=depth + 1)
+        if isinstance(x, dict)
+        else x
+        for key, x in settings.items()
+    }
     for key, value in made.items():
         if isinstance(value, list) or (isinstance(value, int) and abs(value) >= 2**63):
             raise ValueError(

@@ -13,7 +13,7 @@ OWN = {"self", "cls", "other"}  # names that stand for an object of the same cla
 
 ALLOWED = {  # what each folder or file may import of fastnn, besides itself; nothing is said of those above
     "kernels": set(),
-    "formulas": {"checks", "changes", "extras", "kernels.formula"},
+    "formulas": {"checks", "changes", "extras", "kernels.fields", "kernels.formula"},
     "data": {"checks", "formulas", "kernels", "room"},
     "layers": {"checks", "changes", "data", "formulas", "kernels", "room"},
     "engine": {"checks", "changes", "data", "formulas", "kernels", "layers", "room"},

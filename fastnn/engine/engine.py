@@ -214,7 +214,13 @@ class Engine(Watched):
     def current(self) -> Plan:
         """`plan`, for the calls that must not take time."""
         plan = self._plan
-        if plan is None or plan.seen != changes.current or plan.layers != self.layers or plan.loss is not self.loss:
+        if (
+            plan is None
+            or plan.seen != changes.current
+            or plan.arrays
+            or plan.layers != self.layers
+            or plan.loss is not self.loss
+        ):
             return self.plan()
         return plan
 

@@ -17,15 +17,16 @@ from .. import changes
 from ..changes import Watched
 from ..checks import Array
 from ..data.form import Form
+from ..formulas.activations import ActivationFunction
 from ..formulas.losses import LossFunction, check_loss
-from ..formulas.optimizers import moves_zeros
+from ..formulas.optimizers import Optimizer, moves_zeros
 from ..kernels import tiny
 from ..kernels.blocks import activation_blocks, loss_block, update_block
 from ..kernels.clock import clock_address, ticks_per_second
 from ..kernels.cpu import VECTOR_BYTES, padded, whole_vectors
 from ..kernels.descent import band_rows, descend_address
 from ..kernels.epoch import steps_address
-from ..kernels.formula import parameter_values
+from ..kernels.fields import arrays_read, parameter_values
 from ..kernels.products import DEPTH, multiply_address
 from ..kernels.records import LAYER, NETWORK, STAGE
 from ..kernels.single import WIDE
@@ -98,6 +99,7 @@ class Plan:
         self.article: bool | None = None  # whether the article's loop is all there is to a step
         self.seen = 0  # `changes.current` at the last look
         self._watched: list[Watched] = []
+        self.arrays: list[tuple[Watched, dict[str, Array]]] = []  # that formulas read, and their numbers at that look
         self._stamps: list[int] = []
         self._memories: list[Array] = [np.empty(0)] * len(layers)
         self._layer_values: list[Array] = [np.empty(0)] * len(layers)
@@ -206,6 +208,9 @@ class Plan:
 
     def is_current(self) -> bool:
         """Whether nothing that the plan was made of has changed since."""
+        for thing, arrays in self.arrays:
+            if any(not np.array_equal(getattr(thing, name), array) for name, array in arrays.items()):
+                changes.changed(thing)
         now = changes.current
         if self.seen == now:
             return True
@@ -222,7 +227,9 @@ class Plan:
         now = changes.current
         acts = [getattr(layer, "act_function", layer) for layer in self.layers]
         watched = [*owners, self.loss, *self.layers, *acts]
+        compiled = [thing for thing in watched if isinstance(thing, (LossFunction, ActivationFunction, Optimizer))]
         stamps = [thing.stamp for thing in watched]  # before what they stamp: a change meanwhile is seen next time
+        arrays = [(thing, {name: array.copy() for name, array in arrays_read(thing).items()}) for thing in compiled]
         before = set(self._stamps)  # no stamp is ever given twice
         # Taken once: another thread may be about to give a shared layer other memory
         memories = [layer.memory for layer in self.layers]
@@ -231,7 +238,7 @@ class Plan:
             index for index, (layer, act) in enumerate(zip(self.layers, acts)) if not {layer.stamp, act.stamp} <= before
         ]
         entries = {index: self._formulas_of(self.layers[index]) for index in moved}
-        new_loss = parameter_values(self.loss) if self.loss.stamp not in before else None
+        new_loss = parameter_values(self.loss, self.dtype) if self.loss.stamp not in before else None
         for index, (formulas, values) in entries.items():
             self._write_layer(index, memories[index], formulas, values)
         if new_loss is not None:
@@ -249,6 +256,7 @@ class Plan:
         self._tiny = 0
         self._descent = self.plain = self.article = None
         self._watched, self._stamps, self.seen = watched, stamps, now
+        self.arrays = [(thing, kept) for thing, kept in arrays if kept]
 
     def _form(self, names: tuple[str, ...] | None) -> Form:
         """What samples look like; names are of no use once the first layer has another width."""
@@ -286,7 +294,9 @@ class Plan:
         f, df = activation_blocks(act, self.dtype)
         with np.errstate(all="ignore"):
             wipe = not np.all(np.isfinite(act.df(np.zeros(1, self.dtype))))
-        return {"f": f, "df": df, "wipe_padding": int(wipe), "forward": 0, "backward": 0}, parameter_values(act)
+        return {"f": f, "df": df, "wipe_padding": int(wipe), "forward": 0, "backward": 0}, parameter_values(
+            act, self.dtype
+        )
 
     def descend(self, state: OptimizerState, batches: bool = False) -> None:
         """Set the training kernels up for the optimiser of `state`.
@@ -304,7 +314,7 @@ class Plan:
             record["update"] = record["whole"] = 0
         else:
             state.make_room(self.dtype)
-            values = parameter_values(state.optimizer)
+            values = parameter_values(state.optimizer, self.dtype)
             record["update"] = update_block(state.optimizer, self.dtype)
             record["update_self"] = _address(values)
             record["wipe_padding"] = moves_zeros(state.optimizer)

@@ -15,7 +15,8 @@ from weakref import WeakSet
 import numpy as np
 
 from ..changes import Watched
-from ..checks import Array, Checked
+from ..checks import Array, Checked, shown
+from ..kernels.fields import MOST_NUMBERS, arrays_read, as_array, reads
 from ..kernels.formula import FormulaError
 
 C = TypeVar("C", bound="Component")
@@ -86,6 +87,8 @@ class Component(Checked, Watched):
                 f"{type(self).__name__}.{name} is a method, and the kernels compile that of the class: it cannot be "
                 f"set on one object. Write a subclass with the {name} that you want"
             )
+        if self.is_compiled and isinstance(value, (list, tuple)) and reads(type(self), name):
+            value = as_array(value)
         super().__setattr__(name, value)
 
     @property
@@ -122,7 +125,8 @@ class Component(Checked, Watched):
         Raises
         ------
         TypeError
-            If the constructor does not make one like it, or takes more than numbers, strings, None and components.
+            If the constructor does not make one like it, or takes more than numbers, arrays of numbers, strings, None
+            and components.
         ValueError
             If components lie within components more than 16 deep.
         """
@@ -141,12 +145,12 @@ class Component(Checked, Watched):
                 difference = str(error)
             if not difference:
                 own = {} if is_built_in(cls) else {"own": True}
-                settings = {name: described.get(id(x), x) for name, x in settings.items()}
+                settings = {name: described.get(id(x), _in_file(x)) for name, x in settings.items()}
                 return {"class": cls.__name__, **own, "settings": settings}
             reason = reason or difference
         raise TypeError(
             f"{reason}. A file keeps the arguments of a constructor: let {cls.__name__}.__init__ take all that its "
-            "objects differ by, as numbers, strings or None, and keep each as the attribute of that name"
+            "objects differ by, as numbers, arrays, strings or None, and keep each as the attribute of that name"
         )
 
     def _arguments(self, *, now: bool) -> dict[str, Any]:
@@ -183,8 +187,16 @@ class Component(Checked, Watched):
         return dict(vars(self))
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.attributes.items())
+        settings = ", ".join(f"{name}={_in_words(value)}" for name, value in self.attributes.items())
         return f"{type(self).__name__}({settings})"
+
+
+def _in_words(value: Any) -> str:
+    """The value of an attribute, an array in one line."""
+    if isinstance(value, np.ndarray):
+        with np.printoptions(threshold=12, edgeitems=2, linewidth=10**6):
+            return " ".join(repr(value).split())
+    return repr(value)
 
 
 MOST_DEEP = 16  # components within components
@@ -212,7 +224,51 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return int(value)
-    raise TypeError(f"{name} is {value!r}, which cannot be saved; expected a number, a string or None")
+    array = as_array(value) if isinstance(value, (list, tuple)) else value
+    if type(array) in (np.ndarray, np.memmap) and array.dtype.name in _DTYPES and 1 <= array.size <= MOST_NUMBERS:
+        return np.array(array)
+    raise TypeError(
+        f"{name} is {shown(value)}, which cannot be saved; expected a number, an array of numbers, a string or None"
+    )
+
+
+_DTYPES = ("bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)))
+_DTYPES += ("float16", "float32", "float64")
+
+
+def _in_file(value: Any) -> Any:
+    """A plain setting as JSON has it."""
+    if isinstance(value, np.ndarray):
+        return {"dtype": value.dtype.name, "array": value.tolist()}
+    return value
+
+
+def is_array_in_file(value: Any) -> bool:
+    """Whether it is an array, of the settings in a file."""
+    return isinstance(value, dict) and set(value) == {"dtype", "array"}
+
+
+def array_from_file(name: str, about: Mapping[str, Any]) -> Array:
+    """The array that a file describes.
+
+    Raises
+    ------
+    ValueError
+        If it is none of numbers of that dtype.
+    """
+    dtype, numbers = about["dtype"], about["array"]
+    wanted = "expected lists of numbers, all equally long"
+    if dtype not in _DTYPES:
+        raise ValueError(f"{name} is an array of dtype {shown(dtype)}; expected one of {', '.join(_DTYPES)}")
+    try:
+        found = np.array(numbers)
+        array = found.astype(dtype)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        raise ValueError(f"{name} is {shown(numbers)}; {wanted}") from None
+    exact = found.dtype.kind in "biuf" and np.array_equal(array, found, equal_nan=True)
+    if not isinstance(numbers, list) or not 1 <= array.size <= MOST_NUMBERS or not exact:
+        raise ValueError(f"{name} is {shown(numbers)}; {wanted}, and of dtype {dtype}")
+    return array
 
 
 def _same(a: Any, b: Any) -> bool:
@@ -279,6 +335,42 @@ def check_elementwise(component: Component) -> None:
                 f"number; expected a formula of each number by itself{hint}"
             )
     _SOUND.add(cls)
+
+
+def check_arrays(component: Component, formulas: tuple[str, ...]) -> None:
+    """See that its `formulas` of numbers make one number of each, whatever arrays they read.
+
+    The kernels look at no index.
+
+    Raises
+    ------
+    FormulaError
+        If one raises an error on a number, or makes an array of it; or if an array is none of numbers.
+    """
+    arrays = arrays_read(component)
+    if not arrays:
+        return
+    name = type(component).__name__
+    about = ", ".join(f"{name}.{key} of shape {array.shape}" for key, array in arrays.items())
+    for method in formulas:
+        formula = getattr(component, method)
+        parameters = inspect.signature(formula).parameters.values()
+        states = len(getattr(component, "state", ()))
+        count = sum(states if one.kind is one.VAR_POSITIONAL else 1 for one in parameters)
+        try:
+            with np.errstate(all="ignore"):
+                results = _as_tuple(formula(*np.linspace(0.5, 0.25, count)))
+        except Exception as error:
+            raise FormulaError(
+                f"{name}.{method}, given one number, raised {type(error).__name__}: {error}; it reads {about}, whose "
+                "numbers it must ask for by places that are there"
+            ) from error
+        if any(np.shape(result) for result in results):
+            raise FormulaError(
+                f"{name}.{method} makes an array of one number; it reads {about}, and is compiled for one number at a "
+                "time: let it ask for single numbers (self.coefficients[0]) or loop over them. A loss with something "
+                "of its own for each output is a LossFunction: write its loss and dloss, of columns (outs, 1)"
+            )
 
 
 def _mixes(formula: Callable[..., Any], columns: list[Array]) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import fraction, positive_number
+from ..kernels.fields import arrays_read
 from ..kernels.formula import FormulaError
 from .component import Component
 from .domain import Domain
@@ -93,10 +94,21 @@ def check_loss(loss: LossFunction, outs: int, class_target: bool) -> None:
                 with np.errstate(all="ignore"):
                     result = np.asarray(getattr(loss, method)(values.copy(), target))
             except Exception as error:
-                raise FormulaError(f"{given} raised {type(error).__name__}: {error}") from error
+                raise FormulaError(f"{given} raised {type(error).__name__}: {error}{_about_arrays(loss)}") from error
             if result.shape != shape:
                 wanted = "one number (np.sum, np.mean)" if method == "loss" else f"the gradient, shape {shape}"
-                raise FormulaError(f"{given} returned an array of shape {result.shape}; expected {wanted}")
+                raise FormulaError(
+                    f"{given} returned an array of shape {result.shape}; expected {wanted}{_about_arrays(loss)}"
+                )
+
+
+def _about_arrays(loss: LossFunction) -> str:
+    """What an error about shapes says of the arrays that a loss reads."""
+    arrays = arrays_read(loss)
+    shapes = ", ".join(f"self.{name} has shape {array.shape}" for name, array in arrays.items())
+    return (
+        f"; {shapes}: one number for each output is a column (outs, 1), as is self.a.reshape(-1, 1)" if arrays else ""
+    )
 
 
 def softmax(outputs: Array) -> Array:

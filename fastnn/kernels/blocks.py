@@ -12,25 +12,23 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from .compiling import OPTIONS
-from .formula import FormulaError, Method, age, block_address, numeric_fields
-from .memory import number, pointer_plus, reinterpret
+from .fields import numeric_fields
+from .formula import FormulaError, Method, age, block_address
+from .memory import ONE, array_value, number, pointer_plus
 from .refusal import ANY, ARRAY, NUMBER
 
 FLOAT64 = types.CPointer(types.float64)
-INT64 = np.empty(0, np.int64)  # says "int64" to reinterpret
-
-_inline = numba.njit(**OPTIONS, forceinline=True)  # a call would cost more than what is in it
 
 _ONE_NUMBER = (
-    "{} is compiled for one number at a time: use arithmetic, comparisons and NumPy functions "
-    "of numbers (np.where instead of indexing), and keep what it needs as numeric attributes of self."
+    "{} is compiled for one number at a time: use arithmetic, comparisons and NumPy functions of numbers (np.where "
+    "instead of indexing), and keep what it needs as attributes of self: numbers, or arrays of them to loop over."
 )
 _ONE_COLUMN = (
-    "A loss is compiled for the column of one sample: use what Numba knows of NumPy arrays of shape "
-    "(outs, 1), and keep what it needs as numeric attributes of self."
+    "A loss is compiled for the column of one sample: use what Numba knows of NumPy arrays of shape (outs, 1), and "
+    "keep what it needs as attributes of self: numbers, or arrays of them."
 )
 
 
@@ -86,14 +84,14 @@ def _make_df_of_f(self_of: Any, df_of_f: Any) -> Callable[..., None]:
 
 
 def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
-    """Address of the losses of n samples and the gradient of the mean over their batch.
+    """Address of the losses of n samples, which lie `apart` (0: they are added up), and of their gradients.
 
     `class_index` says what a target is: the number of a class, or a value for each output.
     """
     cls: Any = type(loss)
     fields, real = numeric_fields(loss), numba.from_dtype(dtype)
     data, count = types.CPointer(real), types.int64
-    signature = types.void(FLOAT64, data, data, data, count, count, count, FLOAT64, count, count)
+    signature = types.void(FLOAT64, data, data, data, count, count, count, FLOAT64, count)
     names = loss_methods(cls)
     if class_index and names == ELEMENTS:
         raise FormulaError(f"{cls.__name__} takes values as targets, and was given the numbers of classes")
@@ -146,86 +144,118 @@ def of_numbers(names: tuple[str, ...]) -> bool:
 
 
 def _mean_of_elements(self_of: Any, f: Any, df: Any) -> Callable[..., None]:
-    return _samples(self_of, _element_form(f, df), _values_of, _row)
-
-
-def _element_form(f: Any, df: Any) -> Any:
-    @_inline
-    def form(me: Any, values: Any, expected: Any, d: Any) -> Any:
-        total = 0.0
-        share = 1.0 / values.size
-        for i in range(values.size):
-            total += f(me, values[i], expected[i])
-            d[i] = df(me, values[i], expected[i]) * share
-        return total * share
-
-    return form
-
-
-def _row_of_class(self_of: Any, row: Any) -> Callable[..., None]:
-    return _samples(self_of, row, _class_of, _row)
-
-
-def _row_of_values(self_of: Any, row: Any) -> Callable[..., None]:
-    return _samples(self_of, row, _values_of, _row)
-
-
-def _column_of_class(self_of: Any, loss: Any, dloss: Any) -> Callable[..., None]:
-    return _samples(self_of, _column_form(loss, dloss), _class_of, _column)
-
-
-def _column_of_values(self_of: Any, loss: Any, dloss: Any) -> Callable[..., None]:
-    return _samples(self_of, _column_form(loss, dloss), _values_of, _column)
-
-
-def _samples(self_of: Any, form: Any, target_of: Any, shaped: Any) -> Callable[..., None]:
-    """The block: `form` for one sample after another, its gradient divided by the size of the `batch`.
-
-    The losses are added to numbers that lie `apart`: 0 adds them all up.
-    """
-
     def block(
-        parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, losses: Any, apart: int, batch: int
+        parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, losses: Any, apart: int
     ) -> None:
-        me = self_of(parameters)
+        me, share = self_of(parameters), 1.0 / outs
         for i in range(n):
-            values = shaped(pointer_plus(x, i * stride), outs)
-            d = shaped(pointer_plus(dx, i * stride), outs)
-            losses[i * apart] += form(me, values, target_of(t, i, outs, shaped), d)
-        if batch > 1:
-            for j in range(n * stride):
-                dx[j] /= batch
+            values, expected, d = pointer_plus(x, i * stride), pointer_plus(t, i * outs), pointer_plus(dx, i * stride)
+            total = 0.0
+            for j in range(outs):
+                total += f(me, values[j], expected[j])
+                d[j] = df(me, values[j], expected[j]) * share
+            losses[i * apart] += total * share
 
     return block
 
 
-def _column_form(loss: Any, dloss: Any) -> Any:
-    @_inline
-    def form(me: Any, values: Any, expected: Any, d: Any) -> Any:
-        d[:] = dloss(me, values, expected)
-        return loss(me, values, expected)
-
-    return form
+def _row_of_class(self_of: Any, row: Any) -> Callable[..., None]:
+    return _rows(self_of, row, _class_at)
 
 
-@_inline
-def _row(pointer: Any, outs: int) -> Any:
-    return numba.carray(pointer, (outs,))
+def _row_of_values(self_of: Any, row: Any) -> Callable[..., None]:
+    return _rows(self_of, row, _row_at)
 
 
-@_inline
-def _column(pointer: Any, outs: int) -> Any:
-    return numba.carray(pointer, (outs, 1))
+def _column_of_class(self_of: Any, loss: Any, dloss: Any) -> Callable[..., None]:
+    return _columns(self_of, loss, dloss, _class_at)
 
 
-@_inline
-def _class_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
-    return reinterpret(t, INT64)[i]
+def _column_of_values(self_of: Any, loss: Any, dloss: Any) -> Callable[..., None]:
+    return _columns(self_of, loss, dloss, _column_at)
 
 
-@_inline
-def _values_of(t: Any, i: int, outs: int, shaped: Any) -> Any:
-    return shaped(pointer_plus(t, i * outs), outs)
+# Every function that is compiled by itself and then becomes part of another one is optimised once more there. So the
+# formulas stand in the block itself, and what gives them their arguments is a few instructions.
+
+
+def _rows(self_of: Any, row: Any, target_at: Any) -> Callable[..., None]:
+    def block(
+        parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, losses: Any, apart: int
+    ) -> None:
+        me = self_of(parameters)
+        for i in range(n):
+            values, d = _row_at(x, i, stride, outs), _row_at(dx, i, stride, outs)
+            losses[i * apart] += row(me, values, target_at(t, i, outs, outs), d)
+
+    return block
+
+
+def _columns(self_of: Any, loss: Any, dloss: Any, target_at: Any) -> Callable[..., None]:
+    def block(
+        parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, losses: Any, apart: int
+    ) -> None:
+        me = self_of(parameters)
+        for i in range(n):
+            values, expected = _column_at(x, i, stride, outs), target_at(t, i, outs, outs)
+            _put(dloss(me, values, expected), _column_at(dx, i, stride, outs))
+            losses[i * apart] += loss(me, values, expected)
+
+    return block
+
+
+def _put(result: Any, d: Any) -> None:
+    """d = result, a column or one number; NaN where it is no column of that length.
+
+    Not ``d[:] = result``: for that Numba compiles an error message, which takes as long as all the rest together.
+    """
+
+
+@overload(_put, jit_options=OPTIONS)
+def _put_column(result, d):  # type: ignore[no-untyped-def]
+    if not isinstance(result, types.Array):
+        return lambda result, d: d.fill(result)
+    if result.ndim != 2:
+        return None
+
+    def put(result, d):  # type: ignore[no-untyped-def]
+        fits = result.shape == d.shape
+        for j in range(d.shape[0]):
+            d[j, 0] = result[j, 0] if fits else np.nan
+
+    return put
+
+
+# What follows gives sample number i of those whose numbers begin at a pointer and lie `apart`.
+
+
+def _array_at(dimensions: int) -> Any:
+    """The numbers of a sample as an array (outs,) or (outs, 1)."""
+
+    @intrinsic
+    def array_at(typingctx: Any, pointer: Any, i: Any, apart: Any, outs: Any) -> Any:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            place, i, apart, outs = args
+            data = builder.gep(place, [builder.mul(i, apart)])
+            return array_value(context, builder, signature.return_type, data, [outs, ONE][:dimensions])
+
+        return types.Array(pointer.dtype, dimensions, "C")(pointer, *(types.int64,) * 3), codegen
+
+    return array_at
+
+
+_row_at, _column_at = _array_at(1), _array_at(2)
+
+
+@intrinsic
+def _class_at(typingctx: Any, pointer: Any, i: Any, apart: Any, outs: Any) -> Any:
+    """The number of its class, an int64."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        classes = builder.bitcast(args[0], ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(classes, [args[1]]))
+
+    return types.int64(pointer, *(types.int64,) * 3), codegen
 
 
 def update_block(optimizer: Any, dtype: np.dtype[Any]) -> int:

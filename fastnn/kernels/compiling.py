@@ -154,9 +154,14 @@ def sums_kernel(function: F) -> F:
     return _cached(function, {**OPTIONS, "fastmath": {"contract", "reassoc"}})
 
 
-def _cached(function: F, options: dict[str, Any]) -> F:
+def part_of_formulas(key: str) -> Callable[[F], F]:
+    """The decorator of what becomes part of formulas that call it, and is kept under `key`: a closure may be one."""
+    return lambda function: _cached(function, {**OPTIONS, "forceinline": True}, key)
+
+
+def _cached(function: F, options: dict[str, Any], key: str | None = None) -> F:
     dispatcher = numba.njit(**options)(function)
-    dispatcher._cache = KernelCache(function)
+    dispatcher._cache = KernelCache(function, key)
     if not config.DISABLE_JIT:
         dispatcher._compile_for_args = undisturbed(dispatcher._compile_for_args)
     return dispatcher  # type: ignore[no-any-return]

@@ -144,7 +144,7 @@ def train_online(net: Any, run: Any, i: int, lr: float, like: Any) -> None:
     t = pointer_plus(pointer_at(run.t, like), row * net.target_items)
     out = forward_one(net, x, like)
     if run.weights == 0:
-        loss_and_gradient(net, out, t, 1, like)
+        loss_and_gradient(net, out, t, like)
     else:
         batch_losses(net, run, out, t, i, Part(0, 1, 1, 1, 0, 0), like)
         pointer_at(net.loss_sum, FLOAT64)[0] += pointer_at(net.losses, FLOAT64)[0]
@@ -210,7 +210,7 @@ def train_one(address: int, X: Any, T: Any, lr: float) -> tuple[bool, bool, floa
     if x_finite and t_finite:
         denormals = flush_denormals()
         out = forward_one(net, pointer_to(X), X)
-        loss_and_gradient(net, out, pointer_to(T), 1, X)
+        loss_and_gradient(net, out, pointer_to(T), X)
         backward_one(net, pointer_to(X), lr, X)
         restore_denormals(denormals)
         pointer_at(net.steps, INT64)[0] += 1

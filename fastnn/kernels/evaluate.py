@@ -94,7 +94,7 @@ def loss_rows(address: int, V: Any, T: Any, weights: Any) -> float:
         call(
             net.loss, pointer_at(net.loss_self, FLOAT64), pointer_plus(v, i * final.outs),
             pointer_plus(t, i * net.target_items), pointer_at(final.dx, V),
-            1, final.outs, final.outs, loss_sum, 0, 1,
+            1, final.outs, final.outs, loss_sum, 0,
         )  # fmt: skip
         total += loss_sum[0] * weights[i] if weights.size > 0 else loss_sum[0]
     return total

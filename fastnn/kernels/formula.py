@@ -9,8 +9,8 @@ A formula is a method of a class, written with NumPy as the article writes it::
 NumPy runs that text on arrays: the reference does. Here Numba compiles the same text for one
 number, inside a loop over a block of numbers. Nothing is registered or decorated:
 
-- ``self`` is a compile-time object (`SelfType`): its numeric attributes are read from an array
-  of parameters, so changing one needs no compilation, and its methods are compiled on demand;
+- ``self`` is a compile-time object (`SelfType`): its numbers and arrays of numbers are read from an
+  array of parameters, so changing one needs no compilation, and its methods are compiled on demand;
 - ``np`` is ``numpy_scalars``, which has exp and tanh in forms that LLVM can vectorise;
 - module-level helper functions that the formula calls are compiled in the same way;
 - in float32 the constants of the text are float32 too, or every ``1 - x`` would be float64.
@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
+import operator
 import types as pytypes
 from collections.abc import Callable
 from functools import lru_cache
@@ -34,22 +35,31 @@ from llvmlite import ir
 from numba import types
 from numba.core import compiler, ir as numba_ir
 from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.ir_utils import get_definition, guard
 from numba.core.untyped_passes import ReconstructSSA
 from numba.extending import intrinsic, models, overload_attribute, overload_method, register_model
 
 from . import numpy_scalars
 from .compiling import OPTIONS, compiled_address, undisturbed
-from .refusal import FormulaError as FormulaError, Text, check_result, check_returns, check_text, explained
+from .fields import Fields, place_of
+from .memory import ADDRESS, array_value
+from .refusal import (
+    FormulaError as FormulaError,
+    Text,
+    check_result,
+    check_returns,
+    check_text,
+    explained,
+)
 
 Function = Callable[..., Any]
-Fields = tuple[tuple[str, str], ...]
 
 
 # --- self ------------------------------------------------------------------------------------
 
 
 class SelfType(types.Type):  # type: ignore[misc]
-    """The type of ``self`` in a formula: a class (one subclass each) and its numeric attributes."""
+    """The type of ``self`` in a formula: a class (one subclass each), its numbers and its arrays of numbers."""
 
     cls: type = object
 
@@ -108,9 +118,10 @@ def _teach_field(own: type[SelfType], name: str) -> None:
         if name not in names:  # of another object it was a number: Numba says that it is unknown
             return None
         index = names.index(name)
-        read = _parameter(
-            index, {"float": self.dtype, "int": types.int64, "bool": types.boolean}[self.fields[index][1]]
-        )
+        kind, _, dimensions = self.fields[index][1].partition(" ")
+        of_one = {"float": self.dtype, "int": types.int64, "bool": types.boolean}[kind]
+        place = place_of(self.fields, index)
+        read = _array(place, of_one, int(dimensions)) if dimensions else _parameter(place, of_one)
 
         def get(self):  # type: ignore[no-untyped-def]
             return read(self)
@@ -118,14 +129,35 @@ def _teach_field(own: type[SelfType], name: str) -> None:
         return get
 
 
-def _parameter(index: int, result: Any) -> Any:
-    """The function that reads parameter number `index` of ``self`` as a `result`."""
+def _parameter(place: int, result: Any) -> Any:
+    """The function that reads parameter number `place` of ``self`` as a `result`."""
 
     @intrinsic
     def read(typingctx: Any, self: Any) -> Any:
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value = builder.load(builder.gep(args[0], [ir.Constant(ir.IntType(64), index)]))
+            value = builder.load(builder.gep(args[0], [ir.Constant(ADDRESS, place)]))
             return context.cast(builder, value, types.float64, result)
+
+        return result(self), codegen
+
+    return read
+
+
+def _array(place: int, of_one: Any, dimensions: int) -> Any:
+    """The function that reads the array that is described at `place` (see `place_of`): no formula may write into it."""
+
+    @intrinsic
+    def read(typingctx: Any, self: Any) -> Any:
+        result = types.Array(of_one, dimensions, "C", readonly=True)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            header = builder.bitcast(args[0], ADDRESS.as_pointer())
+            start, *shape = (
+                builder.load(builder.gep(header, [ir.Constant(ADDRESS, place + k)])) for k in range(1 + dimensions)
+            )
+            data = builder.gep(builder.bitcast(args[0], ir.IntType(8).as_pointer()), [start])
+            data = builder.bitcast(data, context.get_data_type(of_one).as_pointer())
+            return array_value(context, builder, result, data, shape)
 
         return result(self), codegen
 
@@ -140,27 +172,6 @@ def _self_from(self_type: SelfType) -> Any:
         return self_type(types.CPointer(types.float64)), lambda context, builder, sig, args: args[0]
 
     return make
-
-
-def numeric_fields(instance: object) -> Fields:
-    """The attributes of `instance` that a formula can use: its numbers, by name and kind."""
-    fields = []
-    for name, value in sorted(vars(instance).items()):
-        if isinstance(value, (bool, np.bool_)):
-            fields.append((name, "bool"))
-        elif isinstance(value, (int, np.integer)):
-            fields.append((name, "int"))
-        elif isinstance(value, (float, np.floating)):
-            fields.append((name, "float"))
-    return tuple(fields)
-
-
-def parameter_values(instance: object) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The numbers of `instance` in the order of `numeric_fields` (never of length 0)."""
-    try:
-        return np.array([float(getattr(instance, name)) for name, _ in numeric_fields(instance)] or [0.0])
-    except OverflowError:
-        raise FormulaError(f"{instance!r} has a number that is too large for a float") from None
 
 
 # --- the text of one function ----------------------------------------------------------------
@@ -219,14 +230,51 @@ class NarrowConstants(FunctionPass):  # type: ignore[misc]
         return changed
 
 
-class NarrowCompiler(compiler.CompilerBase):  # type: ignore[misc]
-    """Numba's own pipeline with `NarrowConstants` in it."""
+@register_pass(mutates_CFG=False, analysis_only=False)
+class Squares(FunctionPass):  # type: ignore[misc]
+    """Make ``x**2`` the product that it is: Numba would compile its loop for powers, to find the same bits."""
+
+    _name = "fastnn_squares"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        changed = False
+        for block in state.func_ir.blocks.values():
+            for power in block.find_exprs(op="binop"):
+                if power.fn is operator.pow and _constant(state.func_ir, power.rhs) == 2:
+                    power.fn, power.rhs = operator.mul, power.lhs
+                    changed = True
+        return changed
+
+
+def _constant(func_ir: Any, variable: Any) -> Any:
+    """The integer written in the text that `variable` is; None if it is none."""
+    definition = guard(get_definition, func_ir, variable)
+    return definition.value if isinstance(definition, numba_ir.Const) and type(definition.value) is int else None
+
+
+class FormulaCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """Numba's own pipeline with `Squares` in it."""
 
     def define_pipelines(self) -> list[Any]:
         pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
-        pipeline.add_pass_after(NarrowConstants, ReconstructSSA)
+        pipeline.add_pass_after(Squares, ReconstructSSA)
+        self.add_passes(pipeline)
         pipeline.finalize()
         return [pipeline]
+
+    def add_passes(self, pipeline: Any) -> None:
+        """Those of a subclass."""
+
+
+class NarrowCompiler(FormulaCompiler):
+    """That with `NarrowConstants` in it."""
+
+    def add_passes(self, pipeline: Any) -> None:
+        """After `Squares`."""
+        pipeline.add_pass_after(NarrowConstants, Squares)
 
 
 def _names(code: pytypes.CodeType) -> set[str]:
@@ -271,8 +319,7 @@ def _compiled_as(function: pytypes.FunctionType, dtype: types.Float, narrow: boo
     )
     copy.__qualname__ = function.__qualname__
     options = {**OPTIONS, "forceinline": True}  # a call would stop the vectoriser
-    if narrow and dtype.bitwidth == 32:
-        options["pipeline_class"] = NarrowCompiler
+    options["pipeline_class"] = NarrowCompiler if narrow and dtype.bitwidth == 32 else FormulaCompiler
     return numba.njit(**options)(copy)
 
 

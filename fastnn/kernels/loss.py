@@ -12,12 +12,12 @@ from .team import meet, share
 
 
 @inlined_kernel
-def loss_and_gradient(net: Any, out: Any, t: Any, n: int, like: Any) -> None:
-    """Add the losses of n samples to the sum; dx of the last layer is the gradient of their mean."""
+def loss_and_gradient(net: Any, out: Any, t: Any, like: Any) -> None:
+    """Add the loss of one sample to the sum; dx of the last layer is its gradient."""
     final = layer_of(net, net.depth - 1)
     call(
         net.loss, pointer_at(net.loss_self, FLOAT64), out, t, pointer_at(final.dx, like),
-        n, final.outs, final.stride, pointer_at(net.loss_sum, FLOAT64), 0, n,
+        1, final.outs, final.stride, pointer_at(net.loss_sum, FLOAT64), 0,
     )  # fmt: skip
 
 
@@ -35,8 +35,11 @@ def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, part: Part, l
     call(
         net.loss, pointer_at(net.loss_self, FLOAT64), pointer_plus(out, first * final.stride),
         pointer_plus(t, first * net.target_items), pointer_plus(dx, first * final.stride),
-        last - first, final.outs, final.stride, pointer_plus(losses, first), 1, part.n,
+        last - first, final.outs, final.stride, pointer_plus(losses, first), 1,
     )  # fmt: skip
+    if part.n > 1:
+        for j in range(first * final.stride, last * final.stride):
+            dx[j] /= part.n
     if run.weights != 0:
         scale = part.n * share_of_one(run, start, part.n) if run.averaged else 1.0
         for i in range(first, last):

@@ -13,8 +13,10 @@ import numba
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+from numba.np.arrayobj import populate_array
 
 ADDRESS = ir.IntType(64)
+ONE = ir.Constant(ADDRESS, 1)
 
 
 @intrinsic
@@ -58,20 +60,20 @@ def address_of(typingctx: Any, pointer: Any) -> Any:
 
 
 @intrinsic
-def reinterpret(typingctx: Any, pointer: Any, dtype: Any) -> Any:
-    """The same address as a pointer to `dtype` (a class index travels in a row of numbers)."""
-    target = types.CPointer(dtype.dtype)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.bitcast(args[0], context.get_value_type(target))
-
-    return target(pointer, dtype), codegen
-
-
-@intrinsic
 def number(typingctx: Any, pointer: Any, value: Any) -> Any:
     """`value` as a number of the dtype that `pointer` points to."""
     return pointer.dtype(pointer, pointer.dtype), lambda context, builder, sig, args: args[1]
+
+
+def array_value(context: Any, builder: Any, kind: Any, data: Any, shape: list[Any]) -> Any:
+    """The array, of Numba's type `kind` and contiguous, of the numbers at `data`, which somebody else owns."""
+    array = context.make_array(kind)(context, builder)
+    size = context.get_constant(types.intp, context.get_abi_sizeof(context.get_data_type(kind.dtype)))
+    strides = [size]
+    for length in reversed(shape[1:]):
+        strides.insert(0, builder.mul(strides[0], length))
+    populate_array(array, data=data, shape=shape, strides=strides, itemsize=size, meminfo=None)
+    return array._getvalue()
 
 
 def record_reader(dtype: Any) -> Callable[[int], Any]:

@@ -21,6 +21,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
 
+from .compiling import part_of_formulas
 from .fused import multiply_add
 
 _FORM: dict[str, Any] = {"error_model": "numpy", "forceinline": True}
@@ -83,28 +84,28 @@ def _forms(
     Below `lowest` exp is 0 and above `highest` infinite; beyond half of `flat` tanh is 1 and -1. To
     add and subtract `magic` rounds to a whole number.
     """
-    reduce = njit(**_FORM)(reduce)
+    reduce = part_of_formulas(f"reduce {real.__name__}")(reduce)
     one, two, half = real(1), real(2), real(0.5)
     lowest, highest, magic, flat = real(lowest), real(highest), real(magic), real(flat)
 
-    @njit(**_FORM)
+    @part_of_formulas(f"parts {real.__name__}")
     def parts(x: Any) -> Any:
         """exp(x) = (1 + q) * s * t: one power of two would be out of range where exp(x) is not."""
         q, n = reduce(lowest if x < lowest else highest if x > highest else x)
         part = multiply_add(n, half, magic) - magic
         return q, _power_of_two(part), _power_of_two(n - part)
 
-    @njit(**_FORM)
+    @part_of_formulas(f"exp {real.__name__}")
     def exp(x: Any) -> Any:
         q, s, t = parts(real(x))
         return multiply_add(q, s, s) * t
 
-    @njit(**_FORM)
+    @part_of_formulas(f"expm1 {real.__name__}")
     def expm1(x: Any) -> Any:
         q, s, t = parts(real(x))
         return multiply_add(q, s, s - one / t) * t
 
-    @njit(**_FORM)
+    @part_of_formulas(f"tanh {real.__name__}")
     def tanh(x: Any) -> Any:
         """-u / (u + 2) with u = exp(-2 |x|) - 1."""
         z = -two * abs(real(x))
@@ -222,8 +223,8 @@ def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..
     def function(values, axis=None):  # type: ignore[no-untyped-def]
         return original(values, axis)
 
-    @njit(**_FORM)
-    def reduce(values):  # type: ignore[no-untyped-def]
+    @part_of_formulas(f"reduction {name}")
+    def reduce(values: Any) -> Any:
         result, rest = values[0], 1
         if values.size >= 8:
             a, b, c, d = values[0], values[1], values[2], values[3]

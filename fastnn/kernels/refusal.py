@@ -150,6 +150,25 @@ def explained(text: Text, error: Exception, more: str = "") -> FormulaError:
     return text.error(_reason(text, message, linecache.getline(code.co_filename, line)) + more, code, line)
 
 
+def attributes_read(cls: type, methods: tuple[str, ...]) -> set[str]:
+    """The attributes of self that those of the `methods` that `cls` has read, or what they call."""
+    found: set[str] = set()
+    for name in methods:
+        function = inspect.getattr_static(cls, name, None)
+        if not isinstance(function, pytypes.FunctionType):
+            continue
+        for one in _reached(Text(function, name, cls, (), "")):
+            me = _first(cls, one)
+            for _, code in _codes(one):
+                before: Any = None
+                for step, _ in _steps(code):
+                    argument = step.argval
+                    if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and (me is None or before == me):
+                        found.add(argument)
+                    before = argument[-1] if isinstance(argument, tuple) and argument else argument
+    return found
+
+
 # --- what stands in a text -----------------------------------------------------------------------
 
 
@@ -203,8 +222,7 @@ def _findings(text: Text) -> Iterator[_Found]:
 
 
 def _findings_in(text: Text, function: pytypes.FunctionType, code: pytypes.CodeType) -> Iterator[_Found]:
-    own = function.__code__
-    me = own.co_varnames[0] if text.cls is not None and own.co_argcount and _is_method(text.cls, function) else None
+    me = _first(text.cls, function)
     before: Any = ""
     cells = dict(_cells(function))
     value: Any = _EMPTY  # of the name, or of the module's attribute, that was just read
@@ -239,6 +257,12 @@ def _steps(code: pytypes.CodeType) -> Iterator[tuple[dis.Instruction, int]]:
     for step in dis.get_instructions(code):
         line = lines.get(step.offset) or line
         yield step, line
+
+
+def _first(cls: type | None, function: pytypes.FunctionType) -> str | None:
+    """What a method calls self; None of a function that is no method of `cls`."""
+    own = function.__code__
+    return own.co_varnames[0] if cls is not None and own.co_argcount and _is_method(cls, function) else None
 
 
 def _is_method(cls: type, function: pytypes.FunctionType) -> bool:
@@ -326,7 +350,8 @@ def _of_self(text: Text, me: str, name: str, stored: bool) -> Iterator[tuple[str
         yield f"{me}.{name} is a {type(value).__name__}; make it a plain method, def {name}(self, ...)", _FAILS
     elif value is _EMPTY:
         yield (
-            f"{me}.{name} is no number set in __init__ ({numbers}); a formula sees no strings, arrays, lists or None",
+            f"{me}.{name} is no number set in __init__, and no array of them ({numbers}); a formula sees no strings, "
+            "dicts or None",
             _FAILS,
         )
     elif not isinstance(value, pytypes.FunctionType):

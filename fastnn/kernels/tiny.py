@@ -26,7 +26,8 @@ from .blocks import ELEMENTS, df_method, loss_maker, loss_methods, of_numbers
 from .compiling import OPTIONS, compiled_address, undisturbed
 from .cpu import lanes, padded
 from .epoch import STEPS, not_finite, note_divergence
-from .formula import Fields, callables, class_digest, numeric_fields
+from .fields import Fields, numeric_fields
+from .formula import callables, class_digest
 from .fused import multiply_add_ir
 from .memory import number, pointer_at, pointer_plus
 from .order import row_of
@@ -204,7 +205,7 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
     else:
         loss = [
             f"write(x{len(layers)}, values, {outs}, {outs})",
-            f"loss(me, values, t, d, 1, {outs}, {outs}, loss_sum, 0, 1)",
+            f"loss(me, values, t, d, 1, {outs}, {outs}, loss_sum, 0)",
             f"dx = read(d, 1, {outs}, {outs})",
         ]
     steps = [

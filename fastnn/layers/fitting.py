@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
@@ -10,9 +11,12 @@ import numpy as np
 
 from ..checks import shown
 from ..formulas.activations import ActivationFunction
-from ..formulas.component import check_elementwise
-from ..formulas.losses import LossFunction
+from ..formulas.component import check_arrays, check_elementwise
+from ..formulas.losses import LossFunction, check_loss
 from ..formulas.optimizers import Optimizer
+from ..kernels.blocks import ELEMENTS, loss_methods
+from ..kernels.fields import arrays_read
+from ..kernels.formula import FormulaError
 from .base import BaseLayer
 from .dense import Layer
 from .normalisation import Standardize
@@ -31,6 +35,7 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
             act = layer.act_function
             if not isinstance(act, ActivationFunction):
                 raise TypeError(f"layers[{index}].act_function is {shown(act)}; expected an ActivationFunction")
+            check_arrays(act, act.of_numbers)
             check_elementwise(act)
         if type(layer).forward_pass not in (Layer.forward_pass, Stage.forward_pass):
             raise TypeError(
@@ -51,7 +56,32 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
         raise TypeError(f"loss_function is {shown(loss)}; expected a LossFunction{hint}")
     if type(loss).target not in ("values", "class", None):
         raise ValueError(f"{type(loss).__name__}.target is {loss.target!r}; expected 'values', 'class' or None")
+    _check_arrays_of_loss(loss, layers[-1].outs)
     check_elementwise(loss)
+
+
+def _check_arrays_of_loss(loss: LossFunction, outs: int) -> None:
+    """See that a loss that reads arrays of its own gets along with so many outputs: see `check_loss`, `check_arrays`.
+
+    Raises
+    ------
+    FormulaError
+        If it does not.
+    """
+    if not arrays_read(loss):
+        return
+    if loss_methods(type(loss)) == ELEMENTS:
+        check_arrays(loss, ELEMENTS)
+        return
+    try:
+        check_loss(loss, outs, loss.target == "class")
+    except FormulaError:
+        if loss.target is not None:
+            raise
+        with contextlib.suppress(FormulaError):  # what its targets are is for the call to say
+            check_loss(loss, outs, True)
+            return
+        raise
 
 
 def _build_stages(layers: list[BaseLayer]) -> None:
@@ -106,6 +136,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
         raise TypeError(
             f"{type(optimizer).__name__}.state is {state!r}; expected a dict from name to number: the value at first"
         )
+    check_arrays(optimizer, optimizer.of_numbers)
     check_elementwise(optimizer)
 
 

@@ -6,7 +6,7 @@ import pytest
 from fastnn import ActivationFunction
 from fastnn.kernels.blocks import activation_blocks
 from fastnn.kernels.compiling import kernel
-from fastnn.kernels.formula import parameter_values
+from fastnn.kernels.fields import parameter_values
 from fastnn.kernels.memory import call, pointer_to
 
 
@@ -18,7 +18,7 @@ def run_block(address, parameters, y, x):
 def compiled(activation, x):
     """`activation.f` of all of x, by the compiled block."""
     out = np.empty_like(x)
-    run_block(activation_blocks(activation, x.dtype)[0], parameter_values(activation), x, out)
+    run_block(activation_blocks(activation, x.dtype)[0], parameter_values(activation, x.dtype), x, out)
     return out
 
 
