@@ -37,6 +37,7 @@ FORMAT = 2
 MOST_STEPS = 2**53  # up to which a float counts them
 
 _KEYS = {"format", "dtype", "layers", "loss", "lr", "optimizer", "clip_norm", "clip_value", "steps", "epochs"}
+_MORE = ("run", "tabular")  # what others keep in a file beside a network, and check
 _LATER = {"feature_names"}  # what files from before it was added lack
 _LAYER_SETTINGS = ("l1", "l2", "max_norm", "trainable")
 _LATER_LAYER_SETTINGS = {"lr_factor": 1.0, "bias_lr_factor": 1.0, "parametrization": "standard"}  # left out if so
@@ -88,7 +89,7 @@ def _copies(engine: Engine) -> dict[str, Array]:
 def load(path: Path, custom: Iterable[type] = ()) -> Engine:
     """Read a network; see `fastnn.load`."""
     path, found = named(path), own_classes(custom)
-    with _clear_errors(path), ArrayFile(path) as file:
+    with clear_errors(path), ArrayFile(path) as file:
         described = _description(file)
         _check_description(described)
         dtype, abouts = np.dtype(described["dtype"]), described["layers"]
@@ -100,7 +101,7 @@ def load(path: Path, custom: Iterable[type] = ()) -> Engine:
         check_optimizer(optimizer)
         kinds = _kinds_of_layers(abouts, parts, dtype, file.kinds)
         kinds.update(_kinds_of_numbers(optimizer, abouts, parts, dtype, file.kinds))
-        _check_kinds(kinds, file.kinds, "run" in described)
+        _check_kinds(kinds, file.kinds, any(name in described for name in _MORE))
         layers: list[BaseLayer] = []
         for about, part in zip(abouts, parts):
             layers.append(layers[part] if isinstance(part, int) else _layer(about, part, dtype))
@@ -122,8 +123,16 @@ def load(path: Path, custom: Iterable[type] = ()) -> Engine:
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The description and the arrays of a file; what lies in either is not checked."""
     path = named(path)
-    with _clear_errors(path), ArrayFile(path) as file:
+    with clear_errors(path), ArrayFile(path) as file:
         return _description(file), {name: file.read(name) for name in file.kinds}
+
+
+def read_more(path: Path, name: str) -> tuple[Any, dict[str, Array]]:
+    """What `save` was given as ``more[name]``, and as arrays whose names begin with it; neither is checked."""
+    path = named(path)
+    with clear_errors(path), ArrayFile(path) as file:
+        arrays = {key: file.read(key) for key in file.kinds if key.startswith(f"{name}.")}
+        return _description(file).get(name), arrays
 
 
 def restore_optimizer(state: OptimizerState, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
@@ -247,7 +256,8 @@ def _check_names(about: Any, needed: set[str], allowed: set[str], what: str) -> 
 def _check_description(about: dict[str, Any]) -> None:
     """See that everything is there and of the right type, and that the layers' sizes fit."""
     # The rest of a checkpoint is the checkpoint's to judge
-    _check_names(about, _KEYS, set(about) if "run" in about else _LATER, "the description")
+    more = set(about) if "run" in about else {*_LATER, *_MORE}
+    _check_names(about, _KEYS, more, "the description")
     one_of("float32", "float64")(about["dtype"], "dtype")
     for name in ("steps", "epochs"):
         _steps(about[name], name)
@@ -399,7 +409,7 @@ def _check_kinds(wanted: Mapping[str, Kind], found: Mapping[str, Kind], others: 
 
 
 @contextlib.contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+def clear_errors(path: Path) -> Iterator[None]:
     """Errors from inside a file, as errors about the file."""
     try:
         yield
