@@ -39,6 +39,7 @@ from .recipe import Deadline, LastBest, Shape, batches, make_network
 from .table import Table, is_missing
 
 E = TypeVar("E", bound="BaseTabular")
+SMALL = 10_000  # rows, up to which their order makes no difference, and whole weights are as good as so many rows
 MEASURED = 2000  # rows at most, on which the importances of inputs are measured
 
 
@@ -143,12 +144,16 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn's c
         count = table.shape[0]
         given = None if sample_weight is None else sample_weights(_array(sample_weight), None, None, count)
         if given is not None and not given.any():
-            raise ValueError("sample_weight is 0 for all samples, so that none counts; expected some above 0")
+            raise ValueError("sample_weight is zero for all samples, so that none counts; expected some above 0")
         target = self._read_targets(y, count)
         y = target.values
         rng = check_random_state(self.random_state)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=self.n_networks + 2)]
         used = np.arange(count) if given is None else np.flatnonzero(given)
+        if given is not None and given.sum() <= SMALL and np.array_equal(given, np.round(given)):
+            used, given = np.repeat(used, given[used].astype(int)), None  # a weight of 2 is as good as the row twice
+        if len(used) <= SMALL:
+            used = used[own_order(table, y)[used].argsort(kind="stable")]
         train, held = held_out_rows(used, self.validation_fraction, seeds[-1], y if target.classes is not None else None)
         more = self._start(target, train)
         preprocessor = Preprocessor(max_one_hot=self.max_one_hot).fit_table(table, train)
@@ -319,14 +324,28 @@ def _run(
         return [History()], True
 
 
+def own_order(table: Table, y: Array) -> Array:
+    """The rank of each row in an order that its values say, (n,): the same however the rows are given."""
+    keys = [y[:, k] for k in range(y.shape[1])] if y.ndim == 2 else [y]
+    for k in range(table.shape[1]):
+        values = table.column(k).values
+        if isinstance(values, list):
+            ranks: dict[Any, int] = {text: rank for rank, text in enumerate(sorted(set(values) - {None}))}
+            values = np.array([ranks.get(value, -1) for value in values])
+        keys.append(values)
+    rank = np.empty(len(y), np.int64)
+    rank[np.lexsort(keys)] = np.arange(len(y))
+    return rank
+
+
 def held_out_rows(rows: Array, part: float, seed: int, strata: Array | None) -> tuple[Array, Array]:
     """These rows in two parts at random, of each stratum its share: to train on, and to hold out."""
     rng = np.random.default_rng(seed)
-    groups = [rows] if strata is None else [rows[strata[rows] == s] for s in np.unique(strata[rows])]
+    of = np.zeros(len(rows)) if strata is None else strata[rows]
     held = np.zeros(len(rows), bool)
-    for group in groups:
-        some = rng.permutation(group)[: min(round(part * len(group)), len(group) - 1)]
-        held[np.isin(rows, some)] = True
+    for stratum in np.unique(of):
+        group = np.flatnonzero(of == stratum)
+        held[rng.permutation(group)[: min(round(part * len(group)), len(group) - 1)]] = True
     return rows[~held], rows[held]
 
 

@@ -227,7 +227,9 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
         return made
 
     def __sklearn_tags__(self) -> Any:
-        return tags_of_tables(super().__sklearn_tags__())
+        tags = tags_of_tables(super().__sklearn_tags__())
+        tags.transformer_tags.preserves_dtype = []  # float32 comes out
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "encoders_")

@@ -101,8 +101,7 @@ class Table:
                 f"(a lazy frame is one after .collect()): {error}"
             ) from None
         self.names, self.shape = tuple(found), (int(opened.shape[0]), len(found))
-        keys = list(opened.columns)
-        self._column = lambda k: series_column(narwhals, opened[keys[k]], found[k])
+        self._column = lambda k: series_column(narwhals, opened[:, k], found[k])
 
     def _open_array(self, values: Any) -> None:
         array = values if isinstance(values, np.ndarray) else _as_array(values)
