@@ -255,9 +255,10 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn's c
 
     def _outputs(self, X: Any) -> Array:
         """The outputs of each network for a table, (networks, n, outs)."""
-        check_is_fitted(self)
+        if "_learnt" not in vars(self):  # which takes less time than the question of scikit-learn
+            check_is_fitted(self)
         learnt = self._learnt
-        rows = learnt.preprocessor.transform(X)
+        rows = learnt.preprocessor.numbers(X)
         if len(learnt.networks) == 1:
             return learnt.networks[0].predict(rows)[None]
         return learnt.outputs(rows)

@@ -17,7 +17,7 @@ from ..checks import Array, finite_number, flag, not_negative, one_of
 from .table import BOOL, DATE, DURATION, MISSING, NUMBER, TEXT, ZONED_DATE, Column, texts_of
 
 CLIP = 3.0  # what numbers stay below in size
-FAR = 1e150  # beyond which a number would have no square
+FAR = 1e150  # products of two such numbers are finite
 REAL = frozenset({int, float, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
 """Types of single values that are numbers for sure."""
 
@@ -63,6 +63,8 @@ class Number(Encoder):
     def __init__(self, kind: str, centre: float, scale: float, indicator: bool) -> None:
         self.kind = one_of(NUMBER, DATE, ZONED_DATE, DURATION)(kind, "kind")
         self.centre, self.scale = finite_number(centre, "centre"), not_negative(scale, "scale")
+        if self.scale > FAR:
+            raise ValueError(f"scale is {scale!r}; expected at most {FAR}")
         self.indicator = flag(indicator, "indicator")
         self.width = 1 + self.indicator
 
@@ -74,7 +76,7 @@ class Number(Encoder):
         spread = high / 2 - low / 2  # half of it: the whole may be too large for a number
         if spread == 0:
             spread = (float(there.max()) / 2 - float(there.min()) / 2) / 2
-        scale = 0.0 if spread == 0 else min(0.5 / spread, float(np.finfo(np.float64).max))
+        scale = 0.0 if spread == 0 else 0.5 / max(spread, 1 / FAR)
         return cls(kind, centre, scale, there.size < values.size)
 
     def accepts(self, column: Column) -> bool:
@@ -83,7 +85,7 @@ class Number(Encoder):
     def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
         values = column.take(rows)
         missing = np.isnan(values)
-        out[:, 0] = clipped(np.where(missing, self.centre, values), self.centre, self.scale)
+        out[:, 0] = clipped(np.where(missing, self.centre, values), 0.5 * self.centre, 2 * self.scale)
         if self.indicator:
             out[:, 1] = missing
 
@@ -94,11 +96,11 @@ class Number(Encoder):
         return {"kind": self.kind, "centre": self.centre, "scale": self.scale, "indicator": self.indicator}
 
 
-def clipped(values: Array, centre: Any, scale: Any) -> Array:
+def clipped(values: Array, half_centre: Any, twice_scale: Any) -> Array:
     """z / sqrt(1 + (z / 3)**2) of z = (values - centre) * scale, which overflows nowhere."""
-    with np.errstate(over="ignore", under="ignore"):
-        z = np.clip((values * 0.5 - centre * 0.5) * (scale * 2.0), -FAR, FAR)
-        return np.asarray(z / np.hypot(1.0, z / CLIP))
+    half = np.minimum(np.maximum(values * 0.5 - half_centre, -FAR), FAR)
+    z = half * twice_scale
+    return np.asarray(z / np.hypot(1.0, z / CLIP))
 
 
 class Flag(Encoder):

@@ -125,6 +125,10 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
             If a column is missing, or of another kind than in `fit`, or holds infinities.
         """
         check_is_fitted(self)
+        return self.numbers(X)
+
+    def numbers(self, X: Any) -> Array:
+        """`transform`, whatever `set_output` says."""
         one = self._one.rows(X)
         if one is not None:
             return one
@@ -261,7 +265,7 @@ class _OneRow:
         self._numbers = [k for k, _, _ in numbers]
         self._kinds = [(j, encoder.kind) for j, (_, encoder, _) in enumerate(numbers) if encoder.kind != KINDS[0]]
         self._centres = np.array([encoder.centre for _, encoder, _ in numbers])
-        self._scales = np.array([encoder.scale for _, encoder, _ in numbers])
+        self._half_centres, self._twice_scales = 0.5 * self._centres, np.array([2 * one.scale for _, one, _ in numbers])
         self._to = np.array([start for _, _, start in numbers], np.intp)
         self._indicators = [(j, start + 1) for j, (_, encoder, start) in enumerate(numbers) if encoder.indicator]
         self._flags = [(k, start) for k, encoder, start in pairs if isinstance(encoder, Flag)]
@@ -306,7 +310,7 @@ class _OneRow:
                 numbers = np.where(missing, self._centres, numbers)
                 for j, start in self._indicators:
                     row[start] = missing[j]
-            row[self._to] = clipped(numbers, self._centres, self._scales)
+            row[self._to] = clipped(numbers, self._half_centres, self._twice_scales)
         return out
 
     def _values(self, X: Any) -> Any:
