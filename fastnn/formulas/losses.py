@@ -465,7 +465,8 @@ class GaussianNLLLoss(LossFunction):
 
     def row(self, values: Array, expected: Array, d: Array) -> Array:
         """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
-        means = (values.size + int(1)) // int(2)  # int: numbers alone are float32 in a float32 network
+        one, two = int(1), int(2)  # noqa: UP018, RUF046  (numbers by themselves are float32 in a float32 network)
+        means = (values.size + one) // two
         total, share = 0.0, 0.5 / means
         for i in range(means):
             e = values[i] - expected[i]

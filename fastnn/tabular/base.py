@@ -58,7 +58,7 @@ class Targets(NamedTuple):
     classes: Array | None = None
 
 
-class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn's class is Any
+class BaseTabular(BaseEstimator, ABC):
     """Base of the two estimators; each says what its targets, its loss and its predictions are."""
 
     _rate: float  # the recipe's
@@ -154,13 +154,15 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn's c
             used, given = np.repeat(used, given[used].astype(int)), None  # a weight of 2 is as good as the row twice
         if len(used) <= SMALL:
             used = used[own_order(table, y)[used].argsort(kind="stable")]
-        train, held = held_out_rows(used, self.validation_fraction, seeds[-1], y if target.classes is not None else None)
+        train, held = held_out_rows(
+            used, self.validation_fraction, seeds[-1], y if target.classes is not None else None
+        )
         more = self._start(target, train)
         preprocessor = Preprocessor(max_one_hot=self.max_one_hot).fit_table(table, train)
         if preprocessor.width == 0:
             raise ValueError("X has no value in any column; expected a column at least with some")
         weight = self._weights(target, given)
-        sides = []
+        sides: list[Rows | None] = []
         for rows in (train, held):
             some = None if weight is None else weight[rows]
             if len(rows) == 0 or (some is not None and not some.any()):
@@ -172,7 +174,7 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn's c
             raise ValueError("the weights of the samples and classes are 0 for all rows to train on; expected some")
         networks, history, errors = self._train(sides[0], sides[1], more, seeds, started)
         learnt = Learnt(preprocessor, networks, more)
-        measured = sides[1] if sides[1] is not None else sides[0]
+        measured = sides[1] or sides[0]
         more["importances"] = importances(learnt, measured.X, seeds[-2]).tolist()
         self._finish(learnt, sides[1], y[held] if sides[1] is not None else y[:0])
         self._keep(learnt)
@@ -242,8 +244,8 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn's c
         self.n_features_in_ = learnt.preprocessor.n_features_in_
         if hasattr(learnt.preprocessor, "feature_names_in_"):
             self.feature_names_in_ = learnt.preprocessor.feature_names_in_
-        else:
-            vars(self).pop("feature_names_in_", None)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
         self.n_iter_, self.best_epoch_ = learnt.more["n_iter"], learnt.more["best_epoch"]
         self.feature_importances_ = np.array(learnt.more["importances"])
         self._show(learnt)
@@ -300,18 +302,17 @@ class BaseTabular(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn's c
         """
         learnt, parameters = Learnt.load(path, cls.__name__)
         with saving.clear_errors(path):
-            model = cls(**_restored_parameters(parameters, cls.get_params(cls())))
-            model._check_parameters()
-            model._keep(learnt)
-        return model
+            self = cls()
+            self.set_params(**_restored_parameters(parameters, self.get_params(deep=False)))
+            self._check_parameters()
+            self._keep(learnt)
+        return self
 
     def __sklearn_tags__(self) -> Any:
         return tags_of_tables(super().__sklearn_tags__())
 
 
-def _run(
-    networks: list[NeuralNetwork], train: Rows, settings: Settings, callbacks: Any
-) -> tuple[list[History], bool]:
+def _run(networks: list[NeuralNetwork], train: Rows, settings: Settings, callbacks: Any) -> tuple[list[History], bool]:
     """Train the networks; returns their histories, and whether one diverged."""
     if len(networks) > 1:
         outcomes = fit_many(
@@ -458,8 +459,6 @@ def _restored_parameters(about: Mapping[str, Any], known: Mapping[str, Any]) -> 
             pairs = value.get("pairs")
             if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
                 raise ValueError(f"its parameter {name!r} is no list of pairs")
-            value = {key: weight for key, weight in pairs}
+            value = dict(pairs)
         made[name] = value
     return made
-
-

@@ -215,7 +215,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         of = types[kind]
         if of is not object and not all(isinstance(label, of) for label in classes):
             raise ValueError(f"its classes are not all of type {kind}")
-        self.classes_ = np.array(classes, dtype=of)
+        self.classes_: Array = np.array(classes, dtype=of)
         self.temperature_ = positive_number(more.get("temperature"), "temperature")
 
     # --- predictions -----------------------------------------------------------------------------

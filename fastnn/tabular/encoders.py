@@ -163,10 +163,11 @@ class Category(Encoder):
     @classmethod
     def fit(cls, values: list[str | None], most: int) -> Category:
         """Count the labels, of which one is there at least."""
-        counts = Counter(values)
-        counts.pop(None, None)
-        labels = sorted(sorted(counts), key=counts.__getitem__, reverse=True)[:most] if len(counts) > most else counts
-        return cls(sorted(labels), all(map(_is_number, labels)))
+        counts = Counter(value for value in values if value is not None)
+        labels = sorted(counts)
+        if len(labels) > most:
+            labels = sorted(sorted(labels, key=counts.__getitem__, reverse=True)[:most])
+        return cls(labels, all(map(_is_number, labels)))
 
     def accepts(self, column: Column) -> bool:
         return super().accepts(column) or (self.of_numbers and column.kind in (NUMBER, BOOL))
@@ -229,12 +230,10 @@ def restored(about: Any) -> Encoder:
         If the description is none.
     """
     if not isinstance(about, dict) or not isinstance(about.get("kind"), str):
-        raise ValueError(f"a column is described by {str(about):.80}; expected its kind and what belongs to it")
+        raise ValueError(f"a column is described by {about!s:.80}; expected its kind and what belongs to it")
     settings = {name: value for name, value in about.items() if name != "kind"}
     kind = about["kind"]
-    expected = {TEXT: {"labels", "of_numbers"}, BOOL: set(), MISSING: set()}.get(
-        kind, {"centre", "scale", "indicator"}
-    )
+    expected = {TEXT: {"labels", "of_numbers"}, BOOL: set(), MISSING: set()}.get(kind, {"centre", "scale", "indicator"})
     if set(settings) != expected:
         raise ValueError(f"a column of {kind!r} is described by {sorted(settings)}; expected {sorted(expected)}")
     if kind == TEXT:
@@ -242,5 +241,3 @@ def restored(about: Any) -> Encoder:
     if kind in (BOOL, MISSING):
         return Flag() if kind == BOOL else Empty()
     return Number(kind, **settings)
-
-

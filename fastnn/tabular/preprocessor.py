@@ -18,7 +18,7 @@ from .table import KINDS, Table, kind_of, number_of
 FEW = 16  # columns of a frame of pandas whose single cells are read one by one, which takes less time than its row
 
 
-class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn's classes are Any
+class Preprocessor(TransformerMixin, BaseEstimator):
     """Columns of a data frame or an array as float32 numbers of about the same size.
 
     ==================  =====================================================================================
@@ -60,6 +60,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
            [ 0.  ,  1.  ,  0.  ,  0.  ,  1.  ]], dtype=float32)
     """
 
+    feature_names_in_: Array
+
     def __init__(self, max_one_hot: int = 1000) -> None:
         self.max_one_hot = max_one_hot
 
@@ -86,7 +88,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
     def _take(self, encoders: list[Encoder], names: tuple[str, ...] | None) -> None:
         """Be fitted with these."""
         if names is None:
-            vars(self).pop("feature_names_in_", None)
+            if hasattr(self, "feature_names_in_"):
+                del self.feature_names_in_
         else:
             self.feature_names_in_ = np.array(names, dtype=object)
         self.encoders_, self.n_features_in_ = encoders, len(encoders)
@@ -226,9 +229,9 @@ class Preprocessor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sc
             or len(set(names)) != len(columns)
         ):
             raise ValueError("its names are not a different text for each column")
-        made = cls(positive_integer(about["max_one_hot"], "max_one_hot"))
-        made._take([restored(column) for column in columns], None if names is None else tuple(names))
-        return made
+        self = cls(positive_integer(about["max_one_hot"], "max_one_hot"))
+        self._take([restored(column) for column in columns], None if names is None else tuple(names))
+        return self
 
     def __sklearn_tags__(self) -> Any:
         tags = tags_of_tables(super().__sklearn_tags__())

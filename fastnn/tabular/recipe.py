@@ -45,16 +45,29 @@ def make_network(shape: Shape, loss: LossFunction, rate: LogCosine, seed: int) -
     for outs in shape.hidden:
         layers.append(
             Layer(
-                ins, outs, shape.activation, init="lecun_normal", bias_init="standard_normal", seed=rng,
-                dtype="float32", bias_lr_factor=BIAS_RATE, parametrization="ntk",
-            )  # fmt: skip
+                ins,
+                outs,
+                shape.activation,
+                init="lecun_normal",
+                bias_init="standard_normal",
+                seed=rng,
+                dtype="float32",
+                bias_lr_factor=BIAS_RATE,
+                parametrization="ntk",
+            )
         )
         ins = outs
     layers.append(
         Layer(
-            ins, shape.outs, Identity(), init="zeros", bias_init="zeros", dtype="float32", bias_lr_factor=BIAS_RATE,
+            ins,
+            shape.outs,
+            Identity(),
+            init="zeros",
+            bias_init="zeros",
+            dtype="float32",
+            bias_lr_factor=BIAS_RATE,
             parametrization="ntk",
-        )  # fmt: skip
+        )
     )
     return NeuralNetwork(layers, loss, rate, Adam(beta2=BETA_2), dtype="float32")
 
@@ -107,7 +120,7 @@ class LastBest(Callback):
 
 
 class Deadline(Callback):
-    """Stop after the first epoch that ends later than a moment of ``time.monotonic()``, which several fits may share."""
+    """Stop after the first epoch that ends after a moment of ``time.monotonic()``, which several fits may share."""
 
     def __init__(self, moment: float, seconds: float) -> None:
         self.moment, self.seconds = moment, seconds

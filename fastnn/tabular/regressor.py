@@ -186,7 +186,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             residuals = np.abs(y - predicted)
             if self.distribution is not None:
                 residuals = residuals / self._deviations(learnt.outputs(held_out.X), learnt.more)
-            learnt.more["residuals"] = np.quantile(residuals, np.linspace(0, 1, KEPT), axis=0, method="higher").T.tolist()
+            learnt.more["residuals"] = np.quantile(
+                residuals, np.linspace(0, 1, KEPT), axis=0, method="higher"
+            ).T.tolist()
             learnt.more["held_out"] = len(y)
 
     def _show(self, learnt: Learnt) -> None:
@@ -240,7 +242,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             Whether to return the standard deviations, too: for ``distribution="normal"``.
         """
         if return_std and self.distribution is None:
-            raise ValueError("return_std is True, but this regressor has no distribution; expected distribution='normal'")
+            raise ValueError(
+                "return_std is True, but this regressor has no distribution; expected distribution='normal'"
+            )
         if self.quantiles is not None:
             nearest = int(np.argmin(np.abs(levels(self.quantiles, "quantiles") - 0.5)))
             return self.predict_quantiles(X)[:, nearest]
@@ -297,7 +301,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         more = self._learnt.more
         if self.n_outputs_ > 1:
             raise ValueError(f"this regressor has {self.n_outputs_} targets; expected one for intervals")
-        values, width = self._of_outputs(outputs, more)[:, 0], 1.0
+        values, width = self._of_outputs(outputs, more)[:, 0], np.ones(1)
         if self.distribution is not None:
             width = self._deviations(outputs, more)[:, 0]
         if "residuals" in more:

@@ -106,7 +106,7 @@ class Table:
     def _open_array(self, values: Any) -> None:
         array = values if isinstance(values, np.ndarray) else _as_array(values)
         if isinstance(array, np.ma.MaskedArray):
-            array = array.astype(np.float64).filled(np.nan) if array.dtype.kind in "fiub" else array.filled()
+            array = np.ma.filled(array.astype(np.float64), np.nan) if array.dtype.kind in "fiub" else array.filled()
         if array.ndim != 2:
             raise ValueError(
                 f"Expected 2D array, got {array.ndim}D array of shape {array.shape} instead. Reshape your data: "
@@ -281,8 +281,8 @@ def text_of(value: Any) -> str:
         return str(value)
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
-    if isinstance(value, numbers.Real) and math.isfinite(value) and value == int(value):
-        return str(int(value))
+    if isinstance(value, numbers.Real) and float(value).is_integer():
+        return str(value.__trunc__())
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
