@@ -401,7 +401,7 @@ class PinballLoss(LossFunction):
     >>> import numpy as np
     >>> from fastnn import PinballLoss
     >>> v, t = np.zeros((3, 1)), np.ones((3, 1))
-    >>> PinballLoss([0.1, 0.5, 0.9]).loss(v, t)
+    >>> float(PinballLoss([0.1, 0.5, 0.9]).loss(v, t))
     0.5
     """
 
