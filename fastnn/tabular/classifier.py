@@ -168,14 +168,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         check_classification_targets(array)
         classes, numbers = np.unique(array, return_inverse=True)
         if classes.size < 2:
-            raise ValueError(f"y has one class only, {classes[0]!r}; expected two classes at least")
+            raise ValueError(f"y has one class only, {classes.tolist()[0]!r}; expected two classes at least")
         return Targets(np.asarray(numbers).reshape(-1), classes)
 
     def _start(self, y: Targets, rows: Array) -> dict[str, Any]:
         classes, there = np.asarray(y.classes), np.unique(y.values[rows])
         if there.size < 2:
             raise ValueError(
-                f"y has one class only, {classes[there[0]]!r}, where sample_weight is above 0; expected two classes"
+                f"y has one class only, {classes.tolist()[there[0]]!r}, where sample_weight is above 0; expected two classes"
             )
         return {"kind": _LABELS.get(classes.dtype.kind, ""), "classes": classes.tolist(), "temperature": 1.0}
 

@@ -27,7 +27,7 @@ def frame():
 
 
 @pytest.mark.parametrize("labels", [
-    ["no", "yes"], [0, 1], [-3, 7], [False, True], [0.5, 1.5], np.array(["no", "yes"], object),
+    ["no", "yes"], [0, 1], [-3, 7], [False, True], [1.0, 2.0], np.array(["no", "yes"], object),
 ])  # fmt: skip
 @pytest.mark.parametrize("parameters", [{}, {"n_networks": 3, "calibrate": True, "class_weight": "balanced"}])
 def test_a_classifier_comes_back(tmp_path, frame, labels, parameters):

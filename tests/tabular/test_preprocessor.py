@@ -90,7 +90,7 @@ def test_dates_are_days_whatever_their_unit():
 
 
 def test_moments_in_several_time_zones_are_the_same():
-    utc = pd.to_datetime(["2020-01-01 12:00", "2020-01-02", "2020-05-01"]).tz_localize("UTC")
+    utc = pd.to_datetime(["2020-01-01 12:00", "2020-01-02 00:00", "2020-05-01 00:00"]).tz_localize("UTC")
     fitted = Preprocessor().fit(pd.DataFrame({"x": utc}))
     there = pd.DataFrame({"x": utc.tz_convert("Asia/Tokyo")})
     np.testing.assert_array_equal(fitted.transform(there), fitted.transform(pd.DataFrame({"x": utc})))
