@@ -175,7 +175,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         classes, there = np.asarray(y.classes), np.unique(y.values[rows])
         if there.size < 2:
             raise ValueError(
-                f"y has one class only, {classes.tolist()[there[0]]!r}, where sample_weight is above 0; expected two classes"
+                f"y has one class only, {classes.tolist()[there[0]]!r}, where sample_weight is above 0; expected two"
             )
         return {"kind": _LABELS.get(classes.dtype.kind, ""), "classes": classes.tolist(), "temperature": 1.0}
 

@@ -69,6 +69,8 @@ class Table:
                 "Sparse data was passed for X, but dense data is required: X.toarray() makes it dense, and "
                 "fastnn.sklearn's estimators take it as it is"
             )
+        if type(values).__name__ == "LazyFrame":
+            raise TypeError("X is a lazy frame; expected one in memory: X.collect()")
         self.names: tuple[str, ...] | None = None
         self._column: Callable[[int], Column]
         if hasattr(values, "columns") and not isinstance(values, np.ndarray):
@@ -87,8 +89,6 @@ class Table:
 
     def _open_frame(self, frame: Any) -> None:
         narwhals = needs("narwhals", "a data frame", "narwhals")
-        if type(frame).__name__ == "LazyFrame":
-            raise TypeError("X is a lazy frame; expected one in memory: X.collect()")
         found = [str(name) for name in (frame.column_names if hasattr(frame, "column_names") else frame.columns)]
         if len(set(found)) < len(found):
             twice = next(name for k, name in enumerate(found) if name in found[:k])
@@ -99,7 +99,7 @@ class Table:
             opened = narwhals.from_native(frame, eager_only=True)
         except TypeError as error:
             raise TypeError(
-                f"X is {shown(type(frame))}; expected a data frame of pandas, polars or pyarrow in memory, or an array: "
+                f"X is {shown(type(frame))}; expected a frame of pandas, polars or pyarrow in memory, or an array: "
                 f"{error}"
             ) from None
         self.names, self.shape = tuple(found), (int(opened.shape[0]), len(found))

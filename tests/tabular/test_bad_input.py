@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn.base")
-pd = pytest.importorskip("pandas")
-pl = pytest.importorskip("polars")
+pytest.importorskip("pandas")
+pytest.importorskip("polars")
+
+import pandas as pd
+import polars as pl
 
 from fastnn.tabular import TabularClassifier, TabularRegressor
 
@@ -34,7 +37,7 @@ def model(frame, labels):
 
 @pytest.mark.parametrize("rows", [1, 5])
 def test_a_column_missing_at_predict_is_named(model, frame, rows):
-    with pytest.raises(ValueError, match="lacks the column 'city'.*'age', 'city', 'since'"):
+    with pytest.raises(ValueError, match=r"lacks the column 'city'.*'age', 'city', 'since'"):
         model.predict(frame[:rows].drop(columns="city"))
 
 
@@ -48,7 +51,7 @@ def test_columns_are_taken_by_name(model, frame, rows):
 def test_a_new_column_is_ignored_and_said_once(frame, labels):
     model = TabularClassifier(**QUICK).fit(frame, labels)
     there = model.predict_proba(frame)
-    with pytest.warns(UserWarning, match="new column 'more'.*ignored"):
+    with pytest.warns(UserWarning, match=r"new column 'more'.*ignored"):
         np.testing.assert_array_equal(model.predict_proba(frame.assign(more=1)), there)
     np.testing.assert_array_equal(model.predict_proba(frame.assign(more=1)), there)  # warnings are errors here
 
@@ -100,7 +103,7 @@ def test_one_class_only(frame):
 def test_missing_targets_are_named_by_their_rows(frame, cls, missing):
     y = pd.Series(np.arange(60) % 2, dtype=object)
     y[[3, 17]] = missing
-    with pytest.raises(ValueError, match="missing value.*rows 3, 17;"):
+    with pytest.raises(ValueError, match=r"missing value.*rows 3, 17;"):
         cls(**QUICK).fit(frame, y)
     if cls is TabularRegressor:
         with pytest.raises(ValueError, match="rows 3, 17;"):
@@ -140,7 +143,8 @@ def test_parameters(frame, labels, parameters, message):
 
 
 @pytest.mark.parametrize(("parameters", "message"), [
-    ({"quantiles": (0.5, 0.1)}, "ascending"), ({"quantiles": (0.0, 0.5)}, "between 0 and 1"), ({"quantiles": ()}, "quantiles"),
+    ({"quantiles": (0.5, 0.1)}, "ascending"),
+    ({"quantiles": (0.0, 0.5)}, "between 0 and 1"), ({"quantiles": ()}, "quantiles"),
     ({"distribution": "cauchy"}, "distribution is 'cauchy'"),
     ({"distribution": "normal", "quantiles": (0.5,)}, "one of the two"),
 ])  # fmt: skip

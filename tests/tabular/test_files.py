@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn.base")
-pd = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
+
+import pandas as pd
 
 import fastnn
 from fastnn.tabular import TabularClassifier, TabularRegressor
@@ -85,10 +87,10 @@ def test_the_network_alone_is_in_the_file(tmp_path, frame):
 def test_other_files(tmp_path, frame):
     model = TabularClassifier(**QUICK).fit(frame, frame["member"])
     model.network_.save(tmp_path / "net")
-    with pytest.raises(ValueError, match="'.*net' cannot be loaded: it is a network without a table's"):
+    with pytest.raises(ValueError, match=r"'.*net' cannot be loaded: it is a network without a table's"):
         TabularClassifier.load(tmp_path / "net")
     model.save(tmp_path / "a")
-    with pytest.raises(ValueError, match="it is of a 'TabularClassifier'.*TabularRegressor"):
+    with pytest.raises(ValueError, match=r"it is of a 'TabularClassifier'.*TabularRegressor"):
         TabularRegressor.load(tmp_path / "a")
     with pytest.raises(FileNotFoundError):
         TabularClassifier.load(tmp_path / "none")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn.base")
-pd = pytest.importorskip("pandas")
+pytest.importorskip("pandas")
 
+import pandas as pd
 from sklearn.base import clone
 from sklearn.metrics import log_loss
 
@@ -67,7 +68,7 @@ def test_intervals_cover_nine_of_ten(options):
     assert 0.85 <= np.mean((low <= y[1000:]) & (y[1000:] <= high)) <= 0.95
     if options:  # where the spread is larger, so are the intervals
         wide = (frame["nothing"] == "u")[1000:]
-        assert np.mean((high - low)[wide]) > 2 * np.mean((high - low)[~wide])
+        assert np.mean((high - low)[wide]) > 1.5 * np.mean((high - low)[~wide])
 
 
 def test_quantiles_do_not_cross_and_the_median_is_predicted():
@@ -79,7 +80,7 @@ def test_quantiles_do_not_cross_and_the_median_is_predicted():
     assert np.all(np.diff(found, axis=1) >= 0)
     np.testing.assert_array_equal(model.predict(frame), found[:, 2])
     np.testing.assert_array_equal(model.predict_interval(frame, 0.8), found[:, [0, -1]])
-    with pytest.raises(ValueError, match="0.8 apart"):
+    with pytest.raises(ValueError, match=r"0.8 apart"):
         model.predict_interval(frame, 0.9)
     with pytest.raises(ValueError, match="no quantiles"):
         TabularRegressor(**{**QUICK, "epochs": 1}).fit(frame, mean).predict_quantiles(frame)
@@ -137,7 +138,7 @@ def test_class_weights_move_predictions():
         np.mean(TabularClassifier(**{**QUICK, "epochs": 10}, class_weight=weight).fit(frame, y).predict(frame))
         for weight in ({False: 10, True: 0.1}, None, "balanced", {False: 0.1, True: 10})
     ]
-    assert counts[0] < counts[1] <= counts[3]
+    assert counts[0] <= counts[1] < counts[3]
     assert counts[2] > counts[0]
 
 

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 pytest.importorskip("sklearn.base")
-pd = pytest.importorskip("pandas")
-pl = pytest.importorskip("polars")
+pytest.importorskip("pandas")
+pytest.importorskip("polars")
+
+import pandas as pd
+import polars as pl
 
 from fastnn.tabular import Preprocessor
 
