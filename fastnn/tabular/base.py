@@ -40,7 +40,8 @@ from .table import Table, is_missing
 
 E = TypeVar("E", bound="BaseTabular")
 SMALL = 10_000  # rows, up to which their order makes no difference, and whole weights are as good as so many rows
-MEASURED = 2000  # rows at most, on which the importances of inputs are measured
+MEASURED = 1024  # rows at most, on which the importances of inputs are measured
+AT_ONCE = 128  # of them, so that their gradients take little memory
 
 
 class Rows(NamedTuple):
@@ -360,13 +361,15 @@ def importances(learnt: Learnt, X: Array, seed: int) -> Array:
     rng = np.random.default_rng(seed)
     if len(X) > MEASURED:
         X = X[rng.choice(len(X), MEASURED, replace=False)]
-    total = np.zeros(X.shape[1])
+    total, deviations = np.zeros(X.shape[1]), X.std(axis=0, dtype=np.float64)
     for net in learnt.networks:
         outs = net.predict(X)
         of_one = NeuralNetwork(net.layers, MSELoss(), 0.0)  # the same layers: its loss has the gradient that is wanted
         wanted = np.eye(outs.shape[1], dtype=np.float32)[rng.integers(outs.shape[1], size=len(X))]
-        dx = of_one.gradients(X.T, (outs - wanted).T).dxs[0]
-        total += np.abs(dx, dtype=np.float64).mean(axis=1) * X.std(axis=0, dtype=np.float64)
+        for first in range(0, len(X), AT_ONCE):
+            part = slice(first, first + AT_ONCE)
+            dx = of_one.gradients(X[part].T, (outs - wanted)[part].T).dxs[0]  # of the mean over the part
+            total += len(X[part]) * np.abs(dx, dtype=np.float64).sum(axis=1) * deviations
     summed = learnt.preprocessor.sums(total)
     whole = summed.sum()
     return np.asarray(summed / whole if whole > 0 else np.full(len(summed), 1 / len(summed)))
