@@ -71,6 +71,7 @@ from .formulas.schedules import (
 from .gradient_check import GradientCheck, GradientError, check_gradients
 from .kernels.formula import FormulaError
 from .layers.dense import Layer
+from .layers.embedding import Embedding
 from .layers.noise import Dropout, GaussianNoise
 from .layers.normalisation import BatchNorm, LayerNorm, Standardize
 from .layers.scaling import Scale, SmoothClip
@@ -109,6 +110,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ElementwiseLoss",
+    "Embedding",
     "Explanation",
     "ExponentialDecay",
     "FocalLoss",

@@ -360,9 +360,10 @@ def _kinds_of_layers(
     kinds = {}
     for i, (about, part) in enumerate(zip(abouts, parts)):
         if isinstance(part, Stage):
-            names = {f"layers.{i}.{name}": name in type(part).later for name in type(part).rows}
-            kind = Kind(dtype, (about["outs"], 1))
-            kinds.update({name: kind for name, later in names.items() if name in found or not later})
+            for name, shape in part.array_shapes(about["outs"]).items():
+                key = f"layers.{i}.{name}"
+                if key in found or name not in type(part).later:
+                    kinds[key] = Kind(dtype, shape)
         elif not isinstance(part, int):
             kinds[f"layers.{i}.W"] = Kind(dtype, (about["outs"], about["ins"]))
             kinds[f"layers.{i}.b"] = Kind(dtype, (about["outs"], 1))
@@ -382,7 +383,8 @@ def _kinds_of_numbers(
     sizes = []
     for i, part in enumerate(parts):
         k = part if isinstance(part, int) else i
-        rows = type(parts[k]).trained if isinstance(parts[k], Stage) else abouts[k]["ins"] + 1
+        outs = abouts[k]["outs"]
+        rows = parts[k].trained_rows(outs) if isinstance(parts[k], Stage) else abouts[k]["ins"] + 1
         sizes.append((i, rows, abouts[k]["outs"]))
     return _kinds_of_state(optimizer, sizes, dtype)
 
