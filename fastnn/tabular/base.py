@@ -26,6 +26,7 @@ from ..files import Path
 from ..formulas.activations import ActivationFunction
 from ..formulas.losses import LossFunction, MSELoss
 from ..formulas.schedules import LogCosine
+from ..layers.embedding import Embedding
 from ..network import NeuralNetwork
 from ..training.callbacks import Callback, Trainee
 from ..training.epochs import fit
@@ -75,7 +76,7 @@ class BaseTabular(BaseEstimator, ABC):
         validation_fraction: float = 0.2,
         n_networks: int = 1,
         time_limit: float | None = None,
-        max_one_hot: int = 1000,
+        max_one_hot: int = 100,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -173,7 +174,11 @@ class BaseTabular(BaseEstimator, ABC):
                 sides.append(Rows(preprocessor.matrix(table, list(range(table.shape[1])), rows), targets, some))
         if sides[0] is None:
             raise ValueError("the weights of the samples and classes are 0 for all rows to train on; expected some")
-        networks, history, errors = self._train(sides[0], sides[1], more, seeds, started)
+        shape = Shape(
+            preprocessor.width, preprocessor.many_categories_, sizes(self.hidden_layer_sizes), self._activation(),
+            self._outs(more),
+        )  # fmt: skip
+        networks, history, errors = self._train(shape, (sides[0], sides[1]), more, seeds, started)
         learnt = Learnt(preprocessor, networks, more)
         measured = sides[1] or sides[0]
         more["importances"] = importances(learnt, measured.X, seeds[-2]).tolist()
@@ -193,11 +198,16 @@ class BaseTabular(BaseEstimator, ABC):
         callback_list(self.callbacks)
 
     def _train(
-        self, train: Rows, held_out: Rows | None, more: dict[str, Any], seeds: list[int], started: float
+        self,
+        shape: Shape,
+        sides: tuple[Rows, Rows | None],
+        more: dict[str, Any],
+        seeds: list[int],
+        started: float,
     ) -> tuple[list[NeuralNetwork], History, list[float]]:
         """New networks, trained; and of the first the history, and the error after each epoch."""
+        train, held_out = sides
         steps, size = batches(len(train.X), self.batch_size)
-        shape = Shape(train.X.shape[1], sizes(self.hidden_layer_sizes), self._activation(), self._outs(more))
         rate = self._rate if self.learning_rate is None else self.learning_rate
         networks: list[NeuralNetwork] = []
         bests: list[LastBest | None] = []
@@ -361,14 +371,17 @@ def importances(learnt: Learnt, X: Array, seed: int) -> Array:
     rng = np.random.default_rng(seed)
     if len(X) > MEASURED:
         X = X[rng.choice(len(X), MEASURED, replace=False)]
-    total, deviations = np.zeros(X.shape[1]), X.std(axis=0, dtype=np.float64)
+    total = np.zeros(X.shape[1])
     for net in learnt.networks:
-        outs = net.predict(X)
+        outs, inputs, first = net.predict(X), X.T, 0
+        if isinstance(net.layers[0], Embedding):
+            inputs, first = net.layers[0].forward_pass(inputs), 1
+        deviations = inputs.std(axis=1, dtype=np.float64)
         of_one = NeuralNetwork(net.layers, MSELoss(), 0.0)  # the same layers: its loss has the gradient that is wanted
         wanted = np.eye(outs.shape[1], dtype=np.float32)[rng.integers(outs.shape[1], size=len(X))]
-        for first in range(0, len(X), AT_ONCE):
-            part = slice(first, first + AT_ONCE)
-            dx = of_one.gradients(X[part].T, (outs - wanted)[part].T).dxs[0]  # of the mean over the part
+        for start in range(0, len(X), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            dx = of_one.gradients(X[part].T, (outs - wanted)[part].T).dxs[first]  # of the mean over the part
             total += len(X[part]) * np.abs(dx, dtype=np.float64).sum(axis=1) * deviations
     summed = learnt.preprocessor.sums(total)
     whole = summed.sum()

@@ -51,7 +51,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         Weights of the classes, by which those of the samples are multiplied.
     time_limit : float, optional
         Seconds, after which training ends with the epoch under way.
-    max_one_hot : int, default 1000
+    max_one_hot : int, default 100
         See `Preprocessor`.
     random_state : int, RandomState or None, default None
         Of the held-out rows, the first weights and the orders.
@@ -111,7 +111,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         label_smoothing: float = SMOOTHING,
         class_weight: Any = None,
         time_limit: float | None = None,
-        max_one_hot: int = 1000,
+        max_one_hot: int = 100,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from ..checks import Array, finite_number, flag, not_negative, one_of
 from .table import BOOL, DATE, DURATION, MISSING, NUMBER, TEXT, ZONED_DATE, Column, texts_of
 
+VECTOR = 8  # how many numbers stand for a category, where there are many
 CLIP = 3.0  # what numbers stay below in size
 FAR = 1e150  # products of two such numbers are finite
 REAL = frozenset({int, float, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
@@ -145,29 +145,27 @@ class Category(Encoder):
     """A text or a category: a column for each that was there in `fit`, 1 where it is it, else 0.
 
     Of two there is one column, 1 for the first and -1 for the second. What is missing or new is 0 in all of them. Of
-    more than `most` there are columns for those that are the most frequent; the others are as new ones.
+    `embedded` ones there are as many columns as a vector has numbers (see `fastnn.Embedding`), of which the first has
+    the number of the category, or -1.
     """
 
     kind = TEXT
 
-    def __init__(self, labels: list[str], of_numbers: bool = False) -> None:
+    def __init__(self, labels: list[str], of_numbers: bool = False, embedded: bool = False) -> None:
         if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
             raise ValueError("the labels of a category are no texts")
         self.places = {label: k for k, label in enumerate(labels)}
         if len(self.places) < len(labels):
             raise ValueError("two labels of a category are the same")
         self.of_numbers = flag(of_numbers, "of_numbers")
-        self.labels = labels
-        self.width = 1 if len(labels) <= 2 else len(labels)
+        self.labels, self.embedded = labels, flag(embedded, "embedded")
+        self.width = VECTOR if embedded else 1 if len(labels) <= 2 else len(labels)
 
     @classmethod
     def fit(cls, values: list[str | None], most: int) -> Category:
-        """Count the labels, of which one is there at least."""
-        counts = Counter(value for value in values if value is not None)
-        labels = sorted(counts)
-        if len(labels) > most:
-            labels = sorted(sorted(labels, key=counts.__getitem__, reverse=True)[:most])
-        return cls(labels, all(map(_is_number, labels)))
+        """Take the labels, of which one is there at least; more than `most` are embedded."""
+        labels = sorted({value for value in values if value is not None})
+        return cls(labels, all(map(_is_number, labels)), len(labels) > most)
 
     def accepts(self, column: Column) -> bool:
         return super().accepts(column) or (self.of_numbers and column.kind in (NUMBER, BOOL))
@@ -183,16 +181,19 @@ class Category(Encoder):
     def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
         codes = self.codes(column, rows)
         known = np.flatnonzero(codes >= 0)
-        if self.width == 1:
+        if self.embedded:
+            out[:, 0] = codes
+        elif self.width == 1:
             out[known, 0] = 1.0 - 2.0 * codes[known]
         else:
             out[known, codes[known]] = 1.0
 
     def names(self, name: str) -> list[str]:
-        return [f"{name}_{label}" for label in self.labels[: self.width]]
+        labels = range(VECTOR) if self.embedded else self.labels[: self.width]
+        return [f"{name}_{label}" for label in labels]
 
     def described(self) -> dict[str, Any]:
-        return {"kind": TEXT, "labels": self.labels, "of_numbers": self.of_numbers}
+        return {"kind": TEXT, "labels": self.labels, "of_numbers": self.of_numbers, "embedded": self.embedded}
 
 
 def known(values: Array) -> Array:
@@ -233,7 +234,9 @@ def restored(about: Any) -> Encoder:
         raise ValueError(f"a column is described by {about!s:.80}; expected its kind and what belongs to it")
     settings = {name: value for name, value in about.items() if name != "kind"}
     kind = about["kind"]
-    expected = {TEXT: {"labels", "of_numbers"}, BOOL: set(), MISSING: set()}.get(kind, {"centre", "scale", "indicator"})
+    expected = {TEXT: {"labels", "of_numbers", "embedded"}, BOOL: set(), MISSING: set()}.get(
+        kind, {"centre", "scale", "indicator"}
+    )
     if set(settings) != expected:
         raise ValueError(f"a column of {kind!r} is described by {sorted(settings)}; expected {sorted(expected)}")
     if kind == TEXT:

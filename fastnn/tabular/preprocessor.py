@@ -27,6 +27,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     missing numbers     the median, and in a column of its own 1 where one is missing (if any was in `fit`)
     bools               1 and -1, and 0 where one is missing
     texts, categories   a column for each, 1 where it is it; of two one column, 1 and -1; 0 for missing and new ones
+    many of them        more than `max_one_hot`: 8 columns, in front of all others, where an `Embedding` puts the
+                        category's vector; the first has the number of the category, -1 for missing and new ones
     dates, durations    days since 1970 in UTC, or days, and then as numbers; times of the day are durations
     objects             what they are, if all are of one kind; else texts (``str(value)``), and 1 is 1.0
     without any value   nothing
@@ -34,8 +36,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    max_one_hot : int, default 1000
-        Of a column with more categories than that, the most frequent ones have columns; the others are as new ones.
+    max_one_hot : int, default 100
+        A column with more categories than that has no column for each.
 
     Attributes
     ----------
@@ -62,7 +64,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
 
     feature_names_in_: Array
 
-    def __init__(self, max_one_hot: int = 1000) -> None:
+    def __init__(self, max_one_hot: int = 100) -> None:
         self.max_one_hot = max_one_hot
 
     # --- fit ----------------------------------------------------------------------------------
@@ -93,14 +95,19 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         else:
             self.feature_names_in_ = np.array(names, dtype=object)
         self.encoders_, self.n_features_in_ = encoders, len(encoders)
-        self._starts = np.cumsum([0, *(encoder.width for encoder in encoders)]).tolist()
+        embedded = [isinstance(encoder, Category) and encoder.embedded for encoder in encoders]
+        self._starts, self._width = [0] * len(encoders), 0
+        for k in sorted(range(len(encoders)), key=lambda k: not embedded[k]):  # stable: their order is kept
+            self._starts[k] = self._width
+            self._width += encoders[k].width
+        self.many_categories_ = [len(one.labels) for one, many in zip(encoders, embedded) if many]  # type: ignore[attr-defined]
         self._said: set[str] = set()
-        self._one = _OneRow(encoders, self._starts, names)
+        self._one = _OneRow(encoders, self._starts, self._width, names)
 
     @property
     def width(self) -> int:
         """How many columns come out."""
-        return int(self._starts[-1])
+        return self._width
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_one"}
@@ -108,7 +115,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if "encoders_" in state:
-            self._one = _OneRow(self.encoders_, self._starts, self._names())
+            self._one = _OneRow(self.encoders_, self._starts, self._width, self._names())
 
     def _names(self) -> tuple[str, ...] | None:
         names = vars(self).get("feature_names_in_")
@@ -178,7 +185,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
                     f"{name} is of kind {column.kind!r}, but was {encoder.kind!r} in fit; expected the same kind: "
                     "convert it"
                 )
-            encoder.write(column, rows, out[:, self._starts[k] : self._starts[k + 1]], name)
+            encoder.write(column, rows, out[:, self._starts[k] : self._starts[k] + encoder.width], name)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
@@ -190,13 +197,15 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             if len(given) != len(names) or (self._names() is not None and given != names):
                 raise ValueError("input_features is not equal to feature_names_in_")
             names = given
-        made: Iterable[str] = (new for name, encoder in zip(names, self.encoders_) for new in encoder.names(name))
-        return np.array(list(made), dtype=object)
+        made = np.empty(self._width, dtype=object)
+        for name, encoder, start in zip(names, self.encoders_, self._starts):
+            made[start : start + encoder.width] = encoder.names(name)
+        return made
 
     def sums(self, values: Array) -> Array:
         """Of a value for each column that comes out, the sums over those that each column of `fit` became."""
-        ends = np.concatenate([[0.0], np.cumsum(values)])[self._starts]
-        return np.diff(ends)
+        pairs = zip(self._starts, self.encoders_)
+        return np.array([values[start : start + encoder.width].sum() for start, encoder in pairs])
 
     # --- files --------------------------------------------------------------------------------
 
@@ -260,8 +269,8 @@ class _OneRow:
     What is unusual about a row, it leaves to the other way.
     """
 
-    def __init__(self, encoders: list[Encoder], starts: list[int], names: tuple[str, ...] | None) -> None:
-        self._names, self._width, self._count = None if names is None else list(names), starts[-1], len(encoders)
+    def __init__(self, encoders: list[Encoder], starts: list[int], width: int, names: tuple[str, ...] | None) -> None:
+        self._names, self._width, self._count = None if names is None else list(names), width, len(encoders)
         self._index: Any = None  # the columns of the first frame of pandas, as it has them
         pairs = [(k, encoder, starts[k]) for k, encoder in enumerate(encoders)]
         numbers = [(k, encoder, start) for k, encoder, start in pairs if isinstance(encoder, Number)]
@@ -272,8 +281,10 @@ class _OneRow:
         self._to = np.array([start for _, _, start in numbers], np.intp)
         self._indicators = [(j, start + 1) for j, (_, encoder, start) in enumerate(numbers) if encoder.indicator]
         self._flags = [(k, start) for k, encoder, start in pairs if isinstance(encoder, Flag)]
+        texts = [(k, encoder, start) for k, encoder, start in pairs if isinstance(encoder, Category)]
         self._texts = [
-            (k, encoder.places, encoder.width, start) for k, encoder, start in pairs if isinstance(encoder, Category)
+            (k, encoder.places, 1 if encoder.width == 1 else 0 if encoder.embedded else 2, start)
+            for k, encoder, start in texts
         ]
 
     def rows(self, X: Any) -> Array | None:
@@ -283,15 +294,15 @@ class _OneRow:
             return None
         out = np.zeros((1, self._width), np.float32)
         row = out[0]
-        for k, places, width, start in self._texts:
+        for k, places, columns, start in self._texts:
             value = values[k]
-            if value is None:
-                continue
-            if type(value) is not str:
+            if value is not None and type(value) is not str:
                 return None
-            code = places.get(value, -1)
-            if code >= 0:
-                row[start if width == 1 else start + code] = 1 - 2 * code if width == 1 else 1
+            code = -1 if value is None else places.get(value, -1)
+            if columns == 0:
+                row[start] = code
+            elif code >= 0:
+                row[start if columns == 1 else start + code] = 1 - 2 * code if columns == 1 else 1
         for k, start in self._flags:
             value = values[k]
             if type(value) is not bool and type(value) is not np.bool_:

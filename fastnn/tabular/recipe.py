@@ -21,9 +21,11 @@ from ..formulas.optimizers import Adam
 from ..formulas.schedules import LogCosine
 from ..layers.base import BaseLayer
 from ..layers.dense import Layer
+from ..layers.embedding import Embedding
 from ..layers.scaling import Scale
 from ..network import NeuralNetwork
 from ..training.callbacks import Callback, Logs, StopTraining, Trainee
+from .encoders import VECTOR
 
 SCALE_RATE, BIAS_RATE, BETA_2 = 6.0, 0.1, 0.95
 
@@ -32,6 +34,7 @@ class Shape(NamedTuple):
     """Of a network: its inputs, its hidden layers and their activation, its outputs."""
 
     ins: int
+    many: Sequence[int]  # of the first inputs, how many categories they stand for
     hidden: Sequence[int]
     activation: ActivationFunction
     outs: int
@@ -40,7 +43,8 @@ class Shape(NamedTuple):
 def make_network(shape: Shape, loss: LossFunction, rate: LogCosine, seed: int) -> NeuralNetwork:
     """A new network of the recipe, float32."""
     rng = np.random.default_rng(seed)
-    layers: list[BaseLayer] = [Scale(lr_factor=SCALE_RATE)]
+    layers: list[BaseLayer] = [Embedding(shape.many, VECTOR, seed=seed)] if shape.many else []
+    layers.append(Scale(lr_factor=SCALE_RATE))
     ins = shape.ins
     for outs in shape.hidden:
         layers.append(

@@ -80,7 +80,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         validation_fraction: float = 0.2,
         n_networks: int = 1,
         time_limit: float | None = None,
-        max_one_hot: int = 1000,
+        max_one_hot: int = 100,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,

@@ -31,7 +31,9 @@ def frame():
 @pytest.mark.parametrize("labels", [
     ["no", "yes"], [0, 1], [-3, 7], [False, True], [1.0, 2.0], np.array(["no", "yes"], object),
 ])  # fmt: skip
-@pytest.mark.parametrize("parameters", [{}, {"n_networks": 3, "calibrate": True, "class_weight": "balanced"}])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"n_networks": 3, "calibrate": True, "class_weight": "balanced"}, {"max_one_hot": 2}]
+)
 def test_a_classifier_comes_back(tmp_path, frame, labels, parameters):
     y = np.asarray(labels)[(frame["age"] > 0).astype(int)]
     model = TabularClassifier(**QUICK, **parameters).fit(frame, y)

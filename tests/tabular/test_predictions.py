@@ -206,3 +206,13 @@ def test_seeds_repeat_and_differ():
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0
+
+
+def test_many_categories_are_learnt_and_important():
+    rng = np.random.default_rng(0)
+    of_each = rng.normal(size=200)
+    shop = rng.integers(0, 200, 6000)
+    frame = pd.DataFrame({"noise": rng.normal(size=6000), "shop": [f"shop {k}" for k in shop]})
+    model = TabularRegressor(**{**QUICK, "epochs": 20}).fit(frame[:5000], of_each[shop[:5000]])
+    assert model.score(frame[5000:], of_each[shop[5000:]]) > 0.9
+    assert model.feature_importances_[1] > 0.9

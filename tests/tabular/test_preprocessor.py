@@ -72,9 +72,18 @@ def test_categories():
     np.testing.assert_array_equal(numbers(["a", "a"], ["a", "new"]), [[1], [0]])
 
 
-def test_of_many_categories_the_frequent_ones_have_columns():
-    out = numbers(list("aabbbcdd"), list("abcd"), max_one_hot=3)
-    np.testing.assert_array_equal(out, [[1, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 1]])
+def test_many_categories_become_numbers_in_front():
+    frame = pd.DataFrame({"x": [1.0, 2.0, 4.0, 8.0], "many": list("badc"), "more": list("xyzw"), "two": list("uvuv")})
+    fitted = Preprocessor(max_one_hot=3).fit(frame)
+    later = pd.DataFrame({"x": [3.0] * 3, "many": ["a", None, "new"], "more": ["x", "w", "w"], "two": ["u"] * 3})
+    expected = np.zeros((3, 18))
+    expected[:, 0], expected[:, 8], expected[:, 17] = [0, -1, -1], [1, 0, 0], 1
+    np.testing.assert_array_equal(fitted.transform(later), expected)
+    for row in range(3):
+        np.testing.assert_array_equal(fitted.transform(later[row : row + 1]), expected[row : row + 1])
+    names = fitted.get_feature_names_out().tolist()
+    assert names == [*(f"many_{k}" for k in range(8)), *(f"more_{k}" for k in range(8)), "x", "two_u"]
+    assert fitted.sums(np.arange(18.0)).tolist() == [16, 28, 92, 17]
 
 
 def test_bools():
@@ -202,8 +211,9 @@ def test_the_description_says_all(seed):
     {"max_one_hot": 5, "names": None, "columns": [{"kind": "wrong"}]},
     {"max_one_hot": 5, "names": None, "columns": [{"kind": "bool", "more": 1}]},
     {"max_one_hot": 5, "names": None, "columns": [{"kind": ["bool"]}]},
-    {"max_one_hot": 5, "names": None, "columns": [{"kind": "text", "labels": ["a", 1], "of_numbers": False}]},
-    {"max_one_hot": 5, "names": None, "columns": [{"kind": "text", "labels": ["a", "a"], "of_numbers": False}]},
+    *({"max_one_hot": 5, "names": None,
+       "columns": [{"kind": "text", "labels": labels, "of_numbers": False, "embedded": False}]}
+      for labels in (["a", 1], ["a", "a"], "ab", [])),
     {"max_one_hot": 5, "names": None, "columns": [{"kind": "number", "centre": NAN, "scale": 1, "indicator": True}]},
     {"max_one_hot": 5, "names": None, "columns": [{"kind": "number", "centre": 0, "scale": -1, "indicator": True}]},
     {"max_one_hot": 5, "names": None, "columns": [{"kind": "number", "centre": 0, "scale": 1e200, "indicator": True}]},
