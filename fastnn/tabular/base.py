@@ -272,9 +272,7 @@ class BaseTabular(BaseEstimator, ABC):
             check_is_fitted(self)
         learnt = self._learnt
         rows = learnt.preprocessor.numbers(X)
-        if len(learnt.networks) == 1:
-            return learnt.networks[0].predict(rows)[None]
-        return learnt.outputs(rows)
+        return self.network_.predict(rows)[None] if len(learnt.networks) == 1 else learnt.outputs(rows)
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
         """The names of the networks' inputs: see `Preprocessor.get_feature_names_out`."""

