@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -102,12 +103,12 @@ class Number(Encoder):
         elif self.kind != NUMBER and value == value:
             return False
         value = float(value)
-        if value != value:  # NaN
+        if value - value != 0:
+            if value == value:  # infinite
+                return False
             if self.indicator:
                 row[start + 1] = 1
             return True
-        if value - value != 0:  # infinite
-            return False
         row[start] = clipped_one(value, self._half_centre, self._twice_scale)
         return True
 
@@ -128,10 +129,14 @@ def clipped(values: Array, half_centre: float, twice_scale: float) -> Array:
 
 def clipped_one(value: float, half_centre: float, twice_scale: float) -> float:
     """The same bits for one number, in less time."""
-    z = min(max(value * 0.5 - half_centre, -FAR), FAR)
-    z = min(max(z * twice_scale, -FAR), FAR)
+    z = value * 0.5 - half_centre
+    if not -FAR <= z <= FAR:
+        z = FAR if z > 0 else -FAR
+    z *= twice_scale
+    if not -FAR <= z <= FAR:
+        z = FAR if z > 0 else -FAR
     q = z / CLIP
-    return z / math.sqrt(1.0 + q * q)
+    return z / sqrt(1.0 + q * q)
 
 
 class Flag(Encoder):

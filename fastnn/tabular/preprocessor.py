@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks import Array, positive_integer
 from ..room import room
 from .encoders import Category, Encoder, fitted, restored
-from .table import Table
+from .table import NUMBER, Table
 
 FEW = 16  # columns of a frame of pandas whose single cells are read one by one, which takes less time than its row
 
@@ -272,6 +272,7 @@ class _OneRow:
     def __init__(self, encoders: list[Encoder], starts: list[int], width: int, names: tuple[str, ...] | None) -> None:
         self._names, self._width, self._count = None if names is None else list(names), width, len(encoders)
         self._index: Any = None  # the columns of the first frame of pandas, as it has them
+        self._are_numbers = all(encoder.kind == NUMBER for encoder in encoders)
         self._ways = [(k, encoder.one, starts[k]) for k, encoder in enumerate(encoders)]
 
     def rows(self, X: Any) -> Array | None:
@@ -306,6 +307,8 @@ class _OneRow:
             self._index = columns
         if self._index is None or not columns.equals(self._index):
             return None
+        if self._are_numbers:  # then they are one array
+            return X.values[0].tolist()
         if self._count > FEW:
             return X.iloc[0].tolist()
         cell = X.iat
