@@ -162,6 +162,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         array = targets_of(y, count)
         if array.ndim == 2 and array.shape[1] == 1:
             array = column_or_1d(array, warn=True)
+        if array.ndim != 1:
+            raise ValueError(f"y has shape {array.shape}; expected one class for each row, shape ({count},)")
+        if array.dtype.kind not in _LABELS:
+            raise TypeError(f"y has dtype {array.dtype}; expected classes that are numbers, bools or texts")
         if array.dtype.kind == "O" and len({type(label) for label in array}) > 1:
             kinds = sorted({type(label).__name__ for label in array})
             if not set(kinds) <= {"int", "float"}:

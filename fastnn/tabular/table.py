@@ -165,6 +165,8 @@ def series_column(narwhals: Any, series: Any, name: str) -> Column:
     dtype = series.dtype
     if dtype == narwhals.Boolean:
         return Column(BOOL, _floats(series.to_numpy()))
+    if dtype in (narwhals.Int128, narwhals.UInt128):  # of which NumPy has none
+        series = series.cast(narwhals.Float64)
     if dtype.is_numeric():
         return Column(NUMBER, _floats(series.to_numpy()))
     if dtype in (narwhals.String, narwhals.Categorical, narwhals.Enum):

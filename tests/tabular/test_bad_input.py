@@ -110,6 +110,15 @@ def test_missing_targets_are_named_by_their_rows(frame, cls, missing):
             cls(**QUICK).fit(frame, y.astype(float))
 
 
+@pytest.mark.parametrize(("y", "message"), [
+    (np.zeros((60, 2)), "shape"), (np.arange(60).astype("M8[D]"), "dtype datetime64"),
+    (np.array([1, "a"] * 30, object), "several types, int, str"), (np.linspace(0, 1, 60), "continuous"),
+])  # fmt: skip
+def test_what_are_no_classes(frame, y, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        TabularClassifier(**QUICK).fit(frame, y)
+
+
 def test_infinite_targets(frame):
     with pytest.raises(ValueError, match="y contains infinity in row 59"):
         TabularRegressor(**QUICK).fit(frame, np.append(np.zeros(59), np.inf))
