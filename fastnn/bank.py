@@ -133,6 +133,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
         bootstrap: bool = False,
         metrics: Metrics = (),
+        train_metrics: bool | None = None,
         callbacks: Callbacks = (),
         verbose: int = 1,
         seed: int | Sequence[int] | None = None,
@@ -195,6 +196,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
             sample_weight=sample_weight,
             class_weight=class_weight,
             metrics=metrics,
+            train_metrics=train_metrics,
             verbose=verbose,
         )
         self._outcomes = fit_many(

@@ -411,6 +411,7 @@ class NeuralNetwork:
         sample_weight: Any = None,
         class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
         metrics: Metrics = (),
+        train_metrics: bool | None = None,
         callbacks: Iterable[Callback] | Callback | None = (),
         verbose: int = 1,
         seed: int | None = None,
@@ -443,8 +444,12 @@ class NeuralNetwork:
             Weights by class; "balanced" gives all classes the same total. 0 and 1 under
             `BCEWithLogitsLoss` with one output are classes, too.
         metrics : names or functions, one or many
-            See `fastnn.METRICS`. On the training samples they are measured from the outputs
-            during the epoch, as the loss is.
+            See `fastnn.METRICS`; with validation data they are measured on these, after every epoch, and stand in
+            the history as ``val_accuracy``.
+        train_metrics : bool, optional
+            Whether they are measured on the training samples too, from the outputs during the epoch, as the loss is
+            (``accuracy`` in the history). By default only where there are no validation data: that may take longer
+            than the training.
         callbacks : Callbacks, one or many
             See ``fastnn.training``: `callbacks`, `monitors` and `loggers`.
         verbose : {0, 1, 2}, default 1
@@ -521,6 +526,7 @@ class NeuralNetwork:
             sample_weight=sample_weight,
             class_weight=class_weight,
             metrics=metrics,
+            train_metrics=train_metrics,
             callbacks=callbacks,
             verbose=verbose,
             seed=seed,

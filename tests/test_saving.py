@@ -233,7 +233,7 @@ class Places(Line):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Keeps(np.ones(3)), r"Keeps\.value is array"),
+        (lambda: Keeps(np.ones(3, complex)), r"Keeps\.value is array"),
         (lambda: Keeps([1]), r"Keeps\.value is \[1\]"),
         (lambda: Keeps(10**30), r"Keeps\.value is 1000"),
         (lambda: Keeps(abs), r"Keeps\.value is <built-in"),

@@ -293,7 +293,7 @@ class Plan:
         act = layer.act_function  # type: ignore[attr-defined]
         f, df = activation_blocks(act, self.dtype)
         with np.errstate(all="ignore"):
-            wipe = not np.all(np.isfinite(act.df(np.zeros(1, self.dtype))))
+            wipe = not np.all(np.isfinite(act.df(self.dtype.type(0))))
         return {"f": f, "df": df, "wipe_padding": int(wipe), "forward": 0, "backward": 0}, parameter_values(
             act, self.dtype
         )

@@ -22,8 +22,10 @@ class ActivationFunction(Component, ABC):
     """An activation: subclass it, write `f` and `df`.
 
     Write both with arithmetic, comparisons and NumPy functions that work element by element.
-    Numeric attributes of ``self`` may be used and changed at any time; methods and module-level
-    functions may be called. `fastnn.check_gradients` holds `df` against `f`.
+    Numbers of ``self`` may be used and changed at any time; methods and module-level functions may be
+    called. So may arrays of numbers, one number at a time or in a loop over them all: coefficients, knots.
+    A list or tuple that a formula reads becomes an array when it is set. `fastnn.check_gradients` holds `df`
+    against `f`.
 
     A third method is for speed alone: ``df_of_f(self, x, f)``, the derivative at x where f(x) is known
     already, as ``1 - f**2`` is that of tanh. The kernels take it in the place of `df`.

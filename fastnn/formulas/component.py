@@ -6,6 +6,7 @@ A file keeps of such an object its class and the arguments of the constructor th
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -87,7 +88,7 @@ class Component(Checked, Watched):
                 f"{type(self).__name__}.{name} is a method, and the kernels compile that of the class: it cannot be "
                 f"set on one object. Write a subclass with the {name} that you want"
             )
-        if self.is_compiled and isinstance(value, (list, tuple)) and reads(type(self), name):
+        if self.is_compiled and isinstance(value, (list, tuple, np.ndarray)) and reads(type(self), name):
             value = as_array(value)
         super().__setattr__(name, value)
 
@@ -224,9 +225,8 @@ def _plain(name: str, value: Any) -> Any:
         return value
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return int(value)
-    array = as_array(value) if isinstance(value, (list, tuple)) else value
-    if type(array) in (np.ndarray, np.memmap) and array.dtype.name in _DTYPES and 1 <= array.size <= MOST_NUMBERS:
-        return np.array(array)
+    if type(value) in (np.ndarray, np.memmap) and value.dtype.name in _DTYPES and 1 <= value.size <= MOST_NUMBERS:
+        return np.array(value)
     raise TypeError(
         f"{name} is {shown(value)}, which cannot be saved; expected a number, an array of numbers, a string or None"
     )
@@ -275,6 +275,8 @@ def _same(a: Any, b: Any) -> bool:
     """Whether two attributes are as good as equal."""
     if isinstance(a, Component):
         return a is b or (type(a) is type(b) and not a.difference(b))
+    if isinstance(a, (list, tuple)) is not isinstance(b, (list, tuple)):  # which no formula reads, and no array
+        return False
     try:
         return bool(np.array_equal(a, b, equal_nan=True))
     except (TypeError, ValueError):
@@ -337,6 +339,10 @@ def check_elementwise(component: Component) -> None:
     _SOUND.add(cls)
 
 
+FAR = (-1e6, 1e6)
+"""Numbers at which a formula is tried that may compute from a number the place where it reads an array."""
+
+
 def check_arrays(component: Component, formulas: tuple[str, ...]) -> None:
     """See that its `formulas` of numbers make one number of each, whatever arrays they read.
 
@@ -360,10 +366,16 @@ def check_arrays(component: Component, formulas: tuple[str, ...]) -> None:
         try:
             with np.errstate(all="ignore"):
                 results = _as_tuple(formula(*np.linspace(0.5, 0.25, count)))
+                for number in FAR:
+                    with contextlib.suppress(
+                        ArithmeticError, ValueError
+                    ):  # Python's own numbers are no concern of ours
+                        formula(*np.roll(np.linspace(0, number, count + 1)[1:], count // 2))
         except Exception as error:
             raise FormulaError(
-                f"{name}.{method}, given one number, raised {type(error).__name__}: {error}; it reads {about}, whose "
-                "numbers it must ask for by places that are there"
+                f"{name}.{method}, given numbers of up to {FAR[-1]:g}, raised {type(error).__name__}: {error}; it "
+                f"reads {about}, and may ask for places that are there alone, whatever number it is given: "
+                "min(max(i, 0), len(self.table) - 1)"
             ) from error
         if any(np.shape(result) for result in results):
             raise FormulaError(

@@ -7,6 +7,7 @@ This is the whole definition of a loss, and your own subclass works in the same 
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from ..checks import between_one_and_two, fraction, levels, not_negative, positive_number
 from ..kernels.fields import arrays_read
 from ..kernels.formula import FormulaError
-from .component import Component
+from .component import FAR, Component
 from .domain import Domain
 
 Array = Any
@@ -27,6 +28,11 @@ class LossFunction(Component, ABC):
     ``values`` is the network's output, a column (outs, 1). ``expected`` is the target, a column
     of the same shape or the number of a class. `dloss` returns the gradient of `loss` with
     respect to ``values``, a column; `fastnn.check_gradients` holds it against `loss`.
+
+    Numbers of ``self`` may be used and changed at any time, and so may arrays of numbers, in place too: a list or
+    tuple that a formula reads becomes an array when it is set. What is one number for each output is a column
+    (outs, 1): ``self.taus.reshape(-1, 1)``. Formulas cannot write into them, and a network in which shapes or places
+    do not fit is refused when it is made.
 
     Attributes
     ----------
@@ -95,6 +101,17 @@ def check_loss(loss: LossFunction, outs: int, class_target: bool) -> None:
                     result = np.asarray(getattr(loss, method)(values.copy(), target))
             except Exception as error:
                 raise FormulaError(f"{given} raised {type(error).__name__}: {error}{_about_arrays(loss)}") from error
+            if arrays_read(loss):
+                for number in FAR:
+                    try:
+                        with np.errstate(all="ignore"), contextlib.suppress(ArithmeticError, ValueError):
+                            getattr(loss, method)(values * number, target if class_target else target * -number)
+                    except IndexError as error:
+                        raise FormulaError(
+                            f"{name}.{method}, given values of about {number:g}, raised IndexError: {error}"
+                            f"{_about_arrays(loss)}. It may ask for places that are there alone, whatever it is given: "
+                            "min(max(i, 0), self.a.size - 1)"
+                        ) from error
             if result.shape != shape:
                 wanted = "one number (np.sum, np.mean)" if method == "loss" else f"the gradient, shape {shape}"
                 raise FormulaError(
@@ -122,7 +139,9 @@ class ElementwiseLoss(LossFunction):
     """A loss that is the mean over the outputs of `f`, a function of one value and its target.
 
     Write `f` and its derivative `df` (with respect to the value) as NumPy formulas that work
-    element by element; `fastnn.check_gradients` holds one against the other.
+    element by element; `fastnn.check_gradients` holds one against the other. They are compiled for one number, so
+    of an array of ``self`` they may read single numbers, ``self.shares[0]``, or loop over all; with something of its
+    own for each output it is a `LossFunction`.
     """
 
     target = "values"

@@ -22,6 +22,7 @@ Number = Any  # a NumPy array, or inside a kernel one number
 class Optimizer(Component, ABC):
     """An optimiser: subclass it, write `update`, and name its `state`.
 
+    Numbers of ``self`` may be used and changed at any time, and numbers in arrays of it.
     `fastnn.check_gradients` checks the gradients that `update` gets; of `update` itself it knows nothing.
 
     Attributes

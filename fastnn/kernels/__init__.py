@@ -14,6 +14,8 @@ Read it in this order:
 ``products``, ``single``  the three matrix products of a layer, for a batch and for one sample
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
 ``formula``               turns an activation's or a loss's NumPy text into machine code
+``fields``                what formulas see of an object: numbers, and arrays of numbers
+``rewriting``             what is changed in a text before it is compiled: written numbers, squares
 ``refusal``               why a text cannot be compiled: class, method, line and reason
 ``numpy_scalars``         exp, tanh... in forms that LLVM vectorises
 ``fused``, ``denormals``  a * b + c in one instruction, which happens nowhere else; numbers next to zero

@@ -18,7 +18,7 @@ from .compiling import OPTIONS
 from .fields import numeric_fields
 from .formula import FormulaError, Method, age, block_address
 from .memory import ONE, array_value, number, pointer_plus
-from .refusal import ANY, ARRAY, NUMBER
+from .refusal import ARRAY, NUMBER, NUMBERS, described
 
 FLOAT64 = types.CPointer(types.float64)
 
@@ -270,7 +270,7 @@ def update_block(optimizer: Any, dtype: np.dtype[Any]) -> int:
     data, count, rate = types.CPointer(real), types.int64, types.float64
     signature = types.void(FLOAT64, data, data, data, count, count, rate, rate)
     given = ("w", "g", "lr", "step", *names)
-    method, hint = Method("update", given, (real,) * len(given), ANY), _ONE_NUMBER.format("An update")
+    method, hint = Method("update", given, (real,) * len(given), NUMBERS), _ONE_NUMBER.format("An update")
     return block_address(cls, fields, real, update_maker(cls, names), signature, (method,), hint)
 
 
@@ -314,6 +314,9 @@ def update_maker(cls: type, names: tuple[str, ...]) -> Callable[..., Any]:
         kinds = tuple(values) if isinstance(values, types.BaseTuple) else (values,)
         if isinstance(values, types.BaseTuple) is not bool(names) or len(kinds) != len(names) + 1:
             raise FormulaError(f"{cls.__name__}.update returns {_misfit(values, names)}")
+        for kind in kinds:
+            if not isinstance(kind, (types.Integer, types.Float, types.Boolean)):
+                raise FormulaError(f"{cls.__name__}.update returns {described(kind)}; expected numbers alone")
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             w_at, s_at, room, i, packed = args

@@ -45,16 +45,22 @@ FORMULAS = ("f", "df", "df_of_f", "loss", "dloss", "row", "update")
 MOST_NUMBERS = 2**20
 """Of an array of a formula. In every call all are looked at, whether one has changed."""
 
-_KINDS = {"b": "bool", "i": "int", "u": "int", "f": "float"}  # by that of NumPy's dtype
+_KINDS = {"b": "bool", "i": "int", "f": "float"}  # by that of NumPy's dtype
 
 
 def _kind_of_array(name: str, array: Any) -> str:
     """What `numeric_fields` says of an array, or an error."""
     wanted = "expected a NumPy array of numbers, or a list or tuple of them, whose rows are equally long"
     if type(array) not in (np.ndarray, np.memmap):
-        raise FormulaError(f"{name}, which a formula reads, is a {type(array).__name__}, {array!r:.60}; {wanted}")
+        shown = f"{' '.join(repr(array).split()):.60}"
+        raise FormulaError(f"{name}, which a formula reads, is a {type(array).__name__}, {shown}; {wanted}")
     kind = _KINDS.get(array.dtype.kind)
     about = f"{name}, which a formula reads, is an array of dtype {array.dtype} and shape {array.shape}"
+    if array.dtype.kind in "iu" and array.dtype.name not in ("int64", "int32"):
+        raise FormulaError(
+            f"{about}; expected int64, as array.astype(int) is: such small integers, or those without a "
+            "sign, wrap around in NumPy, where 0 - 1 is 255, and not in compiled code"
+        )
     if kind is None:
         raise FormulaError(f"{about}; {wanted}")
     if not 1 <= array.size <= MOST_NUMBERS:
@@ -62,8 +68,6 @@ def _kind_of_array(name: str, array: Any) -> str:
     if kind == "float" and np.isnan(array).any():
         place = np.argwhere(np.isnan(array))[0].tolist()
         raise FormulaError(f"{about}, and has NaN at {place}; expected numbers")
-    if array.dtype.kind == "u" and array.max() > np.iinfo(np.int64).max:
-        raise FormulaError(f"{about}, and has {array.max()}; expected integers below 2**63")
     return f"{kind} {array.ndim}"
 
 
@@ -72,8 +76,10 @@ def reads(cls: type, name: str) -> bool:
     return name in attributes_read(cls, FORMULAS)
 
 
-def as_array(value: list[Any] | tuple[Any, ...]) -> Any:
-    """The array of numbers that a list or tuple is; what is none comes back as it is."""
+def as_array(value: Any) -> Any:
+    """The array of numbers that a list or tuple is, or the number in an array of no dimensions; else the value."""
+    if isinstance(value, np.ndarray):
+        return value if value.ndim else value[()]
     try:
         array = np.array(value)
     except ValueError:  # rows of several lengths

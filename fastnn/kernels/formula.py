@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import inspect
-import operator
 import types as pytypes
 from collections.abc import Callable
 from functools import lru_cache
@@ -33,10 +32,6 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import compiler, ir as numba_ir
-from numba.core.compiler_machinery import FunctionPass, register_pass
-from numba.core.ir_utils import get_definition, guard
-from numba.core.untyped_passes import ReconstructSSA
 from numba.extending import intrinsic, models, overload_attribute, overload_method, register_model
 
 from . import numpy_scalars
@@ -51,6 +46,7 @@ from .refusal import (
     check_text,
     explained,
 )
+from .rewriting import FormulaCompiler, NarrowCompiler
 
 Function = Callable[..., Any]
 
@@ -177,106 +173,6 @@ def _self_from(self_type: SelfType) -> Any:
 # --- the text of one function ----------------------------------------------------------------
 
 
-@register_pass(mutates_CFG=False, analysis_only=False)
-class NarrowConstants(FunctionPass):  # type: ignore[misc]
-    """Make the numbers written in a formula float32, as NumPy 2 would with a float32 array.
-
-    Numba would compute ``1 / (1 + x)`` in float64. Exponents stay integers (``x**2`` is x * x),
-    and so does whatever is not arithmetic on numbers: indices, slices, range().
-    """
-
-    _name = "fastnn_narrow_constants"
-
-    def __init__(self) -> None:
-        FunctionPass.__init__(self)
-
-    def run_pass(self, state: Any) -> bool:
-        blocks = state.func_ir.blocks
-        real: set[str] = set()  # variables used as numbers in arithmetic
-        other: set[str] = set()  # ... and in any other way
-        ranges = set()
-        for block in blocks.values():
-            for statement in block.find_insts(numba_ir.Assign):
-                if isinstance(statement.value, numba_ir.Global) and statement.value.value in (range, len, int, round):
-                    ranges.add(statement.target.name)
-        for block in blocks.values():
-            for statement in block.body:
-                expression: Any = getattr(statement, "value", None)
-                operation = expression.op if isinstance(expression, numba_ir.Expr) else None
-                if operation in ("binop", "inplace_binop"):
-                    power = getattr(expression.fn, "__name__", "") in ("pow", "ipow")
-                    real.add(expression.lhs.name)
-                    (other if power else real).add(expression.rhs.name)
-                elif operation == "call" and expression.func.name not in ranges:
-                    real.update(argument.name for argument in expression.args)
-                    other.update(argument.name for _, argument in expression.kws)
-                elif operation == "unary":
-                    real.add(expression.value.name)
-                else:
-                    other.update(variable.name for variable in statement.list_vars())
-                    if isinstance(statement, numba_ir.Assign):
-                        other.discard(statement.target.name)
-        changed = False
-        for block in blocks.values():
-            for statement in block.find_insts(numba_ir.Assign):
-                constant = statement.value
-                if (
-                    isinstance(constant, numba_ir.Const)
-                    and type(constant.value) in (int, float)
-                    and statement.target.name in real - other
-                ):
-                    constant.value = np.float32(constant.value)
-                    changed = True
-        return changed
-
-
-@register_pass(mutates_CFG=False, analysis_only=False)
-class Squares(FunctionPass):  # type: ignore[misc]
-    """Make ``x**2`` the product that it is: Numba would compile its loop for powers, to find the same bits."""
-
-    _name = "fastnn_squares"
-
-    def __init__(self) -> None:
-        FunctionPass.__init__(self)
-
-    def run_pass(self, state: Any) -> bool:
-        changed = False
-        for block in state.func_ir.blocks.values():
-            for power in block.find_exprs(op="binop"):
-                if power.fn is operator.pow and _constant(state.func_ir, power.rhs) == 2:
-                    power.fn, power.rhs = operator.mul, power.lhs
-                    changed = True
-        return changed
-
-
-def _constant(func_ir: Any, variable: Any) -> Any:
-    """The integer written in the text that `variable` is; None if it is none."""
-    definition = guard(get_definition, func_ir, variable)
-    return definition.value if isinstance(definition, numba_ir.Const) and type(definition.value) is int else None
-
-
-class FormulaCompiler(compiler.CompilerBase):  # type: ignore[misc]
-    """Numba's own pipeline with `Squares` in it."""
-
-    def define_pipelines(self) -> list[Any]:
-        pipeline = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
-        pipeline.add_pass_after(Squares, ReconstructSSA)
-        self.add_passes(pipeline)
-        pipeline.finalize()
-        return [pipeline]
-
-    def add_passes(self, pipeline: Any) -> None:
-        """Those of a subclass."""
-
-
-class NarrowCompiler(FormulaCompiler):
-    """That with `NarrowConstants` in it."""
-
-    def add_passes(self, pipeline: Any) -> None:
-        """After `Squares`."""
-        pipeline.add_pass_after(NarrowConstants, Squares)
-
-
 def _names(code: pytypes.CodeType) -> set[str]:
     """Every name that `code`, or a function inside it, mentions."""
     names = set(code.co_names)
@@ -388,7 +284,7 @@ class Method(NamedTuple):
     types : tuple of Numba's types
         Theirs.
     returns : str
-        NUMBER, ARRAY or ANY (see ``refusal``).
+        NUMBER, ARRAY or NUMBERS (see ``refusal``).
     """
 
     name: str
@@ -444,7 +340,7 @@ def block_address(
     except Exception as error:  # Numba lets some of Python's own through, as AttributeError
         for text, method in zip(texts, methods):  # each by itself: the first that fails is the one
             _try(text, fields, method, real, narrow)
-        raise explained(texts[0], error) from None
+        raise explained(texts[0], error, f"; this is of {' and '.join(names)} together, in {real}") from None
 
 
 def _text(cls: Any, fields: Fields, method: Method, hint: str) -> Text:
@@ -474,12 +370,19 @@ def _try(text: Text, fields: Fields, method: Method, real: types.Float, narrow: 
             with contextlib.suppress(Exception):
                 wide = tuple(_widened(kind) for kind in method.types)
                 _result_type(text, fields, wide, types.float64, narrow)
-                more = (
-                    "; in float64 it compiles, but in float32 the numbers written in a formula, arguments too, are "
-                    "float32: write int(3) where a whole number is needed, as for a length or a place"
-                )
+                more = f"; in float64 it compiles, but in float32 {_NARROW if narrow else _WIDE}"
         raise explained(text, error, more) from None
     check_result(text, result, method.returns)
+
+
+_NARROW = (
+    "the numbers written in a formula, arguments too, are float32: write int(3) where a whole number is needed, as for "
+    "a length or a place"
+)
+_WIDE = (
+    "the column is float32, and what np.zeros, np.ones and the like make is float64: np.zeros_like(values) is of the "
+    "column's dtype, as is np.zeros(3, values.dtype), where both must be of one"
+)
 
 
 def _result_type(text: Text, fields: Fields, kinds: tuple[Any, ...], real: types.Float, narrow: bool) -> Any:

@@ -94,6 +94,12 @@ _WITH = ("a formula cannot use with: compiled, NumPy's warnings are off as it is
 _OPCODES.update(dict.fromkeys(("SETUP_WITH", "BEFORE_WITH", "LOAD_SPECIAL"), _WITH))
 
 
+_BY_MASK = (
+    "Numba gives no reason, but cannot set numbers of a column by a mask or by a list of places; write np.where in the "
+    "place of such a line"
+)
+
+
 def check_text(text: Text) -> None:
     """Refuse what Numba takes and would not do.
 
@@ -131,7 +137,10 @@ def check_returns(text: Text) -> None:
 
 
 def explained(text: Text, error: Exception, more: str = "") -> FormulaError:
-    """Numba's error as one about the user's own text; `more` is said after the reason."""
+    """Numba's error as one about the user's own text; `more`, which is said after the reason, is what is wrong with it.
+
+    Nothing that stands in the text is then.
+    """
     message = _plain(str(error))
     codes = [function.__code__ for function in _reached(text)]
     places = list(_places(message, codes))
@@ -141,11 +150,16 @@ def explained(text: Text, error: Exception, more: str = "") -> FormulaError:
         if of_a_number:
             return text.error(of_a_number + more, code, line)
         for found in findings:
-            if (found.code, found.line) == (code, line):
-                return text.error(found.reason + more, code, line)
+            if (found.code, found.line) == (code, line) and not more:
+                return text.error(found.reason, code, line)
     for found in findings:
-        if found.sure:
-            return text.error(found.reason + more, found.code, found.line)
+        if found.sure and not more:
+            return text.error(found.reason, found.code, found.line)
+    if not message.strip():
+        for function in _reached(text):
+            for step, line in _steps(function.__code__):
+                if step.opname == "STORE_SUBSCR":
+                    return text.error(_BY_MASK + more, function.__code__, line)
     code, line = places[0] if places else (text.function.__code__, text.function.__code__.co_firstlineno)
     return text.error(_reason(text, message, linecache.getline(code.co_filename, line)) + more, code, line)
 
@@ -400,6 +414,8 @@ def _reason(text: Text, message: str, source: str) -> str:
         function = getattr(text.cls, called[1], None) if called is not None else None
         takes = f": {called[1]} takes {inspect.signature(function)}" if called is not None and function else ""
         return f"a function is called with arguments that it does not take{takes}"
+    if "setitem(readonly array" in message:
+        return "a formula cannot write into an array of self; keep what it computes in variables of its own"
     if signature is not None:
         call = re.sub(r"Literal\[(\w+)\]\((.*?)\)", r"\1 \2", signature[1].strip())
         return f"Numba has no {call}: no such operation on these types"
@@ -410,7 +426,7 @@ def _reason(text: Text, message: str, source: str) -> str:
 
 # --- what a formula returns ----------------------------------------------------------------------
 
-NUMBER, ARRAY, ANY = "one number", "an array of the shape of its first argument", ""
+NUMBER, ARRAY, NUMBERS = "one number", "an array of the shape of its first argument, of real numbers", "numbers alone"
 
 
 def check_result(text: Text, result: Any, wanted: str) -> None:
@@ -421,25 +437,30 @@ def check_result(text: Text, result: Any, wanted: str) -> None:
     FormulaError
         If it is not.
     """
-    number = isinstance(result, (numba.types.Integer, numba.types.Float, numba.types.Boolean))
-    fits = {NUMBER: number, ARRAY: number or isinstance(result, numba.types.Array), ANY: True}[wanted]
+    numbers = (numba.types.Integer, numba.types.Float, numba.types.Boolean)
+    number = isinstance(result, numbers)
+    column = isinstance(result, numba.types.Array) and result.ndim == 2 and isinstance(result.dtype, numbers)
+    some = result if isinstance(result, numba.types.BaseTuple) else (result,)
+    fits = {NUMBER: number, ARRAY: number or column, NUMBERS: all(isinstance(one, numbers) for one in some)}[wanted]
     if not fits:
         code = text.function.__code__
         returns = {line for step, line in _steps(code) if step.opname.startswith("RETURN_")}
         line = returns.pop() if len(returns) == 1 else code.co_firstlineno
-        raise text.error(f"it returns {_described(result)}; expected {wanted}", code, line)
+        raise text.error(f"it returns {described(result)}; expected {wanted}", code, line)
 
 
-def _described(result: Any) -> str:
+def described(result: Any) -> str:
+    """What one of Numba's types is, in words."""
     if isinstance(result, numba.types.BaseTuple):
-        return f"a tuple of {len(result)}"
+        return f"a tuple of {len(result)}: {', '.join(described(one) for one in result)}"
     if isinstance(result, numba.types.NoneType):
         return "None (is there a return?)"
     if isinstance(result, numba.types.Optional):
         return "a number or None (on some ways through it nothing is returned)"
+    if isinstance(result, numba.types.Array):
+        return f"an array of {result.ndim} dimension{'s' * (result.ndim != 1)}, of {result.dtype}"
     words = {
         "List": "a list",
-        "Array": "an array",
         "UnicodeType": "a string",
         "Literal": "a string",
         "Complex": "a complex number",

@@ -113,7 +113,7 @@ def take_epochs(
         guard, others = NaNGuard(), [*settings.callbacks, *([] if shown is None else [shown])]
         guard.sizes = run.sizes if isinstance(run, Run) else None
         callbacks = [guard, *others]
-        trained = run.measures if isinstance(run, StreamRun) else measures if y is not None else {}
+        trained = run.measures if isinstance(run, StreamRun) else settings.of_training if y is not None else {}
         columns = ["loss", *trained]
         if held_out is not None:
             columns += ["val_loss", *(f"val_{name}" for name in measures if held_out.y is not None)]
@@ -146,7 +146,7 @@ def take_epochs(
                 logs = run.epoch()
                 guard.on_epoch_end(epoch, logs)  # before metrics, which make errors of weights that are not finite
                 if y is not None and run.outputs is not None:
-                    logs.update(scores(measures, y, run.outputs, engine.loss))
+                    logs.update(scores(settings.of_training, y, run.outputs, engine.loss))
                 if held_out is not None:
                     logs.update({f"val_{name}": value for name, value in engine.scores(held_out, measures).items()})
             except StopTraining:

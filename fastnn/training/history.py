@@ -46,7 +46,13 @@ class History(Mapping[str, list[float]]):
             column.append(float(logs.get(name, float("nan"))))
 
     def __getitem__(self, name: str) -> list[float]:
-        return self._columns[name]
+        if name in self._columns:
+            return self._columns[name]
+        hint = "; with validation data, fit measures metrics on the training samples with train_metrics=True alone"
+        raise KeyError(
+            f"{name!r} is not in the history, which has {', '.join(self._columns) or 'nothing yet'}"
+            f"{hint if f'val_{name}' in self._columns else ''}"
+        )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)

@@ -79,7 +79,8 @@ class _Monitor(Callback):
 
     def _check_watched(self, names: Iterable[str]) -> None:
         if self.watched not in names:
-            raise ValueError(f"monitor is {self.watched!r}; expected one of {', '.join(names)}")
+            hint = f"; fit measures {self.watched!r} with train_metrics=True" if f"val_{self.watched}" in names else ""
+            raise ValueError(f"monitor is {self.watched!r}; expected one of {', '.join(names)}{hint}")
 
     def improved(self, epoch: int, logs: Logs) -> bool:
         """Whether this epoch is better than the best before by more than `min_delta`."""

@@ -55,7 +55,7 @@ class Run:
     samples : Samples
     settings : Settings
         Of them counts how many epochs, the size of a batch, the order and its seed (None draws one), and
-        whether there are metrics: then each sample's output of the current epoch is kept in ``outputs``.
+        whether metrics are measured on the samples: then each one's output of the current epoch is kept in ``outputs``.
     weights : ndarray (n,) of float64, optional
         Weights of the samples' losses.
 
@@ -80,7 +80,7 @@ class Run:
         self.step = 0
         self.chunk = 1  # how many steps the next call of the kernel may take
         self.loss_sum = 0.0  # of the current epoch
-        self.outputs = np.empty((count, engine.outs), engine.dtype) if settings.measures else None
+        self.outputs = np.empty((count, engine.outs), engine.dtype) if settings.of_training else None
         self._epochs = settings.epochs
         self.losses = np.empty(min(settings.epochs, ROOM))
         self._order = np.empty(count, np.int64) if settings.shuffle else None

@@ -64,11 +64,13 @@ class Settings:
     sample_weight: Any = None
     class_weight: Mapping[Any, float] | Sequence[float] | str | None = None
     metrics: Metrics = ()
+    train_metrics: bool | None = None  # whether they are measured on the training samples; None: without validation
     callbacks: Any = ()  # given as one or many; kept as a tuple of Callback
     verbose: int = 1
     seed: int | None = None
     averaged: bool = False  # a batch's loss is its weighted average, and penalties are divided by its total weight
     measures: dict[str, Metric] = field(init=False)  # the metrics by name
+    of_training: dict[str, Metric] = field(init=False)  # those that are measured on the training samples, too
 
     def __post_init__(self) -> None:
         seed = None if self.seed is None else checked_seed(self.seed)
@@ -81,6 +83,8 @@ class Settings:
             "measures": measures_of(self.metrics),
             "validation_data": validation_parts(self.validation_data),
         }
+        if self.train_metrics is not None:
+            flag(self.train_metrics, "train_metrics")
         part = self.validation_split
         if isinstance(part, (bool, np.bool_)) or not isinstance(part, numbers.Real) or not 0 <= part < 1:
             raise ValueError(f"validation_split is {part!r}; expected a number between 0 and 1, or 0 for none")
@@ -91,6 +95,14 @@ class Settings:
             )
         if self.verbose not in (0, 1, 2):
             raise ValueError(f"verbose is {self.verbose!r}; expected 0, 1 or 2")
+        measures: Any = checked["measures"]
+        if measures and self.train_metrics is False and not self.validates:
+            raise ValueError(
+                f"train_metrics is False and there are no validation data: the metrics {', '.join(measures)} would be "
+                "measured nowhere; leave them out, or give validation_data or validation_split"
+            )
+        trains = not self.validates if self.train_metrics is None else self.train_metrics
+        checked["of_training"] = measures if trains else {}
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 

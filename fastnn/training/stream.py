@@ -64,7 +64,7 @@ class StreamRun:
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step = 0
         self.epochs_done = 0
-        self.measures = {name: measure for name, measure in settings.measures.items() if is_mean(measure)}
+        self.measures = {name: measure for name, measure in settings.of_training.items() if is_mean(measure)}
         balanced = settings.class_weight == "balanced"
         self.form = engine.form
         self._class_weight = self._balanced() if balanced else settings.class_weight
@@ -190,7 +190,8 @@ class ChunkRun(Run):
     counts_epochs = False  # the whole does
 
     def __init__(self, whole: StreamRun, chunk: Prepared) -> None:
-        settings = replace(whole.settings, seed=seed_of(whole.seed, chunk.number), metrics=tuple(whole.measures))
+        seed, metrics = seed_of(whole.seed, chunk.number), tuple(whole.measures)
+        settings = replace(whole.settings, seed=seed, metrics=metrics, train_metrics=True)
         super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
         if self.batch_size == 1 < settings.batch_size:  # a last batch of one sample is a batch, as in memory
             self.batch_size = self._record[0]["batch_size"] = 2

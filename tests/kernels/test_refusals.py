@@ -106,7 +106,6 @@ OF_CLASSES = {
     "property": ("!return {v} * self.slope", "self.slope is a property"),
     "class attribute": ("!return {v} * self.rate", "self.rate belongs to the class"),
     "string attribute": ("!return {v} * (self.kind == 'a')", "self.kind is no number set in __init__"),
-    "array attribute": ("!return {v} * self.table[0]", "self.table is no number"),
     "None attribute": ("!return {v} * self.nothing", "self.nothing is no number"),
     "missing attribute": ("!return {v} * self.absent", "self.absent is no number"),
     "static method": ("!return self.still({v})", "self.still is a staticmethod"),
@@ -120,6 +119,7 @@ OF_CLASSES = {
     "list result": ("!return [1.0]", "returns a list"),
 }
 OF_NUMBERS = {
+    "written array": ("!self.table[0] = 1.0|return {v}", "cannot write into an array of self"),
     "astype": ("!return {v}.astype(np.float64)", "has no .astype; leave it out"),
     "setitem": ("y = {v} * 2|!y[y < 0] = 0|return y", "setitem"),
 }
@@ -239,26 +239,59 @@ def test_a_decorated_method_is_refused():
         network("activation", Bad(), "float64").train(np.ones((2, 3)), np.ones((2, 3)))
 
 
-def test_what_fails_in_float32_alone_says_why_and_how_to_mend_it():
-    def powers(mend):
-        class Sums(fastnn.ActivationFunction):
-            def f(self, x):
-                return x * np.zeros(mend(3)).size
+ONLY_FLOAT64 = {
+    "activation f": [
+        ("for k in (x, 2.0):|    x = x + k|return x", r"getiter.*numbers written in a formula.*write int\(3\)"),
+        ("return twice(x, 3)", r"numbers written in a formula.*write int\(3\)"),
+    ],
+    "loss": [
+        ("!return np.dot(values.T, np.ones(values.shape))[0, 0]", r"no dot.*the column is float32.*np\.zeros_like"),
+        ("d = np.zeros(values.shape)|if values[0, 0] > 0:|    d = values * 2|return np.sum(d)", "unify.*zeros_like"),
+    ],
+    "dloss": [
+        ("!return np.eye(values.size) @ values", "float64.*float32.*the column is float32"),
+        ("if values[0, 0] > 0:|    return values * 1.0|return values * 0 + 1", "unify return type.*float64"),
+    ],
+}
 
-            def df(self, x):
-                return x * 0 + 3
 
-        class Plain(Sums):
-            def f(self, x):
-                return x * np.zeros(3).size
-
-        return Plain if mend is None else Sums
-
+@pytest.mark.parametrize(
+    ("place", "body", "reason"), [(place, *case) for place, some in ONLY_FLOAT64.items() for case in some]
+)
+def test_what_fails_in_float32_alone_names_method_line_dtype_and_reason(place, body, reason, tmp_path, monkeypatch):
+    helper = "def twice(x, n):\n    return x * np.zeros(n).size\n"
+    monkeypatch.setattr(sys.modules[__name__], "HEAD", HEAD + helper)
+    cls, method, path, line, quoted = written(place, body, tmp_path)
     x = np.ones((2, 3))
-    assert np.isfinite(network("activation", powers(None)(), "float64").train(x, x))
-    with pytest.raises(FormulaError, match=r"Plain.f cannot be.*in float64 it compiles.*write int\(3\)"):
-        network("activation", powers(None)(), "float32").train(x, x)
-    assert np.isfinite(network("activation", powers(int)(), "float32").train(x, x))
+    assert np.isfinite(network(place, cls(), "float64").train(x, x))
+    with pytest.raises(FormulaError, match=reason) as caught:
+        network(place, cls(), "float32").train(x, x)
+    message = str(caught.value)
+    assert message.startswith(f"Bad.{method} cannot be compiled: {path}, line ")
+    assert "in float64 it compiles, but in float32" in message
+    assert not line or f"line {line}: `{quoted}`" in message
+
+
+@pytest.mark.parametrize("body", [
+    "return {v} * np.zeros(3).size", "return {v} * self.table[1 + 1]", "return {v} * np.roll(self.table, 1)[0]",
+    "y = {v} * 0|for k in range(len(self.table) - 1):|    y = y + self.table[k + 1] * {v}|return y",
+    "i, y = 0, {v} * 0|while i < 3:|    y = y + self.table[i]|    i += 1|return y", "i = 5|return {v} * (i >> 1)",
+    "return {v} * np.sum(self.table.reshape(-1, 1))", "return {v} if np.any(self.table > 2) else -{v}",
+     "return np.ldexp({v}, 2)", "return {v} * np.full(3, 0.5)[0]",
+])  # fmt: skip
+def test_places_and_lengths_are_whole_numbers_in_float32_too(body, tmp_path):
+    cls, _, _, _, _ = written("elementwise f", body, tmp_path)
+    x, losses = np.full((2, 3), 0.75), []
+    for dtype in ("float64", "float32"):
+        losses.append(network("elementwise f", cls(), dtype).train(x, x))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_a_mask_that_numba_cannot_set_numbers_by_is_named(tmp_path):
+    cls, _, path, line, quoted = written("dloss", "d = values * 1|!d[d < 0] = 0|return d", tmp_path)
+    with pytest.raises(FormulaError, match=r"cannot set numbers of a column by a mask.*np\.where") as caught:
+        network("dloss", cls(), "float64").train(np.ones((2, 3)), np.ones((2, 3)))
+    assert f"{path}, line {line}: `{quoted}`" in str(caught.value)
 
 
 def test_a_closure_that_is_not_filled_yet_is_a_name_that_is_not_defined():

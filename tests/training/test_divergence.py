@@ -6,9 +6,25 @@ import warnings
 import numpy as np
 import pytest
 
-from fastnn import SGD, Adam, BatchNorm, Identity, Layer, LayerNorm, LeakyReLU, MSELoss, NeuralNetwork
+from fastnn import (
+    METRICS,
+    SGD,
+    Adam,
+    BatchNorm,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    Identity,
+    Layer,
+    LayerNorm,
+    LeakyReLU,
+    MSELoss,
+    NetworkBank,
+    NeuralNetwork,
+    ReLU,
+)
 from fastnn.data.samples import Samples
 from fastnn.kernels import tiny
+from fastnn.training.guard import DivergedError
 from fastnn.training.run import Run
 from fastnn.training.settings import Settings
 
@@ -101,3 +117,44 @@ def test_copies_say_it_themselves():
     for twin in (net, copy.deepcopy(net)):
         with pytest.warns(RuntimeWarning, match="left the finite numbers"):
             twin.train(x, t)
+
+
+def raises(y, outputs):
+    if not np.isfinite(outputs).all():
+        raise ValueError("a metric that minds")
+    return 0.5
+
+
+OF_VALUES = ["mse", "mae", "r2", raises]
+OF_CLASSES = [*(name for name in METRICS if name not in OF_VALUES), "top_2", raises]
+
+
+@pytest.mark.parametrize("where", ["training", "validation", "both", "chunks", "bank"])
+@pytest.mark.parametrize(
+    ("loss", "outs", "measures"),
+    [(MSELoss, 1, OF_VALUES), (BCEWithLogitsLoss, 1, [m for m in OF_CLASSES if m != "top_2"]),
+     (CrossEntropyLoss, 3, [m for m in OF_CLASSES if m != "auc"])],
+)  # fmt: skip
+def test_no_metric_gets_between_a_fit_that_diverges_and_the_last_good_weights(loss, outs, measures, where):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2)) * 1e150
+    y = rng.integers(0, max(2, outs), 60) if loss is not MSELoss else X[:, 0]
+    y = y.astype(float) if loss is BCEWithLogitsLoss else y
+    net = NeuralNetwork([Layer(2, 8, ReLU(), seed=0), Layer(8, outs, Identity(), seed=1)], loss(), 0.1)
+    before = net.parameters
+    more = {"validation_data": (X, y)} if where in ("validation", "both") else {}
+    if where == "both":
+        more["train_metrics"] = True
+    if where == "bank":
+        bank = NetworkBank([net])
+        with pytest.warns(RuntimeWarning, match="1 of 1 networks diverged"):
+            bank.fit(X, y, 5, metrics=measures, verbose=0)
+        assert bank.histories[0].stopped
+        assert np.array_equal(bank[0].parameters, before)
+        return
+    data = (lambda: iter([(X[:30], y[:30]), (X[30:], y[30:])]),) if where == "chunks" else (X, y)
+    if where == "chunks":
+        measures = [measure for measure in measures if measure in ("mse", "mae", "accuracy", "top_2", "log_loss")]
+    with np.errstate(all="ignore"), pytest.raises(DivergedError, match="training diverged in epoch 1"):
+        net.fit(*data, epochs=5, metrics=measures, verbose=0, **more)
+    assert np.array_equal(net.parameters, before)

@@ -1,6 +1,7 @@
 """fit, predict, evaluate and their doors."""
 
 import copy
+import functools
 import pickle
 
 import numpy as np
@@ -180,13 +181,56 @@ def test_training_metrics_come_from_the_outputs_during_the_epoch():
 
 def test_history():
     net, X, y = classifier()
-    history = net.fit(X, y, epochs=20, metrics="accuracy", validation_split=0.1)
+    history = net.fit(X, y, epochs=20, metrics="accuracy", validation_split=0.1, train_metrics=True)
     assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy"]
     assert history.to_pandas().shape == (20, 4)
     assert repr(history).splitlines()[0].split() == ["epoch", *history]
     assert len(repr(history).splitlines()) == 12
     axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
     assert len(history.plot("loss", "val_loss", ax=axes).lines) == 2
+
+
+def test_with_validation_metrics_are_measured_there_alone_unless_asked_for():
+    for more, on_training in (({}, True), ({"validation_split": 0.2}, False)):
+        for train_metrics in (None, True, False):
+            net, X, y = classifier()
+            calls = []
+
+            def own(y, outputs, calls=calls):
+                calls.append(len(y))
+                return 0.5
+
+            fit = functools.partial(net.fit, X, y, epochs=3, metrics=["accuracy", own], seed=0, **more)
+            if train_metrics is False and not more:
+                with pytest.raises(ValueError, match="accuracy, own would be measured nowhere"):
+                    fit(train_metrics=False)
+                continue
+            history = fit(train_metrics=train_metrics)
+            trained = on_training if train_metrics is None else train_metrics
+            names = ["loss", *(["accuracy", "own"] if trained else [])]
+            names += ["val_loss", "val_accuracy", "val_own"] if more else []
+            assert list(history) == names
+            assert len(calls) == 3 * (trained + bool(more))
+
+
+def test_metrics_of_training_change_no_bit_and_their_absence_is_explained():
+    net, X, y = classifier()
+    twin = copy.deepcopy(net)
+    data = {"validation_data": (X, y), "metrics": "accuracy", "seed": 0, "epochs": 3}
+    history, both = net.fit(X, y, **data), twin.fit(X, y, train_metrics=True, **data)
+    assert bits(net) == bits(twin)
+    assert history["val_accuracy"] == both["val_accuracy"]
+    with pytest.raises(KeyError, match=r"has loss, val_loss, val_accuracy; .*train_metrics=True"):
+        history["accuracy"]
+    with pytest.raises(KeyError, match="'nothing' is not in the history, which has loss"):
+        history["nothing"]
+    assert history.get("accuracy") is None
+    assert "accuracy" not in history
+    with pytest.raises(ValueError, match=r"monitor is 'accuracy'; expected.*train_metrics=True"):
+        net.fit(X, y, callbacks=EarlyStopping("accuracy"), **data)
+    for wrong in (1, "no", 0.5):
+        with pytest.raises(TypeError, match=r"train_metrics is .*expected True or False"):
+            net.fit(X, y, train_metrics=wrong)
 
 
 def test_pickle_and_copies_keep_training():

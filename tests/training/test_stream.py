@@ -155,7 +155,12 @@ def test_chunks_are_partial_fits(batch_size):
         {"class_weight": {0: 2.0, 2: 0.5}},
         {"class_weight": "balanced"},
         {"class_weight": "balanced", "sample_weight": np.linspace(0, 2, 90)},
-        {"validation_split": 0.2, "metrics": ["accuracy", "f1"], "class_weight": "balanced"},
+        {
+            "validation_split": 0.2,
+            "metrics": ["accuracy", "f1"],
+            "train_metrics": True,
+            "class_weight": "balanced",
+        },
         {"validation_split": 0.2, "sample_weight": np.linspace(0, 2, 90)},
     ],
 )
@@ -281,7 +286,9 @@ def test_loss_and_metrics_are_means_over_samples():
 def test_other_metrics_are_measured_on_validation_data():
     net, X, y = classifier()
     history = net.fit(in_chunks(X, y), validation_data=(X, y), metrics=["accuracy", "f1", lambda y, out: 1.0])
-    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy", "val_f1", "val_<lambda>"]
+    assert list(history) == ["loss", "val_loss", "val_accuracy", "val_f1", "val_<lambda>"]
+    history = net.fit(in_chunks(X, y), validation_data=(X, y), metrics=["accuracy", "f1"], train_metrics=True)
+    assert list(history) == ["loss", "accuracy", "val_loss", "val_accuracy", "val_f1"]
 
 
 # --- reading ahead -----------------------------------------------------------------------------
