@@ -16,6 +16,7 @@ from .formulas.activations import (
     HardTanh,
     Identity,
     LeakyReLU,
+    Mish,
     ReLU,
     ReLU6,
     Sigmoid,
@@ -29,12 +30,17 @@ from .formulas.losses import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
     ElementwiseLoss,
+    FocalLoss,
+    GammaLoss,
+    GaussianNLLLoss,
     HuberLoss,
     LossFunction,
     MAELoss,
     MSELoss,
+    PinballLoss,
     PoissonNLLLoss,
     SoftCrossEntropyLoss,
+    TweedieLoss,
 )
 from .formulas.metrics import METRICS
 from .formulas.optimizers import (
@@ -56,6 +62,7 @@ from .formulas.schedules import (
     CosineDecay,
     ExponentialDecay,
     InverseTimeDecay,
+    LogCosine,
     OneCycle,
     Schedule,
     StepDecay,
@@ -64,8 +71,10 @@ from .formulas.schedules import (
 from .gradient_check import GradientCheck, GradientError, check_gradients
 from .kernels.formula import FormulaError
 from .layers.dense import Layer
+from .layers.embedding import Embedding
 from .layers.noise import Dropout, GaussianNoise
 from .layers.normalisation import BatchNorm, LayerNorm, Standardize
+from .layers.scaling import Scale, SmoothClip
 from .layers.targets import StandardizeTargets
 from .network import NeuralNetwork, load
 from .perceptron import mlp
@@ -103,9 +112,13 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "ElementwiseLoss",
+    "Embedding",
     "Explanation",
     "ExponentialDecay",
+    "FocalLoss",
     "FormulaError",
+    "GammaLoss",
+    "GaussianNLLLoss",
     "GaussianNoise",
     "GradientCheck",
     "GradientError",
@@ -121,9 +134,11 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Lion",
+    "LogCosine",
     "LossFunction",
     "MAELoss",
     "MSELoss",
+    "Mish",
     "ModelCheckpoint",
     "NAdam",
     "NaNGuard",
@@ -131,6 +146,7 @@ __all__ = [
     "NeuralNetwork",
     "OneCycle",
     "Optimizer",
+    "PinballLoss",
     "PoissonNLLLoss",
     "RAdam",
     "RMSprop",
@@ -138,9 +154,11 @@ __all__ = [
     "ReLU",
     "ReLU6",
     "ReduceLROnPlateau",
+    "Scale",
     "Schedule",
     "SiLU",
     "Sigmoid",
+    "SmoothClip",
     "SoftCrossEntropyLoss",
     "Softplus",
     "Standardize",
@@ -151,6 +169,7 @@ __all__ = [
     "Tanh",
     "TensorBoard",
     "TimeLimit",
+    "TweedieLoss",
     "WarmUp",
     "__version__",
     "check_gradients",

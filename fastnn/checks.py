@@ -164,6 +164,26 @@ def between_zero_and_one(value: Any, name: str) -> float:
     return number
 
 
+def between_one_and_two(value: Any, name: str) -> float:
+    """A number between 1 and 2, neither included, or an error."""
+    number = _number(value, name, "a number between 1 and 2")
+    if not 1 < number < 2:
+        raise ValueError(f"{name} is {shown(value)}; expected a number between 1 and 2")
+    return number
+
+
+def levels(value: Any, name: str) -> Array:
+    """Numbers between 0 and 1, one or many, as an array (k,) that nobody writes into, or an error."""
+    try:
+        array = np.array(value, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} is {shown(value)}; expected numbers between 0 and 1") from None
+    if array.size == 0 or np.ndim(value) > 1 or not np.all((array > 0) & (array < 1)):
+        raise ValueError(f"{name} is {shown(value)}; expected numbers between 0 and 1")
+    array.flags.writeable = False
+    return array
+
+
 def positive_integer(value: Any, name: str) -> int:
     """A count of at least 1 that 64 bits hold, or an error."""
     number = _integer(value, name, "a positive integer")

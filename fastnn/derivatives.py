@@ -424,6 +424,9 @@ def network_parts(
             arrays.append((place, "dW", total[:, :-1].T, numbers[:-1]))
             arrays.append((place, "db", total[:, -1:].T, numbers[-1:]))
         elif isinstance(layer, Stage):
+            if not type(layer).rows:  # as many rows as its settings say, in one array
+                arrays.append((place, f"d{next(iter(layer.arrays()))}", total.T, numbers))
+                continue
             names = type(layer).rows[: type(layer).trained]
             total = total[:, -len(names) :]
             arrays += [(place, f"d{name}", total[:, k : k + 1].T, numbers[k : k + 1]) for k, name in enumerate(names)]

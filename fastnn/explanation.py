@@ -329,6 +329,10 @@ def _notes(net: NeuralNetwork, layer: BaseLayer) -> Iterator[str]:
     if isinstance(layer, Stage) and layer.trained == 0:
         yield "It has nothing to train."
         return
+    factors = layer.lr_factors(net.optimizer)
+    if factors != (1.0, 1.0):
+        of_b = f", and by {factors[1]:g} for b" if factors[1] != factors[0] else ""
+        yield f"The step multiplies the learning rate by {factors[0]:g}{of_b} (the layer's lr_factor and the like)."
     penalties = [f"{layer.l1:g} * np.sign(W)"] * bool(layer.l1) + [f"{layer.l2:g} * W"] * bool(layer.l2)
     if penalties:
         yield f"The step adds {' + '.join(penalties)} to dW (the layer's l1 and l2)."

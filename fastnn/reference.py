@@ -44,11 +44,14 @@ class Layer:
         l2: float = 0.0,
         max_norm: float | None = None,
         trainable: bool = True,
+        lr_factor: float = 1.0,
+        bias_lr_factor: float = 1.0,
     ) -> None:
         self.ins = ins
         self.outs = outs
         self.act_function = named(ActivationFunction, act_function, "act_function")
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
+        self.lr_factor, self.bias_lr_factor = lr_factor, bias_lr_factor
         draw = initializer(self.act_function.init if init is None else init)
         rng = generator(seed)
         self._W = draw(outs, ins, rng)
@@ -200,7 +203,9 @@ class NeuralNetwork:
             self._state = [[np.full_like(p, value) for value in start] for p in both]
         self._steps += 1
         for (i, layer), (dW, db) in zip(layers, gradients):
-            W, b = (self._updated(2 * i + k, p, g) for k, (p, g) in enumerate(zip(parameters_of(layer), (dW, db))))
+            factors = (layer.lr_factor, getattr(layer, "bias_lr_factor", layer.lr_factor))
+            parts = zip(parameters_of(layer), (dW, db), factors)
+            W, b = (self._updated(2 * i + k, p, g, self.lr * factor) for k, (p, g, factor) in enumerate(parts))
             if isinstance(layer, Stage):
                 for place, value in zip(parameters_of(layer), (W, b)):
                     place[...] = value
@@ -211,9 +216,9 @@ class NeuralNetwork:
                 layer._W = layer._W * np.minimum(1.0, layer.max_norm / np.maximum(norms, 1e-300))
         return float(penalty)
 
-    def _updated(self, place: int, w: Array, g: Array) -> Array:
+    def _updated(self, place: int, w: Array, g: Array, lr: float) -> Array:
         assert self._state is not None
-        result = self.optimizer.update(w, g, self.lr, float(self._steps), *self._state[place])
+        result = self.optimizer.update(w, g, lr, float(self._steps), *self._state[place])
         if not self.optimizer.state:
             return np.asarray(result)
         w, *self._state[place] = result
@@ -259,6 +264,7 @@ def copy_of(net: Any) -> NeuralNetwork:
             continue
         copy = Layer(layer.ins, layer.outs, layer.act_function)
         copy.l1, copy.l2, copy.max_norm, copy.trainable = layer.l1, layer.l2, layer.max_norm, layer.trainable
+        copy.lr_factor, copy.bias_lr_factor = layer.lr_factors(net.optimizer)
         copy._W, copy._b = np.array(layer.weights), np.array(layer.biases)
         layers.append(copy)
     return NeuralNetwork(layers, net.loss_function, net.lr, net.optimizer, net.clip_norm, net.clip_value)

@@ -37,8 +37,10 @@ FORMAT = 2
 MOST_STEPS = 2**53  # up to which a float counts them
 
 _KEYS = {"format", "dtype", "layers", "loss", "lr", "optimizer", "clip_norm", "clip_value", "steps", "epochs"}
+_MORE = ("run", "tabular")  # what others keep in a file beside a network, and check
 _LATER = {"feature_names"}  # what files from before it was added lack
 _LAYER_SETTINGS = ("l1", "l2", "max_norm", "trainable")
+_LATER_LAYER_SETTINGS = {"lr_factor": 1.0, "bias_lr_factor": 1.0, "parametrization": "standard"}  # left out if so
 
 
 def save(
@@ -87,7 +89,7 @@ def _copies(engine: Engine) -> dict[str, Array]:
 def load(path: Path, custom: Iterable[type] = ()) -> Engine:
     """Read a network; see `fastnn.load`."""
     path, found = named(path), own_classes(custom)
-    with _clear_errors(path), ArrayFile(path) as file:
+    with clear_errors(path), ArrayFile(path) as file:
         described = _description(file)
         _check_description(described)
         dtype, abouts = np.dtype(described["dtype"]), described["layers"]
@@ -99,7 +101,7 @@ def load(path: Path, custom: Iterable[type] = ()) -> Engine:
         check_optimizer(optimizer)
         kinds = _kinds_of_layers(abouts, parts, dtype, file.kinds)
         kinds.update(_kinds_of_numbers(optimizer, abouts, parts, dtype, file.kinds))
-        _check_kinds(kinds, file.kinds, "run" in described)
+        _check_kinds(kinds, file.kinds, any(name in described for name in _MORE))
         layers: list[BaseLayer] = []
         for about, part in zip(abouts, parts):
             layers.append(layers[part] if isinstance(part, int) else _layer(about, part, dtype))
@@ -121,8 +123,16 @@ def load(path: Path, custom: Iterable[type] = ()) -> Engine:
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """The description and the arrays of a file; what lies in either is not checked."""
     path = named(path)
-    with _clear_errors(path), ArrayFile(path) as file:
+    with clear_errors(path), ArrayFile(path) as file:
         return _description(file), {name: file.read(name) for name in file.kinds}
+
+
+def read_more(path: Path, name: str) -> tuple[Any, dict[str, Array]]:
+    """What `save` was given as ``more[name]``, and as arrays whose names begin with it; neither is checked."""
+    path = named(path)
+    with clear_errors(path), ArrayFile(path) as file:
+        arrays = {key: file.read(key) for key in file.kinds if key.startswith(f"{name}.")}
+        return _description(file).get(name), arrays
 
 
 def restore_optimizer(state: OptimizerState, description: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
@@ -246,7 +256,8 @@ def _check_names(about: Any, needed: set[str], allowed: set[str], what: str) -> 
 def _check_description(about: dict[str, Any]) -> None:
     """See that everything is there and of the right type, and that the layers' sizes fit."""
     # The rest of a checkpoint is the checkpoint's to judge
-    _check_names(about, _KEYS, set(about) if "run" in about else _LATER, "the description")
+    more = set(about) if "run" in about else {*_LATER, *_MORE}
+    _check_names(about, _KEYS, more, "the description")
     one_of("float32", "float64")(about["dtype"], "dtype")
     for name in ("steps", "epochs"):
         _steps(about[name], name)
@@ -290,7 +301,8 @@ def _describe_layer(layer: Any) -> dict[str, Any]:
     # A subclass of Layer differs in how it begins; what it is afterwards is a Layer
     sizes = {"ins": layer.ins, "outs": layer.outs}
     if isinstance(layer, Layer):
-        settings = {name: getattr(layer, name) for name in _LAYER_SETTINGS}
+        changed = [name for name, usual in _LATER_LAYER_SETTINGS.items() if getattr(layer, name) != usual]
+        settings = {name: getattr(layer, name) for name in (*_LAYER_SETTINGS, *changed)}
         return {"class": "Layer", **sizes, "act_function": describe(layer.act_function), "settings": settings}
     return {**describe(layer), **sizes, "trainable": layer.trainable}
 
@@ -300,9 +312,10 @@ def _restored_part(about: dict[str, Any], index: int, custom: Mapping[str, type]
     if "same_as" in about:
         return about["same_as"]
     if "act_function" in about:
-        _check_names(about["settings"], set(_LAYER_SETTINGS), set(), f"the settings of layer {index}")
-        for name in _LAYER_SETTINGS:
-            Layer.checked[name](about["settings"][name], name)
+        settings = about["settings"]
+        _check_names(settings, set(_LAYER_SETTINGS), set(_LATER_LAYER_SETTINGS), f"the settings of layer {index}")
+        for name in settings:
+            Layer.checked[name](settings[name], name)
         return restore(about["act_function"], custom, ActivationFunction)
     stage = restore({name: about[name] for name in ("class", "own", "settings") if name in about}, custom, Stage)
     check_stage(stage)
@@ -347,9 +360,10 @@ def _kinds_of_layers(
     kinds = {}
     for i, (about, part) in enumerate(zip(abouts, parts)):
         if isinstance(part, Stage):
-            names = {f"layers.{i}.{name}": name in type(part).later for name in type(part).rows}
-            kind = Kind(dtype, (about["outs"], 1))
-            kinds.update({name: kind for name, later in names.items() if name in found or not later})
+            for name, shape in part.array_shapes(about["outs"]).items():
+                key = f"layers.{i}.{name}"
+                if key in found or name not in type(part).later:
+                    kinds[key] = Kind(dtype, shape)
         elif not isinstance(part, int):
             kinds[f"layers.{i}.W"] = Kind(dtype, (about["outs"], about["ins"]))
             kinds[f"layers.{i}.b"] = Kind(dtype, (about["outs"], 1))
@@ -369,7 +383,8 @@ def _kinds_of_numbers(
     sizes = []
     for i, part in enumerate(parts):
         k = part if isinstance(part, int) else i
-        rows = type(parts[k]).trained if isinstance(parts[k], Stage) else abouts[k]["ins"] + 1
+        outs = abouts[k]["outs"]
+        rows = parts[k].trained_rows(outs) if isinstance(parts[k], Stage) else abouts[k]["ins"] + 1
         sizes.append((i, rows, abouts[k]["outs"]))
     return _kinds_of_state(optimizer, sizes, dtype)
 
@@ -396,7 +411,7 @@ def _check_kinds(wanted: Mapping[str, Kind], found: Mapping[str, Kind], others: 
 
 
 @contextlib.contextmanager
-def _clear_errors(path: Path) -> Iterator[None]:
+def clear_errors(path: Path) -> Iterator[None]:
     """Errors from inside a file, as errors about the file."""
     try:
         yield

@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from fastnn import (
     ActivationFunction,
     BCEWithLogitsLoss,
-    CrossEntropyLoss,
+    GammaLoss,
     Layer,
     LossFunction,
     NeuralNetwork,
     PoissonNLLLoss,
     SoftCrossEntropyLoss,
+    TweedieLoss,
 )
 from fastnn.formulas import component
 
@@ -29,14 +30,16 @@ LOSSES = built_in(LossFunction)
 
 def targets_for(loss, outs, n, rng):
     """Targets that make sense for `loss`."""
-    if isinstance(loss, CrossEntropyLoss):
+    if loss.target == "class":
         return rng.integers(0, outs, n)
     values = rng.normal(size=(outs, n))
     if isinstance(loss, SoftCrossEntropyLoss):
         return np.exp(values) / np.exp(values).sum(axis=0)
     if isinstance(loss, BCEWithLogitsLoss):
         return rng.uniform(size=(outs, n))
-    if isinstance(loss, PoissonNLLLoss):
+    if isinstance(loss, GammaLoss):
+        return rng.gamma(2.0, 1.0, (outs, n))
+    if isinstance(loss, (PoissonNLLLoss, TweedieLoss)):
         return rng.poisson(1.0, (outs, n)).astype(float)
     return values
 

@@ -16,7 +16,7 @@ HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
-    if not name.endswith("__main__") and (HAS_SKLEARN or not name.startswith("fastnn.sklearn"))
+    if not name.endswith("__main__") and (HAS_SKLEARN or not name.startswith(("fastnn.sklearn", "fastnn.tabular")))
 ]
 
 
@@ -38,6 +38,14 @@ def test_readme_examples(tmp_path, monkeypatch):
 @pytest.mark.skipif(not HAS_SKLEARN, reason="needs scikit-learn")
 def test_examples_for_those_who_come_from_scikit_learn():
     failed, tried = doctest.testfile(str(ROOT / "docs" / "from-scikit-learn.md"), module_relative=False)
+    assert tried > 0
+    assert failed == 0
+
+
+def test_examples_for_tables():
+    for package in ("sklearn.base", "pandas", "narwhals"):
+        pytest.importorskip(package)
+    failed, tried = doctest.testfile(str(ROOT / "docs" / "tabular.md"), module_relative=False)
     assert tried > 0
     assert failed == 0
 

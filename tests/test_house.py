@@ -21,6 +21,19 @@ ALLOWED = {  # what each folder or file may import of fastnn, besides itself; no
     "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
     "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers", "room"},
     "reference": {"checks", "formulas", "kernels", "layers"},
+    "tabular": {
+        "network",
+        "saving",
+        "files",
+        "checks",
+        "extras",
+        "room",
+        "data",
+        "engine.threads",
+        "formulas",
+        "layers",
+        "training",
+    },
     "sklearn": {
         "bank",
         "network",
@@ -59,9 +72,10 @@ def test_imports_run_downwards(name):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_nothing_imports_the_door_for_scikit_learn(name):
-    if not name.startswith("fastnn.sklearn"):
-        assert not [found for found in imports(name) if found.startswith("fastnn.sklearn")]
+def test_nothing_imports_the_doors_for_others(name):
+    for door in ("fastnn.sklearn", "fastnn.tabular"):
+        if not name.startswith(door):
+            assert not [found for found in imports(name) if found.startswith(door)]
 
 
 def test_there_is_no_circle():

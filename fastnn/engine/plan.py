@@ -331,8 +331,9 @@ class Plan:
                     raise ValueError(
                         f"the optimiser has numbers of shape {numbers.shape} for {row['rows']} trained rows"
                     )
-            for row, gradient, numbers in zip(self._table, state.gradients, state.numbers):
+            for row, layer, gradient, numbers in zip(self._table, self.layers, state.gradients, state.numbers):
                 row["state"] = _address(numbers)
+                row["lr_factor"], row["bias_lr_factor"] = layer.lr_factors(state.optimizer)
                 if not self.dWs:  # a plan with room for every gradient has its own
                     row["dW"] = _address(gradient)
             self._update_values = values

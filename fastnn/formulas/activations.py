@@ -320,3 +320,25 @@ class Softplus(ActivationFunction):
     def df(self, x: Array) -> Array:
         e = np.exp(-np.abs(x))
         return np.where(x >= 0, 1, e) / (1 + e)
+
+
+class Mish(ActivationFunction):
+    """f(x) = x * tanh(log(1 + exp(x))).
+
+    References
+    ----------
+    Misra, "Mish: a self regularized non-monotonic activation function" (2019).
+    """
+
+    def tanh_softplus(self, x: Array) -> Array:
+        """tanh(log(1 + exp(x))), from e = exp(-\\|x\\|), which overflows nowhere."""
+        e = np.exp(-np.abs(x))
+        n = np.where(x >= 0, 1 + 2 * e, e * (e + 2))
+        return n / (n + 2 * np.where(x >= 0, e * e, 1))
+
+    def f(self, x: Array) -> Array:
+        return x * self.tanh_softplus(x)
+
+    def df(self, x: Array) -> Array:
+        e, t = np.exp(-np.abs(x)), self.tanh_softplus(x)
+        return t + x * (1 - t**2) * np.where(x >= 0, 1, e) / (1 + e)

@@ -57,6 +57,11 @@ def article(outs: int, ins: int, rng: np.random.Generator) -> Array:
     return rng.normal(0.0, 1.0 / (outs * ins), (outs, ins))
 
 
+def standard_normal(outs: int, ins: int, rng: np.random.Generator) -> Array:
+    """N(0, 1), whatever the size: of biases in NTK parametrisation."""
+    return rng.normal(size=(outs, ins))
+
+
 def zeros(outs: int, ins: int, rng: np.random.Generator) -> Array:
     """Zeros."""
     return np.zeros((outs, ins))
@@ -70,6 +75,7 @@ INITIALIZERS: dict[str, Initializer] = {
     "lecun_normal": _normal(_lecun),  # LeCun, Bottou, Orr and Mueller 1998
     "lecun_uniform": _uniform(_lecun),
     "orthogonal": orthogonal,
+    "standard_normal": standard_normal,
     "article": article,
     "zeros": zeros,
 }

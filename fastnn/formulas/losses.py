@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import fraction, positive_number
+from ..checks import between_one_and_two, fraction, levels, not_negative, positive_number
 from ..kernels.fields import arrays_read
 from ..kernels.formula import FormulaError
 from .component import FAR, Component
@@ -368,3 +368,202 @@ class SoftCrossEntropyLoss(LossFunction):
         for i in range(values.size):
             d[i] = d[i] * scale - expected[i]
         return weight * (top + np.log(total)) - product
+
+
+class FocalLoss(LossFunction):
+    """Cross-entropy of softmax(values) in which samples that are easy count for little, from a column of logits.
+
+    loss = -(1 - p)**gamma * log(p), where p is the probability of the target's class: for rare classes. With gamma 0
+    it is `CrossEntropyLoss`.
+
+    Parameters
+    ----------
+    gamma : float, default 2.0
+        The larger, the less easy samples count; at least 0.
+
+    References
+    ----------
+    Lin, Goyal, Girshick, He and Dollar, "Focal loss for dense object detection" (2017).
+    """
+
+    target = "class"
+    checked = {"gamma": not_negative}
+
+    def __init__(self, gamma: float = 2.0) -> None:
+        self.gamma = gamma
+
+    def loss(self, values: Array, target_class: Array) -> Array:
+        e = np.exp(values - np.max(values))
+        others = np.sum(e) - e[target_class, 0]
+        log_p = values[target_class, 0] - np.max(values) - np.log(np.sum(e))
+        return -((others / np.sum(e)) ** self.gamma) * log_p
+
+    def dloss(self, values: Array, target_class: Array) -> Array:
+        d = np.zeros(values.size)
+        self.row(np.ascontiguousarray(values[:, 0]), target_class, d)
+        return d.reshape(-1, 1)
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Softmax of each row."""
+        return softmax(outputs)
+
+    def row(self, values: Array, target_class: Array, d: Array) -> Array:
+        """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
+        top = np.max(values)
+        others = 0.0
+        for i in range(values.size):
+            d[i] = np.exp(values[i] - top)
+            if i != target_class:
+                others += d[i]
+        scale = 1 / (others + d[target_class])
+        p, q = d[target_class] * scale, others * scale  # which is 1 - p without its rounding error
+        log_p = values[target_class] - top + np.log(scale)
+        weight = q**self.gamma
+        slope = weight - self.gamma * weight * p * log_p / np.maximum(q, 1e-30)  # -d loss / d log(p)
+        for i in range(values.size):
+            d[i] = slope * d[i] * scale
+        d[target_class] -= slope
+        return -weight * log_p
+
+
+class PinballLoss(LossFunction):
+    """Mean over the outputs of q e or (q - 1) e, where e = t - v: an output is then the q-quantile of its target.
+
+    The targets of quantiles of one value are that value, once for each output.
+
+    Parameters
+    ----------
+    quantiles : float or array_like (k,), default 0.5
+        Between 0 and 1: of the first output, of the second, and so on; behind the last they begin again.
+
+    References
+    ----------
+    Koenker and Bassett, "Regression quantiles" (1978).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn import PinballLoss
+    >>> v, t = np.zeros((3, 1)), np.ones((3, 1))
+    >>> float(PinballLoss([0.1, 0.5, 0.9]).loss(v, t))
+    0.5
+    """
+
+    target = "values"
+    required = {"quantiles": (0.1, 0.5, 0.9)}
+    checked = {"quantiles": levels}
+
+    def __init__(self, quantiles: Any = 0.5) -> None:
+        self.quantiles = quantiles
+
+    def loss(self, values: Array, expected: Array) -> Array:
+        q = np.resize(self.quantiles, values.shape)
+        e = expected - values
+        return np.mean(np.maximum(q * e, (q - 1) * e))
+
+    def dloss(self, values: Array, expected: Array) -> Array:
+        q = np.resize(self.quantiles, values.shape)
+        return np.where(values > expected, 1 - q, np.where(values < expected, -q, 0.0)) / values.size
+
+    def row(self, values: Array, expected: Array, d: Array) -> Array:
+        """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
+        total, share = 0.0, 1.0 / values.size
+        for i in range(values.size):
+            q = self.quantiles[i % self.quantiles.size]
+            e = expected[i] - values[i]
+            total += max(q * e, (q - 1) * e)
+            d[i] = -q * share if e > 0 else (1 - q) * share if e < 0 else 0.0
+        return total * share
+
+
+class GaussianNLLLoss(LossFunction):
+    """Negative log-likelihood under Gaussian distributions whose means and variances are outputs, without constants.
+
+    The first half of the outputs are means m, the second the logarithms s of variances: the mean over them of
+    (log(v) + (t - m)**2 / v) / 2, where v = exp(s) + eps. Targets have a place for each output; those of the second
+    half play no part. Of an odd number the one in the middle is a mean with s = 0.
+
+    Parameters
+    ----------
+    eps : float, default 1e-6
+        Added to the variances, which could be so small that the loss has no bound; above 0.
+
+    References
+    ----------
+    Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
+    """
+
+    target = "values"
+    checked = {"eps": positive_number}
+
+    def __init__(self, eps: float = 1e-6) -> None:
+        self.eps = eps
+
+    def loss(self, values: Array, expected: Array) -> Array:
+        return self.row(np.ravel(values), np.ravel(expected), np.zeros(values.size))
+
+    def dloss(self, values: Array, expected: Array) -> Array:
+        d = np.zeros(values.size)
+        self.row(np.ravel(values), np.ravel(expected), d)
+        return d.reshape(-1, 1)
+
+    def row(self, values: Array, expected: Array, d: Array) -> Array:
+        """`loss` and `dloss` in one pass over one-dimensional arrays, for the kernels."""
+        one, two = int(1), int(2)  # noqa: UP018, RUF046  (numbers by themselves are float32 in a float32 network)
+        means = (values.size + one) // two
+        total, share = 0.0, 0.5 / means
+        for i in range(means):
+            e = values[i] - expected[i]
+            exp_s = np.exp(values[means + i]) if means + i < values.size else 1.0
+            v = exp_s + self.eps
+            total += np.log(v) + e * e / v
+            d[i] = 2 * share * e / v
+            if means + i < values.size:
+                d[means + i] = share * (1 - e * e / v) * exp_s / v
+        return total * share
+
+
+class GammaLoss(ElementwiseLoss):
+    """Half the deviance of the target t under a gamma distribution of mean exp(v), without what only t is in.
+
+    f = t exp(-v) + v: for values above 0 whose errors grow with them, such as costs and durations.
+    """
+
+    domain = Domain(lowest=0, cure="they are above 0; for values of either sign take MSELoss")
+
+    def f(self, v: Array, t: Array) -> Array:
+        return t * np.exp(-v) + v
+
+    def df(self, v: Array, t: Array) -> Array:
+        return 1 - t * np.exp(-v)
+
+
+class TweedieLoss(ElementwiseLoss):
+    """Half the deviance of t under a Tweedie distribution of mean exp(v), without what only t is in.
+
+    f = exp((2 - p) v) / (2 - p) - t exp((1 - p) v) / (1 - p): for values of which many are 0 and the others above it,
+    such as claims, rain and spending.
+
+    Parameters
+    ----------
+    power : float, default 1.5
+        p: the variance is proportional to the mean to this power; between 1 (Poisson) and 2 (gamma).
+
+    References
+    ----------
+    Jorgensen, "Exponential dispersion models" (1987).
+    """
+
+    domain = Domain(lowest=0, cure="they are counts or amounts; for values of either sign take MSELoss")
+    checked = {"power": between_one_and_two}
+
+    def __init__(self, power: float = 1.5) -> None:
+        self.power = power
+
+    def f(self, v: Array, t: Array) -> Array:
+        p = self.power
+        return np.exp((2 - p) * v) / (2 - p) - t * np.exp((1 - p) * v) / (1 - p)
+
+    def df(self, v: Array, t: Array) -> Array:
+        p = self.power
+        return np.exp((2 - p) * v) - t * np.exp((1 - p) * v)

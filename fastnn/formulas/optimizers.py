@@ -92,6 +92,20 @@ def moves_zeros(optimizer: Optimizer) -> bool:
     return False
 
 
+def gradient_power(optimizer: Optimizer) -> float:
+    """The power of the gradient with which steps grow: 1 for SGD, 0 for Adam, whose steps do not depend on its size."""
+    sizes = []
+    for scale in (1.0, 1024.0):
+        w, numbers = np.zeros(1), [np.full(1, float(start)) for start in optimizer.state.values()]
+        for step in range(1, 33):  # the first ones may be of another kind, as RAdam's are
+            with np.errstate(all="ignore"):
+                result = optimizer.update(w, np.full(1, scale), 1e-3, float(step), *numbers)
+            before, (w, *numbers) = w, result if numbers else (result,)
+        sizes.append(abs(float(w[0] - before[0])))
+    usual = 0 < sizes[0] < np.inf and 0 < sizes[1] < np.inf
+    return round(float(np.log2(sizes[1] / sizes[0])) / 10, 1) if usual else 0.0
+
+
 class SGD(Optimizer):
     """Gradient descent, with momentum if asked.
 

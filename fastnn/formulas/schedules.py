@@ -246,3 +246,35 @@ class OneCycle(Schedule):
         rising = 1 + (self.start - 1) * 0.5 * (1 + np.cos(np.pi * up))
         falling = self.final + (1 - self.final) * 0.5 * (1 + np.cos(np.pi * down))
         return np.where(t <= top, rising, falling)
+
+
+class LogCosine(Schedule):
+    """Whole cosines from 0 up to lr and down to 0 again, each twice as long as the one before.
+
+    factor = (1 - cos(2 pi log2(1 + (2**cycles - 1) t / steps))) / 2.
+
+    Parameters
+    ----------
+    lr, per
+        As in `Schedule`; lr is the highest rate.
+    steps : int
+        Length of the whole; afterwards the rate is 0.
+    cycles : int, default 4
+        How many there are.
+
+    References
+    ----------
+    Holzmueller, Grinsztajn and Steinwart, "Better by default: strong pre-tuned MLPs and boosted trees on tabular
+    data" (2024).
+    """
+
+    required = {"lr": 0.1, "steps": 100}
+    checked = {"steps": positive_integer, "cycles": positive_integer}
+
+    def __init__(self, lr: float, steps: int, cycles: int = 4, per: str = "step") -> None:
+        super().__init__(lr, per)
+        self.steps, self.cycles = steps, cycles
+
+    def factor(self, t: Array) -> Array:
+        done = np.minimum(t / self.steps, 1.0)
+        return 0.5 * (1 - np.cos(2 * np.pi * np.log2(1 + (2.0**self.cycles - 1) * done)))

@@ -186,7 +186,17 @@ def adjust(net: Any, layer: Any, first: int, last: int, dW: Any, like: Any) -> N
 
 @kernel
 def update(net: Any, layer: Any, first: int, last: int, dW: Any, lr: float, like: Any) -> None:
-    """The optimiser's rule for rows `first` to `last`, whose gradients are at dW."""
+    """The optimiser's rule for rows `first` to `last`, whose gradients are at dW: b may have a rate of its own."""
+    end = min(last, layer.ins) if layer.bias_lr_factor != layer.lr_factor else last
+    update_rows(net, layer, first, end, dW, lr * layer.lr_factor, like)
+    if end < last:
+        db = pointer_plus(dW, (end - first) * layer.stride)
+        update_rows(net, layer, end, last, db, lr * layer.bias_lr_factor, like)
+
+
+@kernel
+def update_rows(net: Any, layer: Any, first: int, last: int, dW: Any, lr: float, like: Any) -> None:
+    """The same at one rate."""
     start, count = first * layer.stride, (last - first) * layer.stride
     W, state = pointer_plus(pointer_at(layer.W, like), start), pointer_plus(pointer_at(layer.state, like), start)
     time = float(pointer_at(net.steps, INT64)[0] + 1)

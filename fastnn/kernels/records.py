@@ -32,6 +32,8 @@ LAYER = np.dtype(
         ("state", "i8"),  # the optimiser's numbers, each as many as W and b have
         ("l1", "f8"),  # penalties of W: l1 * sum |W| + l2 / 2 * sum W**2
         ("l2", "f8"),
+        ("lr_factor", "f8"),  # by which the rate is multiplied for W, and for all rows of a stage
+        ("bias_lr_factor", "f8"),  # ... and for b
         ("max_norm", "f8"),  # the largest norm of a unit's weights; 0: no limit
         ("frozen", "i8"),  # whether W and b stay as they are
         ("rows", "i8"),  # how many rows from W on training changes: those of W, and b

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..changes import Watched
-from ..checks import Array, Checked, flag, not_negative, optional, shown
+from ..checks import Array, Checked, flag, not_negative, optional, positive_number, shown
 from ..data.columns import real_array
+from ..formulas.optimizers import Optimizer
 from ..kernels.cpu import VECTOR_BYTES, padded
 from .moment import at_moment
 
@@ -47,9 +48,14 @@ class BaseLayer(Checked, Watched, ABC):
     ----------
     trainable : bool
         Whether training changes the layer's parameters.
+    lr_factor : float
+        By which the learning rate is multiplied for this layer, above 0.
     """
 
-    checked = {"l1": not_negative, "l2": not_negative, "max_norm": optional(not_negative), "trainable": flag}
+    checked = {
+        "l1": not_negative, "l2": not_negative, "max_norm": optional(not_negative), "trainable": flag,
+        "lr_factor": positive_number,
+    }  # fmt: skip
     smallest_batch: int = 1  # of training
     trainable: bool
     _ins: int
@@ -57,6 +63,7 @@ class BaseLayer(Checked, Watched, ABC):
     _memory: Array
     l1: float = 0.0
     l2: float = 0.0
+    lr_factor: float = 1.0
     max_norm: float | None = None
 
     @property
@@ -135,6 +142,10 @@ class BaseLayer(Checked, Watched, ABC):
     @abstractmethod
     def arrays(self) -> dict[str, Array]:
         """The layer's arrays by name, as views: parameters, and what else it keeps."""
+
+    def lr_factors(self, optimizer: Optimizer) -> tuple[float, float]:
+        """By what the rate is multiplied in a step of `optimizer`: for W, or all rows of a stage, and for b."""
+        return self.lr_factor, self.lr_factor
 
     @property
     @abstractmethod

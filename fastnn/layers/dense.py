@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array, positive_integer
+from ..checks import Array, one_of, positive_integer, positive_number
 from ..formulas.activations import ActivationFunction
 from ..formulas.initializers import Initializer, generator, initializer, initializer_of_biases, zeros
 from ..formulas.names import named
+from ..formulas.optimizers import Optimizer, gradient_power
 from ..kernels.cpu import padded
 from ..room import room
 from .base import BaseLayer, aligned_zeros, assign, float_dtype
@@ -42,7 +43,15 @@ class Layer(BaseLayer):
         After each step, weights of a unit whose norm is larger are scaled down to it
         (Srebro, Rennie and Jaakkola 2005).
     trainable : bool, default True
-        Whether training changes W and b. These four are attributes, and may be changed later.
+        Whether training changes W and b.
+    lr_factor, bias_lr_factor : float, default 1.0
+        By which the learning rate is multiplied for W, and for b: above 0.
+    parametrization : {"standard", "ntk"}, default "standard"
+        Under ``"ntk"`` the layer trains as ``f(V x / sqrt(ins) + b)`` does, with V and b drawn from N(0, 1), so that
+        one learning rate suits all widths (Jacot, Gabriel and Hongler 2018). `weights` are still W = V / sqrt(ins),
+        and only their first values and their rate are other ones: a step of V moves W by 1 / sqrt(ins) of it
+        (Adam), or by 1 / ins where steps grow as the gradient does (SGD). These seven are attributes, and may be
+        changed later.
 
     Attributes
     ----------
@@ -65,8 +74,14 @@ class Layer(BaseLayer):
     ((3, 2), (3, 1))
     """
 
-    checked = {"act_function": lambda value, name: named(ActivationFunction, value, name)}
+    checked = {
+        "act_function": lambda value, name: named(ActivationFunction, value, name),
+        "bias_lr_factor": positive_number,
+        "parametrization": one_of("standard", "ntk"),
+    }
     act_function: ActivationFunction
+    bias_lr_factor: float = 1.0
+    parametrization: str = "standard"
     _unwatched = frozenset({"_W", "_b", "weights", "biases"})  # the numbers are the kernels' own to look at
 
     def __init__(
@@ -83,12 +98,19 @@ class Layer(BaseLayer):
         l2: float = 0.0,
         max_norm: float | None = None,
         trainable: bool = True,
+        lr_factor: float = 1.0,
+        bias_lr_factor: float = 1.0,
+        parametrization: str = "standard",
     ) -> None:
         self._ins, self._outs = positive_integer(ins, "ins"), positive_integer(outs, "outs")
         self.act_function = named(ActivationFunction, act_function, "act_function")
         self.l1, self.l2, self.max_norm, self.trainable = l1, l2, max_norm, trainable
+        self.lr_factor, self.bias_lr_factor, self.parametrization = lr_factor, bias_lr_factor, parametrization
         dtype = float_dtype(dtype)
-        draw_W = initializer(self.act_function.init if init is None else init)
+        ntk = self.parametrization == "ntk"
+        draw_W = initializer(init if init is not None else "lecun_normal" if ntk else self.act_function.init)
+        if ntk and bias_init is None and draw_W is not zeros:
+            bias_init = "standard_normal"
         draw_b = initializer_of_biases(bias_init, draw_W, self.ins)
         count = (self.ins + 1) * padded(self.outs, dtype)
         drawn = 0 if draw_W is zeros else 8 * self.ins * self.outs  # in float64
@@ -106,8 +128,14 @@ class Layer(BaseLayer):
 
     @property
     def is_plain(self) -> bool:
-        """Whether it has neither a penalty nor a limit."""
-        return self.l1 == 0 and self.l2 == 0 and self.max_norm is None
+        """Whether it has neither a penalty nor a limit, nor a rate of its own."""
+        free = self.l1 == 0 and self.l2 == 0 and self.max_norm is None
+        return free and self.lr_factor == self.bias_lr_factor == 1 and self.parametrization == "standard"
+
+    def lr_factors(self, optimizer: Optimizer) -> tuple[float, float]:
+        """Under "ntk" c = 1 / sqrt(ins) for W = c V, and as often again as the step goes with the gradient, c dW."""
+        power = 1 + gradient_power(optimizer) if self.parametrization == "ntk" else 0
+        return self.lr_factor * self.ins ** (-0.5 * power), self.bias_lr_factor
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -47,7 +47,18 @@ class Stage(BaseLayer, Component, ABC):
 
     @property
     def memory_rows(self) -> int:
-        return len(type(self).rows)
+        return len(type(self).rows) or self.trained_rows(max(1, self._outs))
+
+    def trained_rows(self, width: int) -> int:
+        """How many rows training changes in a network that gives it so many inputs: the class's `trained`.
+
+        A stage whose rows have no names, but are as many as its settings say, says how many; and `array_shapes`.
+        """
+        return type(self).trained
+
+    def array_shapes(self, width: int) -> dict[str, tuple[int, int]]:
+        """The shapes of its `arrays` in such a network."""
+        return dict.fromkeys(type(self).rows, (width, 1))
 
     def row(self, name: str) -> Array:
         """A view of the row of that name, as a column (outs, 1)."""
@@ -64,11 +75,11 @@ class Stage(BaseLayer, Component, ABC):
 
     @property
     def is_plain(self) -> bool:
-        return type(self).trained == 0
+        return self.trained_rows(max(1, self._outs)) == 0
 
     @property
     def shape(self) -> tuple[int, int]:
-        return type(self).trained, self.stride
+        return self.trained_rows(max(1, self._outs)), self.stride
 
     @abstractmethod
     def forward(self, x: Array, training: bool, key: int) -> tuple[Array, Any]:

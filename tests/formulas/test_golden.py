@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import integrate, special, stats
+from sklearn import metrics
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 import fastnn
@@ -26,6 +27,7 @@ X = np.linspace(-9, 9, 181)
         (fastnn.SELU(), 1.0507009873554805 * np.where(X > 0, X, 1.6732632423543772 * np.expm1(X))),
         (fastnn.SiLU(), X * special.expit(X)),
         (fastnn.Softplus(), np.logaddexp(0, X)),
+        (fastnn.Mish(), X * np.tanh(np.logaddexp(0, X))),
     ],
 )
 def test_activation(activation, expected):
@@ -60,6 +62,26 @@ def test_losses():
     assert fastnn.BCEWithLogitsLoss().loss(v, p) == pytest.approx(expected)
     poisson = -np.mean(stats.poisson.logpmf(counts, np.exp(v)) + special.gammaln(counts + 1))
     assert fastnn.PoissonNLLLoss().loss(v, counts) == pytest.approx(poisson)
+    focal = -((1 - special.softmax(v)) ** 1.5 * special.log_softmax(v))[2, 0]
+    assert fastnn.FocalLoss(1.5).loss(v, 2) == pytest.approx(focal)
+    assert fastnn.FocalLoss(0).loss(v, 2) == pytest.approx(CrossEntropyLoss().loss(v, 2))
+    levels = [0.1, 0.5, 0.8]
+    pinball = np.mean([metrics.mean_pinball_loss(t[k], v[k], alpha=q) for k, q in enumerate(levels)])
+    assert fastnn.PinballLoss(levels).loss(v, t) == pytest.approx(pinball)
+    assert fastnn.PinballLoss(0.3).loss(v, t) == pytest.approx(metrics.mean_pinball_loss(t, v, alpha=0.3))
+    means, logs, both = v, t, np.vstack([v, t])
+    gaussian = -np.mean(stats.norm.logpdf(counts, means, np.sqrt(np.exp(logs) + 1e-6))) - np.log(2 * np.pi) / 2
+    assert fastnn.GaussianNLLLoss().loss(both, np.vstack([counts, counts])) == pytest.approx(gaussian)
+
+
+@pytest.mark.parametrize(("loss", "power"), [(fastnn.GammaLoss(), 2), (fastnn.TweedieLoss(1.3), 1.3)])
+def test_deviances(loss, power):
+    rng = np.random.default_rng(0)
+    v, w, t = rng.normal(size=(3, 20, 1))
+    t = np.exp(t)
+    ours = loss.loss(v, t) - loss.loss(w, t)  # without what only t is in
+    theirs = [metrics.mean_tweedie_deviance(t, np.exp(x), power=power) for x in (v, w)]
+    assert ours == pytest.approx((theirs[0] - theirs[1]) / 2)
 
 
 @pytest.mark.parametrize(("name", "activation"), [("relu", ReLU), ("tanh", Tanh), ("logistic", Sigmoid)])

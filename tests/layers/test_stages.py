@@ -109,7 +109,9 @@ def test_gradient_in_training_against_finite_differences(stage):
     x, t = rng.normal(size=(3, 7)), rng.normal(size=(2, 7))
     gradients = net.gradients(x, t, training=True, seed=9)
     places = [(net.layers[0].weights, gradients.dWs[0]), (net.layers[2].biases, gradients.dbs[2])]
-    places += list(zip(net.layers[1].arrays().values(), (gradients.dWs[1], gradients.dbs[1])))[: net.layers[1].trained]
+    rows, trained = np.concatenate([gradients.dWs[1], gradients.dbs[1]], axis=1), net.layers[1].trained
+    columns = [rows[:, rows.shape[1] - trained + k, None] for k in range(trained)]
+    places += list(zip(net.layers[1].arrays().values(), columns))
     for place, gradient in places:
         for at in np.ndindex(place.shape):
             kept = place[at]

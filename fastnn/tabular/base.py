@@ -1,0 +1,478 @@
+"""What both estimators do: read a table, hold rows out, train, and keep what was learnt."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from joblib import effective_n_jobs
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from .. import saving
+from ..checks import Array, fraction, optional, positive_integer, positive_number
+from ..data.rows import sample_weights
+from ..engine.threads import at_most_threads
+from ..files import Path
+from ..formulas.activations import ActivationFunction
+from ..formulas.losses import LossFunction, MSELoss
+from ..formulas.schedules import LogCosine
+from ..layers.embedding import Embedding
+from ..network import NeuralNetwork
+from ..training.callbacks import Callback, Trainee
+from ..training.epochs import fit
+from ..training.guard import DivergedError
+from ..training.history import History
+from ..training.many import fit_many
+from ..training.settings import Settings, callback_list
+from .learnt import Learnt
+from .preprocessor import Preprocessor, tags_of_tables
+from .recipe import Deadline, LastBest, Shape, batches, make_network
+from .table import Table, is_missing
+
+E = TypeVar("E", bound="BaseTabular")
+SMALL = 10_000  # rows, up to which their order makes no difference, and whole weights are as good as so many rows
+MEASURED = 1024  # rows at most, on which the importances of inputs are measured
+AT_ONCE = 128  # of them, so that their gradients take little memory
+
+
+class Rows(NamedTuple):
+    """Some rows of a fit: numbers, the network's targets, and the weights of the losses, if they differ."""
+
+    X: Array
+    targets: Array
+    weight: Array | None
+
+
+class Targets(NamedTuple):
+    """What y says: the number of each row's class, and the classes; or values (n, outputs)."""
+
+    values: Array
+    classes: Array | None = None
+
+
+class BaseTabular(BaseEstimator, ABC):
+    """Base of the two estimators; each says what its targets, its loss and its predictions are."""
+
+    _rate: float  # the recipe's
+    _learnt: Learnt
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (256, 256, 256),
+        *,
+        epochs: int = 256,
+        batch_size: int = 256,
+        learning_rate: float | None = None,
+        validation_fraction: float = 0.2,
+        n_networks: int = 1,
+        time_limit: float | None = None,
+        max_one_hot: int = 100,
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+        callbacks: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.n_networks = n_networks
+        self.time_limit = time_limit
+        self.max_one_hot = max_one_hot
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.callbacks = callbacks
+
+    # --- what a kind of estimator says ---------------------------------------------------------
+
+    @abstractmethod
+    def _read_targets(self, y: Any, count: int) -> Targets:
+        """What y says of each row, checked."""
+
+    @abstractmethod
+    def _start(self, y: Targets, rows: Array) -> dict[str, Any]:
+        """What is learnt of y, of which `rows` are trained on, before the networks: see `Learnt.more`."""
+
+    @abstractmethod
+    def _network_targets(self, y: Array, more: dict[str, Any]) -> Array:
+        """The targets as the network's loss takes them."""
+
+    @abstractmethod
+    def _loss(self) -> LossFunction:
+        """The loss of the networks."""
+
+    @abstractmethod
+    def _activation(self) -> ActivationFunction:
+        """Of the hidden layers."""
+
+    @abstractmethod
+    def _outs(self, more: dict[str, Any]) -> int:
+        """How many outputs the networks have."""
+
+    @abstractmethod
+    def _error(self, net: Trainee, held_out: Rows) -> float:
+        """By which the best epoch is known."""
+
+    @abstractmethod
+    def _finish(self, learnt: Learnt, held_out: Rows | None, y: Array) -> None:
+        """Learn what is learnt from the held-out rows, whose targets are y, after the training."""
+
+    @abstractmethod
+    def _show(self, learnt: Learnt) -> None:
+        """Set the attributes of the kind."""
+
+    def _weights(self, y: Targets, sample_weight: Array | None) -> Array | None:
+        """The weights of the samples, with those of classes."""
+        return sample_weight
+
+    # --- fit -------------------------------------------------------------------------------------
+
+    def _fit(self: E, X: Any, y: Any, sample_weight: Any) -> E:
+        started = time.monotonic()
+        self._check_parameters()
+        table = Table(X)
+        count = table.shape[0]
+        given = None if sample_weight is None else sample_weights(_array(sample_weight), None, None, count)
+        if given is not None and not given.any():
+            raise ValueError("sample_weight is zero for all samples, so that none counts; expected some above 0")
+        target = self._read_targets(y, count)
+        y = target.values
+        rng = check_random_state(self.random_state)
+        seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=self.n_networks + 2)]
+        used = np.arange(count) if given is None else np.flatnonzero(given)
+        if given is not None and given.sum() <= SMALL and np.array_equal(given, np.round(given)):
+            used, given = np.repeat(used, given[used].astype(int)), None  # a weight of 2 is as good as the row twice
+        if len(used) <= SMALL:
+            used = used[own_order(table, y)[used].argsort(kind="stable")]
+        train, held = held_out_rows(
+            used, self.validation_fraction, seeds[-1], y if target.classes is not None else None
+        )
+        more = self._start(target, train)
+        preprocessor = Preprocessor(max_one_hot=self.max_one_hot).fit_table(table, train)
+        if preprocessor.width == 0:
+            raise ValueError("X has no value in any column; expected a column at least with some")
+        weight = self._weights(target, given)
+        sides: list[Rows | None] = []
+        for rows in (train, held):
+            some = None if weight is None else weight[rows]
+            if len(rows) == 0 or (some is not None and not some.any()):
+                sides.append(None)
+            else:
+                targets = self._network_targets(y[rows], more)
+                sides.append(Rows(preprocessor.matrix(table, list(range(table.shape[1])), rows), targets, some))
+        if sides[0] is None:
+            raise ValueError("the weights of the samples and classes are 0 for all rows to train on; expected some")
+        shape = Shape(
+            preprocessor.width, preprocessor.many_categories_, sizes(self.hidden_layer_sizes), self._activation(),
+            self._outs(more),
+        )  # fmt: skip
+        networks, history, errors = self._train(shape, (sides[0], sides[1]), more, seeds, started)
+        learnt = Learnt(preprocessor, networks, more)
+        measured = sides[1] or sides[0]
+        more["importances"] = importances(learnt, measured.X, seeds[-2]).tolist()
+        self._finish(learnt, sides[1], y[held] if sides[1] is not None else y[:0])
+        self._keep(learnt)
+        self.history_, self.validation_errors_ = history, errors
+        return self
+
+    def _check_parameters(self) -> None:
+        """See that the parameters are what they may be, before anything changes."""
+        sizes(self.hidden_layer_sizes)
+        for name in ("epochs", "batch_size", "n_networks", "max_one_hot"):
+            positive_integer(getattr(self, name), name)
+        for name in ("learning_rate", "time_limit"):
+            optional(positive_number)(getattr(self, name), name)
+        fraction(self.validation_fraction, "validation_fraction")
+        callback_list(self.callbacks)
+
+    def _train(
+        self,
+        shape: Shape,
+        sides: tuple[Rows, Rows | None],
+        more: dict[str, Any],
+        seeds: list[int],
+        started: float,
+    ) -> tuple[list[NeuralNetwork], History, list[float]]:
+        """New networks, trained; and of the first the history, and the error after each epoch."""
+        train, held_out = sides
+        steps, size = batches(len(train.X), self.batch_size)
+        rate = self._rate if self.learning_rate is None else self.learning_rate
+        networks: list[NeuralNetwork] = []
+        bests: list[LastBest | None] = []
+        for k in range(self.n_networks):
+            networks.append(make_network(shape, self._loss(), LogCosine(rate, steps * self.epochs), seeds[k]))
+            error = None if held_out is None else functools.partial(self._error, held_out=held_out)
+            bests.append(None if error is None else LastBest(error))
+        others = callback_list(self.callbacks)
+        if self.time_limit is not None:
+            others.append(Deadline(started + self.time_limit, self.time_limit))
+        settings = Settings(
+            epochs=self.epochs,
+            batch_size=size,
+            sample_weight=train.weight,
+            validation_data=held_out if callback_list(self.callbacks) and held_out is not None else None,
+            seed=seeds[0],
+            verbose=int(self.verbose),
+        )
+
+        def callbacks(k: int) -> list[Callback]:
+            best = bests[k]
+            return [*([] if best is None else [best]), *others]
+
+        with at_most_threads(None if self.n_jobs is None else effective_n_jobs(self.n_jobs)):
+            histories, diverged = _run(networks, train, settings, callbacks)
+        for net, best in zip(networks, bests):
+            good = all(np.isfinite(array).all() for layer in net.get_weights() for array in layer)
+            if not good or (diverged and (best is None or best.best_epoch == 0)):
+                raise ValueError(
+                    f"training left the finite numbers; a learning_rate smaller than {rate:g} may help, or fewer huge "
+                    "targets"
+                )
+        if any(history.stopped.startswith("interrupted") for history in histories):
+            warnings.warn("Training interrupted by user.", stacklevel=4)
+        more["n_iter"] = len(histories[0].epoch)
+        first = bests[0]
+        more["best_epoch"] = more["n_iter"] if first is None else first.best_epoch
+        return networks, histories[0], [] if first is None else first.errors
+
+    def _keep(self, learnt: Learnt) -> None:
+        """Be fitted with this."""
+        self._learnt = learnt
+        self.preprocessor_, self.networks_ = learnt.preprocessor, learnt.networks
+        self.network_ = learnt.networks[0]
+        self.n_features_in_ = learnt.preprocessor.n_features_in_
+        if hasattr(learnt.preprocessor, "feature_names_in_"):
+            self.feature_names_in_ = learnt.preprocessor.feature_names_in_
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.n_iter_, self.best_epoch_ = learnt.more["n_iter"], learnt.more["best_epoch"]
+        self.feature_importances_ = np.array(learnt.more["importances"])
+        self._show(learnt)
+
+    # --- after a fit -----------------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_learnt")
+
+    def _outputs(self, X: Any) -> Array:
+        """The outputs of each network for a table, (networks, n, outs)."""
+        if "_learnt" not in vars(self):  # which takes less time than the question of scikit-learn
+            check_is_fitted(self)
+        learnt = self._learnt
+        rows = learnt.preprocessor.numbers(X)
+        return self.network_.predict(rows)[None] if len(learnt.networks) == 1 else learnt.outputs(rows)
+
+    def get_feature_names_out(self, input_features: Any = None) -> Array:
+        """The names of the networks' inputs: see `Preprocessor.get_feature_names_out`."""
+        check_is_fitted(self)
+        return self._learnt.preprocessor.get_feature_names_out(input_features)
+
+    def save(self, path: Path) -> None:
+        """Write the model to one safetensors file: networks, preprocessing and all else, without pickle.
+
+        Parameters
+        ----------
+        path : str or path-like
+            As for `fastnn.NeuralNetwork.save`.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        TypeError
+            If the classes are neither numbers nor texts.
+        OSError, ValueError
+            If `path` is no place for a file.
+        """
+        check_is_fitted(self)
+        self._learnt.save(path, type(self).__name__, _plain_parameters(self.get_params(deep=False)))
+
+    @classmethod
+    def load(cls: type[E], path: str | os.PathLike[str]) -> E:
+        """Read a model that `save` wrote. It gives the same bits as that one.
+
+        Raises
+        ------
+        FileNotFoundError, OSError, ValueError
+            If there is no such file, or it is damaged, or of another kind. A file from a stranger can do no more than
+            fail to load.
+        """
+        learnt, parameters = Learnt.load(path, cls.__name__)
+        with saving.clear_errors(path):
+            self = cls()
+            self.set_params(**_restored_parameters(parameters, self.get_params(deep=False)))
+            self._check_parameters()
+            self._keep(learnt)
+        return self
+
+    def __sklearn_tags__(self) -> Any:
+        return tags_of_tables(super().__sklearn_tags__())
+
+
+def _run(networks: list[NeuralNetwork], train: Rows, settings: Settings, callbacks: Any) -> tuple[list[History], bool]:
+    """Train the networks; returns their histories, and whether one diverged."""
+    if len(networks) > 1:
+        outcomes = fit_many(
+            networks, train.X, train.targets, settings, callbacks=callbacks, bootstrap=False, seed=settings.seed,
+            threads=None,
+        )  # fmt: skip
+        return [outcome.history for outcome in outcomes], any(outcome.diverged for outcome in outcomes)
+    try:
+        return [fit(networks[0], train.X, train.targets, replace(settings, callbacks=callbacks(0)))], False
+    except DivergedError:
+        return [History()], True
+
+
+def own_order(table: Table, y: Array) -> Array:
+    """The rank of each row in an order that its values say, (n,): the same however the rows are given."""
+    keys = [y[:, k] for k in range(y.shape[1])] if y.ndim == 2 else [y]
+    for k in range(table.shape[1]):
+        values = table.column(k).values
+        if isinstance(values, list):
+            ranks: dict[Any, int] = {text: rank for rank, text in enumerate(sorted(set(values) - {None}))}
+            values = np.array([ranks.get(value, -1) for value in values])
+        keys.append(values)
+    rank = np.empty(len(y), np.int64)
+    rank[np.lexsort(keys)] = np.arange(len(y))
+    return rank
+
+
+def held_out_rows(rows: Array, part: float, seed: int, strata: Array | None) -> tuple[Array, Array]:
+    """These rows in two parts at random, of each stratum its share: to train on, and to hold out."""
+    rng = np.random.default_rng(seed)
+    of = np.zeros(len(rows)) if strata is None else strata[rows]
+    held = np.zeros(len(rows), bool)
+    for stratum in np.unique(of):
+        group = np.flatnonzero(of == stratum)
+        held[rng.permutation(group)[: min(round(part * len(group)), len(group) - 1)]] = True
+    return rows[~held], rows[held]
+
+
+def importances(learnt: Learnt, X: Array, seed: int) -> Array:
+    """How much the outputs change with each column of the table, of all columns 1 in sum.
+
+    For each input the mean size of the gradient of an output (a random one for each row) times the standard deviation
+    of the input; a column of the table has the sum over the inputs that it became.
+    """
+    rng = np.random.default_rng(seed)
+    if len(X) > MEASURED:
+        X = X[rng.choice(len(X), MEASURED, replace=False)]
+    total = np.zeros(X.shape[1])
+    for net in learnt.networks:
+        outs, inputs, first = net.predict(X), X.T, 0
+        if isinstance(net.layers[0], Embedding):
+            inputs, first = net.layers[0].forward_pass(inputs), 1
+        deviations = inputs.std(axis=1, dtype=np.float64)
+        of_one = NeuralNetwork(net.layers, MSELoss(), 0.0)  # the same layers: its loss has the gradient that is wanted
+        wanted = np.eye(outs.shape[1], dtype=np.float32)[rng.integers(outs.shape[1], size=len(X))]
+        for start in range(0, len(X), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            dx = of_one.gradients(X[part].T, (outs - wanted)[part].T).dxs[first]  # of the mean over the part
+            total += len(X[part]) * np.abs(dx, dtype=np.float64).sum(axis=1) * deviations
+    summed = learnt.preprocessor.sums(total)
+    whole = summed.sum()
+    return np.asarray(summed / whole if whole > 0 else np.full(len(summed), 1 / len(summed)))
+
+
+def targets_of(y: Any, count: int) -> Array:
+    """y as an array with a row for each of `count` samples, and nothing missing."""
+    if y is None:
+        raise ValueError("This estimator requires y to be passed, but the target y is None")
+    array = _array(y)
+    if array.ndim == 0 or array.shape[0] != count:
+        have = array.shape[0] if array.ndim else "no"
+        raise ValueError(
+            f"Found input variables with inconsistent numbers of samples: X has {count} rows and y {have}; expected "
+            "one target for each row"
+        )
+    if array.dtype.kind == "f":
+        missing = np.isnan(array)
+    elif array.dtype.kind in "Mm":
+        missing = np.isnat(array)
+    elif array.dtype.kind == "O":
+        missing = np.array([is_missing(value) for value in array.ravel()], bool).reshape(array.shape)
+    else:
+        return array
+    rows = np.flatnonzero(missing.reshape(count, -1).any(axis=1))
+    if rows.size:
+        more = f" and {rows.size - 10} more" if rows.size > 10 else ""
+        raise ValueError(
+            f"y has a missing value (NaN) in {'row' if rows.size == 1 else 'rows'} {', '.join(map(str, rows[:10]))}"
+            f"{more}; expected a target in every row: leave these rows out of X and y"
+        )
+    return array
+
+
+def _array(values: Any) -> Array:
+    """A series, a frame or an array_like as an array."""
+    return np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+
+
+def sizes(value: Any) -> list[int]:
+    """The sizes of the hidden layers, of which one may be given by itself."""
+    try:
+        many = [value] if isinstance(value, (int, np.integer)) and not isinstance(value, bool) else list(value)
+    except TypeError:
+        raise TypeError(f"hidden_layer_sizes is {value!r}; expected a tuple of integers") from None
+    return [positive_integer(size, "hidden_layer_sizes") for size in many]
+
+
+def weighted_mean(values: Array, weight: Array | None) -> float:
+    """The mean of values (n,), weighted."""
+    return float(np.average(values, weights=weight))
+
+
+def conformal_level(level: float, count: int, upper: bool) -> float:
+    """Which quantile of `count` held-out residuals covers a new one with probability `level`, or below it, at least."""
+    if upper:
+        return min(1.0, math.ceil((count + 1) * level) / count)
+    return max(0.0, math.floor((count + 1) * level) / count)
+
+
+def _plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters in JSON's terms; callbacks and generators, which are none of a file's, are left out."""
+    plain: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if isinstance(value, (np.integer, np.floating, np.bool_)):
+            value = value.item()
+        if isinstance(value, np.ndarray):
+            value = value.tolist()
+        if isinstance(value, Mapping):
+            keys = [key.item() if isinstance(key, np.generic) else key for key in value]
+            value = {"pairs": [[key, float(weight)] for key, weight in zip(keys, value.values())]}
+        if isinstance(value, tuple):
+            value = list(value)
+        if value is None or isinstance(value, (bool, int, float, str, dict, list)):
+            plain[name] = value
+    plain.pop("callbacks", None)
+    return plain
+
+
+def _restored_parameters(about: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a file names."""
+    unknown = sorted(set(about) - set(known))
+    if unknown:
+        raise ValueError(f"it has the parameter {unknown[0]!r}; expected {', '.join(known)}")
+    made = {}
+    for name, value in about.items():
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, dict):
+            pairs = value.get("pairs")
+            if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+                raise ValueError(f"its parameter {name!r} is no list of pairs")
+            value = dict(pairs)
+        made[name] = value
+    return made

@@ -1,0 +1,304 @@
+"""What becomes of one column: a class for each kind, fitted on the training rows, kept in a file as plain numbers.
+
+An encoder writes the columns that it makes into a given place, (n, width), which holds zeros. `one` does the same for
+a single value, with the same arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from ..checks import Array, finite_number, flag, not_negative, one_of
+from .table import BOOL, DATE, DURATION, MISSING, NUMBER, TEXT, ZONED_DATE, Column, kind_of, number_of, texts_of
+
+VECTOR = 8  # how many numbers stand for a category, where there are many
+CLIP = 3.0  # what numbers stay below in size
+FAR = 1e150  # products of two such numbers are finite
+REAL = frozenset({int, float, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
+"""Types of single values that are numbers for sure."""
+
+
+class Encoder(ABC):
+    """One column of a table as columns of numbers.
+
+    Attributes
+    ----------
+    kind : str
+        Of which kind the column was in `fit`.
+    width : int
+        How many columns it becomes.
+    """
+
+    kind: str
+    width: int
+
+    @abstractmethod
+    def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
+        """Write rows of a column, whose kind is fine, into `out` (n, width)."""
+
+    @abstractmethod
+    def one(self, value: Any, row: Array, start: int) -> bool:
+        """Write a single value of a frame into zeros from `start` on; False if it is an unusual one."""
+
+    @abstractmethod
+    def names(self, name: str) -> list[str]:
+        """The names of what the column `name` becomes."""
+
+    @abstractmethod
+    def described(self) -> dict[str, Any]:
+        """What makes an encoder like it, in JSON's terms."""
+
+    def accepts(self, column: Column) -> bool:
+        """Whether a column at predict is of a kind that this one can read."""
+        return column.kind in (self.kind, MISSING)
+
+
+class Number(Encoder):
+    """A number, centred at its median, divided by its interquartile range, and softly clipped at 3.
+
+    Where that range is 0, it is half of the whole range; a constant becomes 0. What is missing becomes 0, which is
+    the median, and a column of its own says so, if any was missing in `fit`. Dates and durations are numbers, too.
+    """
+
+    def __init__(self, kind: str, centre: float, scale: float, indicator: bool) -> None:
+        self.kind = one_of(NUMBER, DATE, ZONED_DATE, DURATION)(kind, "kind")
+        self.centre, self.scale = finite_number(centre, "centre"), not_negative(scale, "scale")
+        if self.scale > FAR:
+            raise ValueError(f"scale is {scale!r}; expected at most {FAR}")
+        self.indicator = flag(indicator, "indicator")
+        self.width = 1 + self.indicator
+        self._half_centre, self._twice_scale = 0.5 * self.centre, 2.0 * self.scale
+
+    @classmethod
+    def fit(cls, kind: str, values: Array) -> Number:
+        """Measure the values, of which one is there at least."""
+        there = values[~np.isnan(values)]
+        low, centre, high = (float(value) for value in np.quantile(there, (0.25, 0.5, 0.75)))
+        spread = high / 2 - low / 2  # half of it: the whole may be too large for a number
+        if spread == 0:
+            spread = (float(there.max()) / 2 - float(there.min()) / 2) / 2
+        scale = 0.0 if spread == 0 else 0.5 / max(spread, 1 / FAR)
+        return cls(kind, centre, scale, there.size < values.size)
+
+    def accepts(self, column: Column) -> bool:
+        return super().accepts(column) or (self.kind == NUMBER and column.kind == BOOL)
+
+    def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
+        values = column.take(rows)
+        missing = np.isnan(values)
+        out[:, 0] = clipped(np.where(missing, self.centre, values), self._half_centre, self._twice_scale)
+        if self.indicator:
+            out[:, 1] = missing
+
+    def one(self, value: Any, row: Array, start: int) -> bool:
+        if type(value) not in REAL:
+            if self.kind == NUMBER or kind_of(value) != self.kind:
+                return False
+            value = number_of(value, self.kind)
+        elif self.kind != NUMBER and value == value:
+            return False
+        value = float(value)
+        if value - value != 0:
+            if value == value:  # infinite
+                return False
+            if self.indicator:
+                row[start + 1] = 1
+            return True
+        row[start] = clipped_one(value, self._half_centre, self._twice_scale)
+        return True
+
+    def names(self, name: str) -> list[str]:
+        return [name, f"{name}_missing"][: self.width]
+
+    def described(self) -> dict[str, Any]:
+        return {"kind": self.kind, "centre": self.centre, "scale": self.scale, "indicator": self.indicator}
+
+
+def clipped(values: Array, half_centre: float, twice_scale: float) -> Array:
+    """z / sqrt(1 + (z / 3)**2) of z = (values - centre) * scale, which overflows nowhere."""
+    z = np.clip(values * 0.5 - half_centre, -FAR, FAR)
+    z = np.clip(z * twice_scale, -FAR, FAR)
+    q = z / CLIP
+    return np.asarray(z / np.sqrt(1.0 + q * q))
+
+
+def clipped_one(value: float, half_centre: float, twice_scale: float) -> float:
+    """The same bits for one number, in less time."""
+    z = value * 0.5 - half_centre
+    if not -FAR <= z <= FAR:
+        z = FAR if z > 0 else -FAR
+    z *= twice_scale
+    if not -FAR <= z <= FAR:
+        z = FAR if z > 0 else -FAR
+    q = z / CLIP
+    return z / sqrt(1.0 + q * q)
+
+
+class Flag(Encoder):
+    """A bool: 1 or -1, and 0 where it is missing."""
+
+    width = 1
+    kind = BOOL
+
+    def accepts(self, column: Column) -> bool:
+        return super().accepts(column) or (column.kind == NUMBER and bool(np.isin(known(column.values), (0, 1)).all()))
+
+    def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
+        out[:, 0] = np.nan_to_num(2.0 * column.take(rows) - 1.0)
+
+    def one(self, value: Any, row: Array, start: int) -> bool:
+        if type(value) is not bool and type(value) is not np.bool_:
+            return False
+        row[start] = 1 if value else -1
+        return True
+
+    def names(self, name: str) -> list[str]:
+        return [name]
+
+    def described(self) -> dict[str, Any]:
+        return {"kind": BOOL}
+
+
+class Empty(Encoder):
+    """A column without any value in `fit`: it becomes nothing, whatever is in it later."""
+
+    width = 0
+    kind = MISSING
+
+    def accepts(self, column: Column) -> bool:
+        return True
+
+    def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
+        pass
+
+    def one(self, value: Any, row: Array, start: int) -> bool:
+        return True
+
+    def names(self, name: str) -> list[str]:
+        return []
+
+    def described(self) -> dict[str, Any]:
+        return {"kind": MISSING}
+
+
+class Category(Encoder):
+    """A text or a category: a column for each that was there in `fit`, 1 where it is it, else 0.
+
+    Of two there is one column, 1 for the first and -1 for the second. What is missing or new is 0 in all of them. Of
+    `embedded` ones there are as many columns as a vector has numbers (see `fastnn.Embedding`), of which the first has
+    the number of the category, or -1.
+    """
+
+    kind = TEXT
+
+    def __init__(self, labels: list[str], of_numbers: bool = False, embedded: bool = False) -> None:
+        if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+            raise ValueError("the labels of a category are no texts")
+        self.places = {label: k for k, label in enumerate(labels)}
+        if len(self.places) < len(labels):
+            raise ValueError("two labels of a category are the same")
+        self.of_numbers = flag(of_numbers, "of_numbers")
+        self.labels, self.embedded = labels, flag(embedded, "embedded")
+        self.width = VECTOR if embedded else 1 if len(labels) <= 2 else len(labels)
+
+    @classmethod
+    def fit(cls, values: list[str | None], most: int) -> Category:
+        """Take the labels, of which one is there at least; more than `most` are embedded."""
+        labels = sorted({value for value in values if value is not None})
+        return cls(labels, all(map(_is_number, labels)), len(labels) > most)
+
+    def accepts(self, column: Column) -> bool:
+        return super().accepts(column) or (self.of_numbers and column.kind in (NUMBER, BOOL))
+
+    def codes(self, column: Column, rows: Array | None) -> Array:
+        """The number of each value's label, -1 for what is missing or new."""
+        values = column.take(rows)
+        if isinstance(values, np.ndarray):  # all missing, or numbers that were texts in `fit`
+            values = texts_of(values.tolist())
+        found = self.places.get
+        return np.fromiter((found(value, -1) for value in values), np.int64, len(values))
+
+    def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
+        codes = self.codes(column, rows)
+        known = np.flatnonzero(codes >= 0)
+        if self.embedded:
+            out[:, 0] = codes
+        elif self.width == 1:
+            out[known, 0] = 1.0 - 2.0 * codes[known]
+        else:
+            out[known, codes[known]] = 1.0
+
+    def one(self, value: Any, row: Array, start: int) -> bool:
+        if value is not None and type(value) is not str:
+            return False
+        code = -1 if value is None else self.places.get(value, -1)
+        if self.embedded:
+            row[start] = code
+        elif code >= 0:
+            if self.width == 1:
+                row[start] = 1 - 2 * code
+            else:
+                row[start + code] = 1
+        return True
+
+    def names(self, name: str) -> list[str]:
+        labels = range(VECTOR) if self.embedded else self.labels[: self.width]
+        return [f"{name}_{label}" for label in labels]
+
+    def described(self) -> dict[str, Any]:
+        return {"kind": TEXT, "labels": self.labels, "of_numbers": self.of_numbers, "embedded": self.embedded}
+
+
+def known(values: Array) -> Array:
+    """The values that are not missing."""
+    return values[~np.isnan(values)]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def fitted(column: Column, rows: Array | None, most: int) -> Encoder:
+    """The encoder for a column, measured on these rows of it."""
+    values = column.take(rows)
+    if column.kind == TEXT:
+        there = any(value is not None for value in values)
+    else:
+        there = bool(known(values).size)
+    if not there:
+        return Empty()
+    if column.kind == TEXT:
+        return Category.fit(values, most)
+    return Flag() if column.kind == BOOL else Number.fit(column.kind, values)
+
+
+def restored(about: Any) -> Encoder:
+    """The encoder that `Encoder.described` described.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the description is none.
+    """
+    if not isinstance(about, dict) or not isinstance(about.get("kind"), str):
+        raise ValueError(f"a column is described by {about!s:.80}; expected its kind and what belongs to it")
+    settings = {name: value for name, value in about.items() if name != "kind"}
+    kind = about["kind"]
+    expected = {TEXT: {"labels", "of_numbers", "embedded"}, BOOL: set(), MISSING: set()}.get(
+        kind, {"centre", "scale", "indicator"}
+    )
+    if set(settings) != expected:
+        raise ValueError(f"a column of {kind!r} is described by {sorted(settings)}; expected {sorted(expected)}")
+    if kind == TEXT:
+        return Category(**settings)
+    if kind in (BOOL, MISSING):
+        return Flag() if kind == BOOL else Empty()
+    return Number(kind, **settings)

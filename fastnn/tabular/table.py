@@ -1,0 +1,297 @@
+"""The door for tables: data frames and arrays in, columns of one kind each out.
+
+pandas, polars and pyarrow are read through narwhals, which is imported when the first frame comes. A column comes out
+as float64 numbers with NaN where one is missing (a bool is 0 or 1, a date the days since 1970 in UTC, a duration
+days), or as texts with None where one is missing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import numbers
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..checks import Array, shown
+from ..data.tables import is_sparse
+from ..extras import needs
+
+NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING = (
+    "number", "bool", "text", "date", "date with a time zone", "duration", "missing",
+)  # fmt: skip
+KINDS = (NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING)
+"""What a column may be; "missing" is one without any value."""
+
+DAY = 86_400.0  # seconds
+_EPOCH = datetime.datetime(1970, 1, 1)
+
+
+class Column(NamedTuple):
+    """The values of a column: float64 with NaN for what is missing, or of texts a list with None for it."""
+
+    kind: str
+    values: Any
+
+    def take(self, rows: Array | None) -> Any:
+        """The values of these rows, or of all."""
+        if rows is None:
+            return self.values
+        return [self.values[k] for k in rows] if isinstance(self.values, list) else self.values[rows]
+
+
+class Table:
+    """A data frame or a two-dimensional array, column by column.
+
+    Parameters
+    ----------
+    values : data frame or array_like (n_samples, n_features)
+
+    Attributes
+    ----------
+    names : tuple of str or None
+        Of the columns; None of an array.
+    shape : (int, int)
+        Rows and columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no table, two columns have the same name, or there is no row or column.
+    """
+
+    def __init__(self, values: Any) -> None:
+        if is_sparse(values):
+            raise TypeError(
+                "Sparse data was passed for X, but dense data is required: X.toarray() makes it dense, and "
+                "fastnn.sklearn's estimators take it as it is"
+            )
+        if type(values).__name__ == "LazyFrame":
+            raise TypeError("X is a lazy frame; expected one in memory: X.collect()")
+        self.names: tuple[str, ...] | None = None
+        self._column: Callable[[int], Column]
+        if hasattr(values, "columns") and not isinstance(values, np.ndarray):
+            self._open_frame(values)
+        else:
+            self._open_array(values)
+        n_samples, n_features = self.shape
+        if n_samples == 0:
+            raise ValueError(
+                f"Found array with 0 sample(s) (shape={self.shape}) while a minimum of 1 is required: X has no rows"
+            )
+        if n_features == 0:
+            raise ValueError(
+                f"Found array with 0 feature(s) (shape={self.shape}) while a minimum of 1 is required: X has no columns"
+            )
+
+    def _open_frame(self, frame: Any) -> None:
+        narwhals = needs("narwhals", "a data frame", "narwhals")
+        found = [str(name) for name in (frame.column_names if hasattr(frame, "column_names") else frame.columns)]
+        if len(set(found)) < len(found):
+            twice = next(name for k, name in enumerate(found) if name in found[:k])
+            raise ValueError(
+                f"X has two columns named {twice!r}; expected different names: rename one, or leave one out"
+            )
+        try:
+            opened = narwhals.from_native(frame, eager_only=True)
+        except TypeError as error:
+            raise TypeError(
+                f"X is {shown(type(frame))}; expected a frame of pandas, polars or pyarrow in memory, or an array: "
+                f"{error}"
+            ) from None
+        self.names, self.shape = tuple(found), (int(opened.shape[0]), len(found))
+        self._column = lambda k: series_column(narwhals, opened[:, k], found[k])
+
+    def _open_array(self, values: Any) -> None:
+        array = values if isinstance(values, np.ndarray) else _as_array(values)
+        if isinstance(array, np.ma.MaskedArray):
+            array = np.ma.filled(array.astype(np.float64), np.nan) if array.dtype.kind in "fiub" else array.filled()
+        if array.ndim != 2:
+            raise ValueError(
+                f"Expected 2D array, got {array.ndim}D array of shape {array.shape} instead. Reshape your data: "
+                "X.reshape(-1, 1) makes one column of it, X.reshape(1, -1) one row"
+            )
+        if array.dtype.kind == "c":
+            raise ValueError("Complex data not supported: X has complex numbers; take .real and .imag as two columns")
+        if array.dtype.kind not in "fiubUSTMmO":
+            raise TypeError(f"X has dtype {array.dtype}; expected numbers, texts, dates or objects")
+        self.shape = (int(array.shape[0]), int(array.shape[1]))
+        self._column = lambda k: array_column(array[:, k], f"column {k} of X")
+
+    def column(self, k: int) -> Column:
+        """Column number `k`; finite numbers or missing ones.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it holds infinities, or what is no value of a table.
+        """
+        column = self._column(k)
+        if column.kind != TEXT:
+            infinite = np.isinf(column.values)
+            if infinite.any():
+                row = int(np.argmax(infinite))
+                raise ValueError(
+                    f"{self.name(k)} holds infinity in row {row}, or a value too large for dtype('float64'); expected "
+                    "finite numbers, or NaN for what is missing"
+                )
+            if np.isnan(column.values).all():
+                return Column(MISSING, column.values)
+        elif column.values.count(None) == len(column.values):
+            return Column(MISSING, np.full(len(column.values), np.nan))
+        return column
+
+    def name(self, k: int) -> str:
+        """How errors call column number `k`."""
+        return f"column {k} of X" if self.names is None else f"column {self.names[k]!r} of X"
+
+
+def _as_array(values: Any) -> Array:
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise ValueError(f"X is no table: {error}; expected rows of the same length") from None
+    if array.ndim == 2 and array.dtype.kind in "US" and isinstance(values, Sequence):
+        # NumPy makes texts of the numbers that lie beside texts
+        array = np.array([list(row) for row in values], dtype=object)
+    return array
+
+
+def series_column(narwhals: Any, series: Any, name: str) -> Column:
+    """A series of narwhals as a column."""
+    dtype = series.dtype
+    if dtype == narwhals.Boolean:
+        return Column(BOOL, _floats(series.to_numpy()))
+    if dtype in (narwhals.Int128, narwhals.UInt128):  # of which NumPy has none
+        series = series.cast(narwhals.Float64)
+    if dtype.is_numeric():
+        return Column(NUMBER, _floats(series.to_numpy()))
+    if dtype in (narwhals.String, narwhals.Categorical, narwhals.Enum):
+        return Column(TEXT, texts_of(series.to_list()))
+    if dtype == narwhals.Date:
+        return Column(DATE, _floats(series.cast(narwhals.Datetime("us")).dt.timestamp("us").to_numpy()) / (DAY * 1e6))
+    if dtype == narwhals.Datetime:
+        kind = DATE if getattr(dtype, "time_zone", None) is None else ZONED_DATE
+        return Column(kind, _floats(series.dt.timestamp("us").to_numpy()) / (DAY * 1e6))
+    if dtype == narwhals.Duration:
+        return Column(DURATION, _floats(series.dt.total_microseconds().to_numpy()) / (DAY * 1e6))
+    if dtype in (narwhals.List, narwhals.Struct, narwhals.Array, narwhals.Binary):
+        raise TypeError(
+            f"column {name!r} of X has dtype {dtype}; expected numbers, bools, texts, categories, dates or durations: "
+            "make columns of its parts"
+        )
+    return array_column(np.asarray(series.to_numpy()), f"column {name!r} of X")
+
+
+def array_column(values: Array, name: str) -> Column:
+    """A one-dimensional array as a column; errors call it `name`."""
+    kind = values.dtype.kind
+    if kind == "b":
+        return Column(BOOL, values.astype(np.float64))
+    if kind in "fiu":
+        return Column(NUMBER, values.astype(np.float64))
+    if kind in "UST":
+        return Column(TEXT, texts_of(values.tolist()))
+    if kind in "Mm":
+        micro = values.astype(f"{kind}8[us]")
+        days = micro.astype(np.int64) / (DAY * 1e6)
+        days[np.isnat(micro)] = np.nan
+        return Column(DATE if kind == "M" else DURATION, days)
+    if kind == "O":
+        return _of_objects(values.tolist(), name)
+    raise TypeError(f"{name} has dtype {values.dtype}; expected numbers, bools, texts, categories, dates or durations")
+
+
+def _of_objects(values: list[Any], name: str) -> Column:
+    """A column of Python objects: of one kind if all are, else of texts."""
+    kinds = {kind_of(value) for value in values} - {MISSING}
+    if not kinds:
+        return Column(MISSING, np.full(len(values), np.nan))
+    if kinds <= {NUMBER, BOOL}:
+        kind = BOOL if kinds == {BOOL} else NUMBER
+    elif len(kinds) == 1:
+        kind = kinds.pop()
+    elif kinds <= {DATE, ZONED_DATE}:
+        raise ValueError(f"{name} has dates with a time zone and without one; expected all of one sort")
+    else:
+        kind = TEXT
+    if kind == TEXT:
+        return Column(TEXT, texts_of(values))
+    return Column(kind, np.array([number_of(value, kind) for value in values]))
+
+
+def kind_of(value: Any) -> str:
+    """Of what kind a single value is."""
+    if is_missing(value):
+        return MISSING
+    if isinstance(value, (bool, np.bool_)):
+        return BOOL
+    if isinstance(value, (numbers.Real, Decimal)):
+        return NUMBER
+    if isinstance(value, (datetime.date, np.datetime64)):  # a datetime is a date
+        return DATE if getattr(value, "tzinfo", None) is None else ZONED_DATE
+    if isinstance(value, (datetime.timedelta, np.timedelta64, datetime.time)):
+        return DURATION
+    return TEXT
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a value stands for none: None, NaN, NaT, NA."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return bool(np.isnat(value))
+    if isinstance(value, (float, np.floating)):
+        return math.isnan(value)
+    return isinstance(value, Decimal) and value.is_nan()
+
+
+def number_of(value: Any, kind: str) -> float:
+    """A single value of that kind as a number."""
+    if is_missing(value):
+        return math.nan
+    if kind in (NUMBER, BOOL):
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf
+    if isinstance(value, np.datetime64):
+        return float(value.astype("M8[us]").astype(np.int64)) / (DAY * 1e6)
+    if isinstance(value, np.timedelta64):
+        return float(value.astype("m8[us]").astype(np.int64)) / (DAY * 1e6)
+    if isinstance(value, datetime.time):
+        return ((value.hour * 60 + value.minute) * 60 + value.second + value.microsecond / 1e6) / DAY
+    if isinstance(value, datetime.timedelta):
+        return (value // datetime.timedelta(microseconds=1)) / (DAY * 1e6)
+    if not isinstance(value, datetime.datetime):
+        return float((value - _EPOCH.date()).days)
+    start = _EPOCH if value.tzinfo is None else _EPOCH.replace(tzinfo=datetime.timezone.utc)
+    return ((value - start) // datetime.timedelta(microseconds=1)) / (DAY * 1e6)
+
+
+def texts_of(values: list[Any]) -> list[str | None]:
+    """Values as texts, with None for what is missing."""
+    if {type(value) for value in values} <= {str, type(None)}:
+        return values
+    return [None if is_missing(value) else text_of(value) for value in values]
+
+
+def text_of(value: Any) -> str:
+    """A value as a text; 3 and 3.0 are the same one."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, (bool, np.bool_)):
+        return str(bool(value))
+    if isinstance(value, numbers.Real) and float(value).is_integer():
+        return str(value.__trunc__())
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _floats(values: Array) -> Array:
+    """Numbers, or objects that are numbers, as float64 with NaN for what is missing."""
+    if values.dtype == object:
+        return np.array([number_of(value, NUMBER) for value in values.tolist()], np.float64)
+    return values.astype(np.float64)

@@ -1,0 +1,183 @@
+"""Tables and targets that do not fit: an error that says so, and the estimator as it was."""
+
+import copy
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn.base")
+pytest.importorskip("pandas")
+pytest.importorskip("polars")
+
+import pandas as pd
+import polars as pl
+
+from fastnn.tabular import TabularClassifier, TabularRegressor
+
+QUICK = {"epochs": 3, "hidden_layer_sizes": (8,), "random_state": 0}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"age": rng.normal(size=60), "city": rng.choice(list("abc"), 60), "since": pd.date_range("2020", periods=60)}
+    )
+
+
+@pytest.fixture(scope="module")
+def labels(frame):
+    return np.where(frame["age"] > 0, "yes", "no")
+
+
+@pytest.fixture(scope="module")
+def model(frame, labels):
+    return TabularClassifier(**QUICK).fit(frame, labels)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_a_column_missing_at_predict_is_named(model, frame, rows):
+    with pytest.raises(ValueError, match=r"lacks the column 'city'.*'age', 'city', 'since'"):
+        model.predict(frame[:rows].drop(columns="city"))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_columns_are_taken_by_name(model, frame, rows):
+    there = model.predict_proba(frame[:rows])
+    np.testing.assert_array_equal(model.predict_proba(frame[:rows][["since", "age", "city"]]), there)
+    np.testing.assert_array_equal(model.predict_proba(pl.DataFrame(frame[:rows].to_dict("list"))), there)
+
+
+def test_a_new_column_is_ignored_and_said_once(frame, labels):
+    model = TabularClassifier(**QUICK).fit(frame, labels)
+    there = model.predict_proba(frame)
+    with pytest.warns(UserWarning, match=r"new column 'more'.*ignored"):
+        np.testing.assert_array_equal(model.predict_proba(frame.assign(more=1)), there)
+    np.testing.assert_array_equal(model.predict_proba(frame.assign(more=1)), there)  # warnings are errors here
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize(("name", "values", "kinds"), [
+    ("age", "old", "'text', but was 'number'"), ("age", pd.Timestamp("2020"), "'date', but was 'number'"),
+    ("city", 3.5, "'number', but was 'text'"), ("since", 7, "'number', but was 'date'"),
+    ("since", pd.Timestamp("2020", tz="UTC"), "'date with a time zone', but was 'date'"),
+])  # fmt: skip
+def test_a_column_of_another_kind(model, frame, name, values, kinds, rows):
+    with pytest.raises(ValueError, match=f"column '{name}' of X is of kind {kinds}"):
+        model.predict(frame[:rows].assign(**{name: values}))
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_columns_without_values_at_predict(model, frame, rows):
+    assert np.isfinite(model.predict_proba(frame[:rows].assign(age=None, city=None, since=pd.NaT))).all()
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinities(model, frame, value, rows, labels):
+    bad = frame.assign(age=np.where(frame["age"] > 5, 0, value))
+    with pytest.raises(ValueError, match="column 'age' of X holds infinity in row 0"):
+        model.predict(bad[:rows])
+    with pytest.raises(ValueError, match="column 'age' of X holds infinity"):
+        TabularClassifier(**QUICK).fit(bad, labels)
+
+
+def test_two_columns_of_one_name(frame, labels):
+    twice = pd.concat([frame, frame[["age"]]], axis=1)
+    with pytest.raises(ValueError, match="two columns named 'age'"):
+        TabularClassifier(**QUICK).fit(twice, labels)
+
+
+def test_all_columns_empty(labels):
+    with pytest.raises(ValueError, match="no value in any column"):
+        TabularClassifier(**QUICK).fit(pd.DataFrame({"a": [None] * 60}), labels)
+
+
+def test_one_class_only(frame):
+    with pytest.raises(ValueError, match="one class only, 'a'"):
+        TabularClassifier(**QUICK).fit(frame, np.array(["a"] * 60))
+
+
+@pytest.mark.parametrize("cls", [TabularClassifier, TabularRegressor])
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_missing_targets_are_named_by_their_rows(frame, cls, missing):
+    y = pd.Series(np.arange(60) % 2, dtype=object)
+    y[[3, 17]] = missing
+    with pytest.raises(ValueError, match=r"missing value.*rows 3, 17;"):
+        cls(**QUICK).fit(frame, y)
+    if cls is TabularRegressor:
+        with pytest.raises(ValueError, match="rows 3, 17;"):
+            cls(**QUICK).fit(frame, y.astype(float))
+
+
+@pytest.mark.parametrize(("y", "message"), [
+    (np.zeros((60, 2)), "shape"), (np.arange(60).astype("M8[D]"), "dtype datetime64"),
+    (np.array([1, "a"] * 30, object), "several types, int, str"), (np.linspace(0, 1, 60), "continuous"),
+])  # fmt: skip
+def test_what_are_no_classes(frame, y, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        TabularClassifier(**QUICK).fit(frame, y)
+
+
+def test_infinite_targets(frame):
+    with pytest.raises(ValueError, match="y contains infinity in row 59"):
+        TabularRegressor(**QUICK).fit(frame, np.append(np.zeros(59), np.inf))
+
+
+def test_another_number_of_targets(frame):
+    with pytest.raises(ValueError, match="X has 60 rows and y 59"):
+        TabularRegressor(**QUICK).fit(frame, np.zeros(59))
+
+
+def test_lists_in_cells(labels):
+    with pytest.raises(TypeError, match="column 'a' of X has dtype List"):
+        TabularClassifier(**QUICK).fit(pl.DataFrame({"a": [[1.0]] * 60}), labels)
+
+
+def test_lazy_frames(labels):
+    with pytest.raises(TypeError, match="collect"):
+        TabularClassifier(**QUICK).fit(pl.DataFrame({"a": [1.0] * 60}).lazy(), labels)
+
+
+@pytest.mark.parametrize(("parameters", "message"), [
+    ({"epochs": 0}, "epochs is 0"), ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes is 0"),
+    ({"hidden_layer_sizes": 2.5}, "hidden_layer_sizes is 2.5"), ({"validation_fraction": 1.0}, "validation_fraction"),
+    ({"n_networks": 0}, "n_networks"), ({"time_limit": -1}, "time_limit"), ({"learning_rate": 0}, "learning_rate"),
+    ({"label_smoothing": 2}, "label_smoothing"), ({"calibrate": 1}, "calibrate is 1"),
+    ({"calibrate": True, "validation_fraction": 0.0}, "some rows to calibrate on"), ({"max_one_hot": 0}, "max_one_hot"),
+])  # fmt: skip
+def test_parameters(frame, labels, parameters, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        TabularClassifier(**{**QUICK, **parameters}).fit(frame, labels)
+
+
+@pytest.mark.parametrize(("parameters", "message"), [
+    ({"quantiles": (0.5, 0.1)}, "ascending"),
+    ({"quantiles": (0.0, 0.5)}, "between 0 and 1"), ({"quantiles": ()}, "quantiles"),
+    ({"distribution": "cauchy"}, "distribution is 'cauchy'"),
+    ({"distribution": "normal", "quantiles": (0.5,)}, "one of the two"),
+])  # fmt: skip
+def test_parameters_of_the_regressor(frame, parameters, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        TabularRegressor(**{**QUICK, **parameters}).fit(frame, frame["age"])
+
+
+def test_a_failed_fit_leaves_the_estimator_as_it_was(frame, labels):
+    model = TabularClassifier(**QUICK).fit(frame, labels)
+    before, there = copy.copy(vars(model)), model.predict_proba(frame)
+    for X, y in (
+        (frame.assign(age=np.inf), labels), (frame, [None] * 60), (frame, ["a"] * 60), (frame[:3], labels),
+        (pd.concat([frame, frame], axis=1), labels),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"."):
+            model.fit(X, y)
+        assert vars(model) == before
+    np.testing.assert_array_equal(model.predict_proba(frame), there)
+
+
+def test_many_categories_take_little_memory():
+    n = 20_000
+    frame = pd.DataFrame({"id": [f"c{k}" for k in range(n)], "x": np.linspace(-1, 1, n)})
+    model = TabularRegressor(epochs=1, hidden_layer_sizes=(8,), random_state=0).fit(frame, frame["x"])
+    assert model.preprocessor_.width == 9
+    assert np.isfinite(model.predict(frame[:100])).all()

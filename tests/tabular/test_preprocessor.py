@@ -1,0 +1,223 @@
+"""What becomes of each kind of column."""
+
+import copy
+import datetime as dt
+import decimal
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn.base")
+pytest.importorskip("pandas")
+pytest.importorskip("polars")
+
+import pandas as pd
+import polars as pl
+
+from fastnn.tabular import Preprocessor
+
+NAN = float("nan")
+
+
+def numbers(values, later=None, **more):
+    """What a column of these values becomes; `later`: other values, in predict."""
+    frame = pd.DataFrame({"x": values})
+    preprocessor = Preprocessor(**more).fit(frame)
+    out = preprocessor.transform(frame if later is None else pd.DataFrame({"x": later}))
+    assert out.dtype == np.float32
+    return out
+
+
+def clipped(z):
+    return (z / np.sqrt(1 + (np.asarray(z) / 3) ** 2)).astype(np.float32)
+
+
+def test_numbers_are_centred_scaled_and_clipped():
+    x = np.array([1.0, 2.0, 3.0, 4.0, 1000.0])
+    np.testing.assert_allclose(numbers(x)[:, 0], clipped((x - 3) / 2), rtol=1e-6)
+
+
+def test_half_the_range_stands_in_for_a_range_of_zero():
+    x = np.array([5.0] * 9 + [7.0])
+    np.testing.assert_allclose(numbers(x)[:, 0], clipped((x - 5) / 1.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("constant", [0.0, 7.0, -1e300])
+def test_a_constant_becomes_zero(constant):
+    np.testing.assert_array_equal(numbers([constant] * 5), np.zeros((5, 1)))
+    np.testing.assert_array_equal(numbers([constant] * 5, [3.0]), [[0]])
+
+
+def test_numbers_of_any_size_stay_finite():
+    for values in ([-1.7e308, 0.0, 1.7e308, 1.0], [5e-324, 0.0, 1e-323, 1e-300], [1e308, -1e308, 1e-308, 0.0]):
+        out = numbers(values, [*values, 1.7e308, -1.7e308, 1e-320])
+        assert np.isfinite(out).all()
+        assert np.abs(out).max() <= 3
+
+
+def test_missing_numbers_are_the_median_and_said():
+    out = numbers([1.0, 2.0, NAN, 9.0])
+    np.testing.assert_array_equal(out[2], [0, 1])
+    assert out[:, 1].sum() == 1
+    np.testing.assert_array_equal(numbers([1.0, 2.0, 3.0], [NAN]), [[0]])  # none was missing in fit
+
+
+def test_categories():
+    np.testing.assert_array_equal(
+        numbers(["b", "a", "c", None], ["a", "c", "new", None]), [[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]]
+    )
+    np.testing.assert_array_equal(numbers(["b", "a", None], ["a", "b", "new", None]), [[1], [-1], [0], [0]])
+    np.testing.assert_array_equal(numbers(["a", "a"], ["a", "new"]), [[1], [0]])
+
+
+def test_many_categories_become_numbers_in_front():
+    frame = pd.DataFrame({"x": [1.0, 2.0, 4.0, 8.0], "many": list("badc"), "more": list("xyzw"), "two": list("uvuv")})
+    fitted = Preprocessor(max_one_hot=3).fit(frame)
+    later = pd.DataFrame({"x": [3.0] * 3, "many": ["a", None, "new"], "more": ["x", "w", "w"], "two": ["u"] * 3})
+    expected = np.zeros((3, 18))
+    expected[:, 0], expected[:, 8], expected[:, 17] = [0, -1, -1], [1, 0, 0], 1
+    np.testing.assert_array_equal(fitted.transform(later), expected)
+    for row in range(3):
+        np.testing.assert_array_equal(fitted.transform(later[row : row + 1]), expected[row : row + 1])
+    names = fitted.get_feature_names_out().tolist()
+    assert names == [*(f"many_{k}" for k in range(8)), *(f"more_{k}" for k in range(8)), "x", "two_u"]
+    assert fitted.sums(np.arange(18.0)).tolist() == [16, 28, 92, 17]
+
+
+def test_bools():
+    np.testing.assert_array_equal(numbers([True, False, True]), [[1], [-1], [1]])
+    np.testing.assert_array_equal(numbers(pd.array([True, None], "boolean"), [1, 0]), [[1], [-1]])
+
+
+def test_dates_are_days_whatever_their_unit():
+    days = [dt.date(2020, 1, 1), dt.date(2020, 1, 3), dt.date(2020, 1, 4), dt.date(2021, 1, 1)]
+    expected = numbers([float((day - dt.date(1970, 1, 1)).days) for day in days])
+    for unit in ("s", "ms", "us", "ns"):
+        np.testing.assert_array_equal(numbers(pd.to_datetime(days).astype(f"M8[{unit}]")), expected)
+    np.testing.assert_array_equal(numbers(days), expected)  # objects
+    np.testing.assert_array_equal(Preprocessor().fit_transform(pl.DataFrame({"x": days})), expected)
+    np.testing.assert_array_equal(Preprocessor().fit_transform(np.array(days, "M8[D]").reshape(-1, 1)), expected)
+
+
+def test_moments_in_several_time_zones_are_the_same():
+    utc = pd.to_datetime(["2020-01-01 12:00", "2020-01-02 00:00", "2020-05-01 00:00"]).tz_localize("UTC")
+    fitted = Preprocessor().fit(pd.DataFrame({"x": utc}))
+    there = pd.DataFrame({"x": utc.tz_convert("Asia/Tokyo")})
+    np.testing.assert_array_equal(fitted.transform(there), fitted.transform(pd.DataFrame({"x": utc})))
+    with pytest.raises(ValueError, match="column 'x' of X is of kind 'date', but was 'date with a time zone'"):
+        fitted.transform(pd.DataFrame({"x": utc.tz_localize(None)}))
+
+
+def test_durations_and_times_of_the_day():
+    hours = [1.0, 2.0, 5.0]
+    expected = numbers([hour / 24 for hour in hours])
+    np.testing.assert_allclose(numbers(pd.to_timedelta(hours, "h")), expected, rtol=1e-6)
+    np.testing.assert_allclose(numbers([dt.timedelta(hours=hour) for hour in hours]), expected, rtol=1e-6)
+    np.testing.assert_allclose(numbers([dt.time(int(hour)) for hour in hours]), expected, rtol=1e-6)
+
+
+def test_frames_of_all_makers_and_arrays_give_the_same():
+    columns = {"a": [1.5, 2.5, None, 4.0], "b": ["x", "y", "z", None], "c": [True, False, True, None]}
+    given = [
+        pd.DataFrame(columns),
+        pd.DataFrame({"a": pd.array(columns["a"], "Float64"), "b": pd.array(columns["b"], "string"),
+                      "c": pd.array(columns["c"], "boolean")}),
+        pd.DataFrame(columns).assign(b=pd.Categorical(columns["b"])),
+        pl.DataFrame(columns),
+        pl.DataFrame(columns).with_columns(pl.col("b").cast(pl.Categorical)),
+        pl.DataFrame(columns).with_columns(pl.col("b").cast(pl.Enum(["z", "y", "x", "w"]))),
+        pl.DataFrame({**columns, "a": [decimal.Decimal(str(x)) if x else None for x in columns["a"]]}),
+        np.array(list(zip(*columns.values())), object),
+    ]  # fmt: skip
+    expected = Preprocessor().fit_transform(given[0])
+    for frame in given:
+        np.testing.assert_array_equal(Preprocessor().fit_transform(frame), expected)
+        for row in range(4):
+            one = frame[row : row + 1]
+            np.testing.assert_array_equal(Preprocessor().fit(frame).transform(one), expected[row : row + 1])
+
+
+def test_integers_with_missing_ones():
+    for values in (pd.array([1, None, 3, 4], "Int64"), [1, None, 3, 4]):
+        out = numbers(values)
+        np.testing.assert_array_equal(out[1], [0, 1])
+
+
+def test_columns_of_mixed_objects_are_texts():
+    frame = pd.DataFrame({"x": pd.Series([1, "one", 1.0, None, dt.date(2020, 1, 1)], dtype=object)})
+    assert Preprocessor().fit(frame).get_feature_names_out().tolist() == ["x_1", "x_2020-01-01", "x_one"]
+
+
+def test_categories_that_are_numbers_take_numbers():
+    fitted = Preprocessor().fit(pd.DataFrame({"x": pd.Categorical([1, 2, 3])}))
+    np.testing.assert_array_equal(fitted.transform(pd.DataFrame({"x": [2.0, 9.0]})), [[0, 1, 0], [0, 0, 0]])
+
+
+def test_names():
+    frame = pd.DataFrame({"a": [1.0, None], "b": ["u", "v"], "c": ["x", "y"], "d": [None, None]})
+    frame.loc[2] = [3.0, "w", "x", None]
+    fitted = Preprocessor().fit(frame)
+    assert fitted.get_feature_names_out().tolist() == ["a", "a_missing", "b_u", "b_v", "b_w", "c_x"]
+    assert fitted.transform(frame).shape == (3, 6)
+
+
+def random_frame(rng, n=40):
+    moments = pd.to_datetime("2020-01-01") + pd.to_timedelta(rng.integers(0, 10**6, n), "s")
+    frame = pd.DataFrame({
+        "number": rng.normal(size=n) * 10.0 ** rng.integers(-5, 6),
+        "holes": np.where(rng.random(n) < 0.3, np.nan, rng.normal(size=n)),
+        "whole": rng.integers(-5, 5, n),
+        "text": rng.choice(["a", "b", "c", None], n),
+        "two": rng.choice(["u", "v"], n),
+        "bool": rng.random(n) < 0.5,
+        "moment": moments,
+        "zoned": moments.tz_localize("Europe/Paris", ambiguous=True, nonexistent="shift_forward"),
+        "gone": [None] * n,
+        "constant": [3] * n,
+        "category": pd.Categorical(rng.choice(list("pqrs"), n)),
+    })  # fmt: skip
+    return frame[rng.permutation(frame.columns)]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_one_row_is_as_the_same_row_among_others(seed):
+    frame = random_frame(np.random.default_rng(seed))
+    fitted = Preprocessor().fit(frame)
+    whole = fitted.transform(frame)
+    for row in range(len(frame)):
+        np.testing.assert_array_equal(fitted.transform(frame.iloc[[row]]), whole[row : row + 1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_description_says_all(seed):
+    frame = random_frame(np.random.default_rng(seed))
+    fitted = Preprocessor().fit(frame)
+    for twin in (
+        Preprocessor.made(json.loads(json.dumps(fitted.described()))), pickle.loads(pickle.dumps(fitted)),
+        copy.deepcopy(fitted),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(twin.transform(frame), fitted.transform(frame))
+        np.testing.assert_array_equal(twin.transform(frame.iloc[[0]]), fitted.transform(frame.iloc[[0]]))
+        assert twin.get_feature_names_out().tolist() == fitted.get_feature_names_out().tolist()
+
+
+@pytest.mark.parametrize("about", [
+    None, {}, {"max_one_hot": 5, "names": None, "columns": []},
+    {"max_one_hot": 0, "names": None, "columns": [{"kind": "bool"}]},
+    {"max_one_hot": 5, "names": ["a", "a"], "columns": [{"kind": "bool"}, {"kind": "bool"}]},
+    {"max_one_hot": 5, "names": [1], "columns": [{"kind": "bool"}]},
+    {"max_one_hot": 5, "names": None, "columns": [{"kind": "wrong"}]},
+    {"max_one_hot": 5, "names": None, "columns": [{"kind": "bool", "more": 1}]},
+    {"max_one_hot": 5, "names": None, "columns": [{"kind": ["bool"]}]},
+    *({"max_one_hot": 5, "names": None,
+       "columns": [{"kind": "text", "labels": labels, "of_numbers": False, "embedded": False}]}
+      for labels in (["a", 1], ["a", "a"], "ab", [])),
+    {"max_one_hot": 5, "names": None, "columns": [{"kind": "number", "centre": NAN, "scale": 1, "indicator": True}]},
+    {"max_one_hot": 5, "names": None, "columns": [{"kind": "number", "centre": 0, "scale": -1, "indicator": True}]},
+    {"max_one_hot": 5, "names": None, "columns": [{"kind": "number", "centre": 0, "scale": 1e200, "indicator": True}]},
+])  # fmt: skip
+def test_what_describes_none_is_refused(about):
+    with pytest.raises((ValueError, TypeError)):
+        Preprocessor.made(about)
