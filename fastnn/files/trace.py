@@ -47,15 +47,24 @@ class Value(np.lib.mixins.NDArrayOperatorsMixin):
         Where they lie in the array that it stands for: 0 if samples are columns, 1 if they are rows.
     number : ndarray (width,) or None
         Of a constant.
+    name : str
+        Of an input.
     place : int
         A value comes after those of which it is made.
     """
 
     def __init__(
-        self, op: str, inputs: Sequence[Value], width: int, axis: int, dtype: np.dtype[Any], number: Array | None = None
+        self,
+        op: str,
+        inputs: Sequence[Value],
+        width: int,
+        axis: int,
+        dtype: np.dtype[Any],
+        number: Array | None = None,
+        name: str = "",
     ) -> None:
         self.op, self.inputs, self.width, self.axis, self.number = op, tuple(inputs), width, axis, number
-        self.dtype = dtype
+        self.dtype, self.name = dtype, name
         self.place = next(_counter)
 
     @property
@@ -309,7 +318,7 @@ def traced(formula: Callable[..., Any], width: int, axis: int, dtype: np.dtype[A
     FormulaError
         If it cannot be told from the text; the message is the reason alone.
     """
-    x = Value(INPUT, (), width, axis, dtype)
+    x = Value(INPUT, (), width, axis, dtype, name="x")
     try:
         with np.errstate(all="ignore"):
             result = formula(x)
@@ -342,10 +351,13 @@ def lowered(result: Value, known: frozenset[str] | set[str]) -> Value:
     FormulaError
         If a function is neither known nor made of those that are.
     """
-    return _lowered(result, known, {})
+    return _lowered(result, known, {}, {})
 
 
-def _lowered(result: Value, known: frozenset[str] | set[str], done: dict[int, Value]) -> Value:
+def _lowered(
+    result: Value, known: frozenset[str] | set[str], done: dict[int, Value], made: dict[tuple[Any, ...], Value]
+) -> Value:
+    """See `lowered`; `done` has what became of a value, by its place, and `made` those that were made, by what of."""
     for value in in_order(result):
         if value.place in done:
             continue
@@ -354,11 +366,14 @@ def _lowered(result: Value, known: frozenset[str] | set[str], done: dict[int, Va
         else:
             inputs = [done[one.place] for one in value.inputs]
             if value.op in known or value.op in (CONCAT, "where"):
-                new = Value(value.op, _of_right_kind(value.op, inputs, done), value.width, value.axis, value.dtype)
+                inputs = _of_right_kind(value.op, inputs, done)
+                new = Value(value.op, inputs, value.width, value.axis, value.dtype)
             elif value.op in COMPOSED:
-                new = _lowered(COMPOSED[value.op](*inputs), known, done)
+                new = _lowered(COMPOSED[value.op](*inputs), known, done, made)
             else:
                 refuse(f"np.{value.op} cannot be exported")
+        number = None if new.number is None else (new.number.dtype, new.number.tobytes())
+        new = made.setdefault((new.op, new.name, number, *(one.place for one in new.inputs)), new)
         done[value.place] = done[new.place] = new
     return done[result.place]
 
@@ -390,23 +405,25 @@ def _of_right_kind(op: str, inputs: list[Value], done: dict[int, Value]) -> list
     return right
 
 
-def evaluate(result: Value, known: Mapping[str, Callable[..., Any]], x: Any, constant: Callable[[Array], Any]) -> Any:
-    """Compute `result` of x with the functions `known`, by the names of NumPy's.
+def evaluate(
+    result: Value, known: Mapping[str, Callable[..., Any]], given: Mapping[str, Any], constant: Callable[[Array], Any]
+) -> Any:
+    """Compute `result` with the functions `known`, by the names of NumPy's.
 
     Parameters
     ----------
     result : Value
         In terms of what is known (see `lowered`).
     known : mapping of str to function
-    x : anything
-        What the functions take for the input.
+    given : mapping of str to anything
+        What the functions take for the inputs, by name.
     constant : function
         What they take for constants, from arrays (1,) or (width,).
     """
     found: dict[int, Any] = {}
     for value in in_order(result):
         if value.op == INPUT:
-            found[value.place] = x
+            found[value.place] = given[value.name]
         elif value.number is not None:
             found[value.place] = constant(value.number)
         else:

@@ -102,8 +102,8 @@ def check_loss(loss: LossFunction, outs: int, class_target: bool) -> None:
 def softmax(outputs: Array) -> Array:
     """exp(outputs) of each row, divided by its sum, without overflow; what is too small for a number is 0."""
     with np.errstate(under="ignore"):
-        e = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return np.asarray(e / e.sum(axis=1, keepdims=True))
+        e: Array = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
 
 
 class ElementwiseLoss(LossFunction):
