@@ -456,6 +456,8 @@ class Writer:
         ]
 
     def _formula(self, step: Formula, source: str, target: str) -> list[str]:
+        if step.result.op == INPUT and source == target:
+            return []
         if all(value.width == 1 and value.op not in REDUCTIONS for value in in_order(step.result)):
             return _for(step.width, [f"{target}[j] = {self.function(step)}({source}[j]);"])
         result = in_terms_of(KNOWN, step.result, step.part, FORMAT)

@@ -46,6 +46,7 @@ from .steps import Formula, Matrix, Steps, in_terms_of, steps_of
 from .trace import CONCAT, Value, evaluate
 
 onnx = needs("onnx", "an ONNX file", "onnx")
+Evaluator = needs("onnx.reference", "an ONNX file", "onnx").ReferenceEvaluator
 numpy_helper, helper = onnx.numpy_helper, onnx.helper
 
 FORMAT = "ONNX"
@@ -398,7 +399,7 @@ class Reading:
                 kept.append(node)
             else:
                 try:
-                    evaluator = onnx.reference.ReferenceEvaluator(node)
+                    evaluator = Evaluator(node)
                     values = evaluator.run(None, {name: self.constants[name] for name in node.input if name})
                 except Exception as error:
                     raise _fault(node, f"its constant cannot be computed: {error}") from error
@@ -636,7 +637,7 @@ class Reading:
         model = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=IR_VERSION)
         try:
             with np.errstate(all="ignore"):
-                (y,) = onnx.reference.ReferenceEvaluator(model).run(None, {start: x})
+                (y,) = Evaluator(model).run(None, {start: x})
         except Exception:  # an operator that it does not know: nor do we
             return None
         if np.shape(y) != x.shape:

@@ -48,7 +48,7 @@ class Formula(NamedTuple):
     ----------
     part : ActivationFunction or Stage
     result : Value
-        What it computes (see ``trace``); it is not the input itself.
+        What it computes (see ``trace``): the input itself only of a stage whose rows are as at first.
     width : int
     arrays : dict of str to ndarray (width,)
         Copies of a stage's rows, by name.
@@ -132,8 +132,8 @@ def steps_of(engine: Engine, format: str) -> Steps:
 def _steps_of(engine: Engine, format: str) -> Steps:
     steps: list[Step] = []
     for place, layer in enumerate(engine.layers):
-        arrays = {name: array[:, 0] if name != "W" else array for name, array in layer.arrays().items()}
-        copies = {name: np.array(array) for name, array in arrays.items()}
+        arrays = layer.arrays().items()
+        copies = {name: np.array(array if name == "W" else array[:, 0]) for name, array in arrays}
         for name, array in copies.items():
             if not np.all(np.isfinite(array)):
                 raise ValueError(
@@ -151,8 +151,9 @@ def _steps_of(engine: Engine, format: str) -> Steps:
         what = f"{type(part).__name__}.{'f' if isinstance(part, ActivationFunction) else 'forward'}"
         width = 1 if isinstance(part, ActivationFunction) else layer.outs
         result = _traced(formula, width, 0, engine.dtype, what, format)
-        if result.op != INPUT:
-            steps.append(Formula(part, result, layer.outs, copies if isinstance(part, Stage) else {}, place, formula))
+        rows = copies if isinstance(part, Stage) else {}
+        if result.op != INPUT or rows:
+            steps.append(Formula(part, result, layer.outs, rows, place, formula))
     form, loss = engine.form, engine.loss
     probabilities = None
     if type(loss).probabilities is not LossFunction.probabilities:
