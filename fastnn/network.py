@@ -827,7 +827,7 @@ class NeuralNetwork:
         --------
         >>> import os, tempfile
         >>> from fastnn import CrossEntropyLoss, Identity, Layer, NeuralNetwork, ReLU
-        >>> net = NeuralNetwork([Layer(4, 8, ReLU()), Layer(8, 3, Identity())], CrossEntropyLoss(), 0.1, dtype="float32")
+        >>> net = NeuralNetwork([Layer(4, 8, ReLU()), Layer(8, 3, Identity())], CrossEntropyLoss(), 0.1)
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     net.to_onnx(os.path.join(folder, "net.onnx"))
         """

@@ -32,11 +32,13 @@ BLOCK = 8  # outputs that are summed side by side
 BESIDE = 256  # bytes of stack for registers and return addresses, beside the arrays
 WIDEST = 2**31 // (128 * 128)  # inputs whose products add up to no more than 32 bits hold
 
-KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if inline int long register "
-    "restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm class "
-    "delete false new namespace operator private protected public template this throw true try virtual bool main".split()
+_WORDS = (
+    "auto break case char const continue default do double else enum extern float for goto if inline int long "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while asm class delete false new namespace operator private protected public template this throw true try "
+    "virtual bool main"
 )
+KEYWORDS = frozenset(_WORDS.split())
 _OPERATORS = {
     "add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}",
     "greater": "{} > {}", "greater_equal": "{} >= {}", "less": "{} < {}", "less_equal": "{} <= {}",
@@ -44,11 +46,14 @@ _OPERATORS = {
     "logical_not": "!{}", "where": "{} ? {} : {}",
     "maximum": "({0} > {1} || {0} != {0}) ? {0} : {1}", "minimum": "({0} < {1} || {0} != {0}) ? {0} : {1}",
 }  # fmt: skip
+_SAME_NAME = (
+    "exp exp2 expm1 log log1p log2 log10 sqrt cbrt hypot sin cos tan sinh cosh tanh floor ceil rint trunc fmod "
+    "copysign fmax fmin"
+)
 _FUNCTIONS = {
     "absolute": "fabs", "power": "pow", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
     "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
-    **{name: name for name in "exp exp2 expm1 log log1p log2 log10 sqrt cbrt hypot sin cos tan sinh cosh tanh floor "
-       "ceil rint trunc fmod copysign fmax fmin".split()},
+    **{name: name for name in _SAME_NAME.split()},
 }  # fmt: skip
 KNOWN = {*_OPERATORS, *_FUNCTIONS, "sum", "max", "min"}
 
@@ -180,8 +185,8 @@ class Writer:
                 if isinstance(step, Matrix):
                     if step.W.shape[1] >= WIDEST:
                         raise ValueError(
-                            f"layers[{step.place}] has {step.W.shape[1]} inputs; expected fewer than {WIDEST} for int8, "
-                            "or their sum would not fit into 32 bits: take dtype='float32'"
+                            f"layers[{step.place}] has {step.W.shape[1]} inputs; expected fewer than {WIDEST} for "
+                            "int8, or their sum would not fit into 32 bits: take dtype='float32'"
                         )
                     made = self.quantised[step.place] = quantised(step, x, first)
                     x, first = made.outputs(x), False
@@ -284,7 +289,7 @@ class Writer:
         """
         names: dict[int, str] = {}
         values = in_order(parts[0] if len(parts) == 1 else _together(parts))
-        of_each = {}  # whether a value differs from number to number
+        of_each: dict[int, bool] = {}  # whether a value differs from number to number
         for value in values:
             constant = value.number is not None
             if constant and value.width > 1:
@@ -530,8 +535,9 @@ def _body(lines: Iterable[str]) -> str:
 
 def _digits(value: Any) -> str:
     """The shortest decimal number that is read back as `value`, with a point or an exponent."""
-    text = np.format_float_scientific(value, trim="0") if value and not 1e-4 <= abs(value) < 1e9 else repr(float(str(value)))
-    return text
+    if value and not 1e-4 <= abs(value) < 1e9:
+        return np.format_float_scientific(value, trim="0")
+    return repr(float(str(value)))
 
 
 def _plain(text: str) -> str:
@@ -550,5 +556,3 @@ def _rounded_up(x: float) -> float:
         return 0.0
     unit = 10.0 ** (math.floor(math.log10(x)) - 1)
     return math.ceil(x / unit * (1 + 1e-12)) * unit
-
-

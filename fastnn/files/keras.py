@@ -16,9 +16,9 @@ from ..engine.engine import Engine
 from ..extras import needs
 from ..formulas.activations import (
     ELU,
-    GELU,
     SELU,
     ActivationFunction,
+    ExactGELU,
     HardTanh,
     Identity,
     LeakyReLU,
@@ -41,16 +41,17 @@ from .trace import CONCAT, evaluate
 
 keras = needs("keras", "a model of Keras", "keras")
 ops, layers = keras.ops, keras.layers
+KerasLayer: Any = layers.Layer
 
 FORMAT = "Keras"
 
 _SAME_NAME = (
-    "add subtract multiply divide negative absolute exp expm1 log log1p log2 log10 sqrt sin cos tan sinh cosh tanh "
-    "arcsin arccos arctan arctan2 arcsinh arccosh arctanh floor ceil maximum minimum power "
-    "greater greater_equal less less_equal equal not_equal logical_and logical_or logical_not where"
-).split()
+    "add subtract multiply divide negative absolute exp expm1 log log1p log2 log10 sqrt sin cos tan sinh cosh "
+    "tanh arcsin arccos arctan arctan2 arcsinh arccosh arctanh floor ceil maximum minimum power greater "
+    "greater_equal less less_equal equal not_equal logical_and logical_or logical_not where"
+)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(ops, name) for name in _SAME_NAME},
+    **{name: getattr(ops, name) for name in _SAME_NAME.split()},
     "rint": ops.round,
     "sum": lambda x: ops.sum(x, axis=-1, keepdims=True),
     "max": lambda x: ops.max(x, axis=-1, keepdims=True),
@@ -60,7 +61,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 
 _ACTIVATIONS: dict[type, str] = {
     Identity: "linear", ReLU: "relu", ReLU6: "relu6", HardTanh: "hard_tanh", Sigmoid: "sigmoid", Tanh: "tanh",
-    SELU: "selu", SiLU: "silu", Softplus: "softplus", Mish: "mish",
+    SELU: "selu", ExactGELU: "gelu", SiLU: "silu", Softplus: "softplus", Mish: "mish",
 }  # fmt: skip
 """Activations that Keras has by a name."""
 
@@ -71,7 +72,7 @@ _LAYERS: dict[type, Callable[[Any, str], Any]] = {
 """Activations that are a layer."""
 
 
-class Formula(layers.Layer):
+class Formula(KerasLayer):
     """An activation or a stage of fastnn's that Keras has no layer for, computed with Keras' functions.
 
     Attributes
@@ -107,7 +108,9 @@ def to_keras(engine: Engine) -> Any:
     """The network of `engine`; see `NeuralNetwork.to_keras`."""
     steps = steps_of(engine, FORMAT)
     if steps.offset is not None:
-        reason = "it takes an offset off in float64, and Keras casts inputs to the model's dtype; take a float64 network"
+        reason = (
+            "it takes an offset off in float64, and Keras casts inputs to the model's dtype; take a float64 network"
+        )
         raise no_form(FORMAT, "Standardize", reason)
     model = keras.Sequential([keras.Input((steps.ins,), dtype=steps.dtype.name)])
     by_place = {step.place: step for step in steps.steps if isinstance(step, FormulaStep)}
@@ -260,4 +263,5 @@ def _take_function(assembly: Assembly, function: Any) -> None:
     elif function in known:
         assembly.activation(known[function]())
     else:
-        raise TypeError(f"its activation is {getattr(function, '__name__', function)}; expected {', '.join(sorted(_ACTIVATIONS.values()))}, leaky_relu, elu, or softmax at the end")
+        name, names = getattr(function, "__name__", function), ", ".join(sorted(_ACTIVATIONS.values()))
+        raise TypeError(f"its activation is {name}; expected {names}, leaky_relu, elu, or softmax at the end")

@@ -25,6 +25,7 @@ from ..formulas.activations import (
     GELU,
     SELU,
     ActivationFunction,
+    ExactGELU,
     LeakyReLU,
     Mish,
     ReLU,
@@ -76,6 +77,7 @@ _NATIVE: dict[type, Callable[[Any], tuple[str, dict[str, Any]]]] = {
     ELU: lambda act: ("Elu", {"alpha": act.alpha}),
     SELU: lambda act: ("Selu", {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}),
     GELU: lambda act: ("Gelu", {"approximate": "tanh"}),
+    ExactGELU: lambda act: ("Gelu", {"approximate": "none"}),
     Softplus: lambda act: ("Softplus", {}),
     Mish: lambda act: ("Mish", {}),
     CrossEntropyLoss: lambda loss: ("Softmax", {"axis": -1}),
@@ -263,9 +265,7 @@ def _function(graph: Graph, step: Formula) -> str:
         given = {"x": "x", **{row: row for row in step.arrays}}
         result = body.formula(in_terms_of(KNOWN, step.open_result, part, FORMAT), given)
         body.nodes.append(helper.make_node("Identity", [result], ["y"]))
-        function = helper.make_function(
-            DOMAIN, name, list(given), ["y"], body.nodes, [helper.make_opsetid("", OPSET)]
-        )
+        function = helper.make_function(DOMAIN, name, list(given), ["y"], body.nodes, [helper.make_opsetid("", OPSET)])
         function.metadata_props.add(key="fastnn", value=about)
         graph.functions[key] = function
     return str(graph.functions[key].name)
@@ -301,12 +301,14 @@ EXPECTED = (
     "Gemm, or MatMul and Add; an activation that fastnn has; BatchNormalization, LayerNormalization; a scaling of the "
     "inputs; Flatten, Identity, Dropout, Cast; Softmax at the end"
 )
-_TAIL = frozenset(
-    "ArgMax ArrayFeatureExtractor Binarizer Cast Concat Greater GreaterOrEqual Identity LabelEncoder Reshape Squeeze "
-    "Sub TopK ZipMap Flatten Where Normalizer".split()
+_TAIL_WORDS = (
+    "ArgMax ArrayFeatureExtractor Binarizer Cast Concat Greater GreaterOrEqual Identity LabelEncoder Reshape "
+    "Squeeze Sub TopK ZipMap Flatten Where Normalizer"
 )
-_TAIL_MARKS = frozenset("ArgMax ArrayFeatureExtractor Binarizer Concat TopK ZipMap LabelEncoder".split())
+_TAIL = frozenset(_TAIL_WORDS.split())
+_TAIL_MARKS = frozenset(["ArgMax", "ArrayFeatureExtractor", "Binarizer", "Concat", "TopK", "ZipMap", "LabelEncoder"])
 _PROBE = np.array([-50.0, -6.5, -4.0, -2.5, -1.7, -1.0, -0.6, -0.25, 0.0, 0.3, 0.8, 1.0, 1.6, 2.4, 4.2, 5.5, 7.5, 25.0])
+_SCALER = {"offset": 0.0, "scale": 1.0}  # what its attributes are by default
 _LONGEST = 8  # cuts that one activation may go through
 
 
@@ -441,7 +443,7 @@ class Reading:
         name = node.input[place]
         if name not in self.constants:
             raise _fault(node, f"its input {name!r} depends on the network's; expected a constant")
-        array = self.constants[name]
+        array: Array = self.constants[name]
         if array.dtype.kind not in "fiub" and array.dtype.name not in ("float16", "bfloat16"):
             raise _fault(node, f"its input {name!r} holds {array.dtype}; expected numbers")
         return array if array.dtype == np.float64 else array.astype(np.float32)
@@ -532,7 +534,7 @@ class Reading:
         self.assembly.scale(1 / self._number(node, 1))
 
     def _read_Scaler(self, node: Any, given: dict[str, Any]) -> None:
-        offset, scale = (np.array(given.get(name, [default]), np.float32) for name, default in (("offset", 0), ("scale", 1)))
+        offset, scale = (np.array(given.get(name, [usual]), np.float32) for name, usual in _SCALER.items())
         self.assembly.normalise(offset, scale)
 
     def _read_BatchNormalization(self, node: Any, given: dict[str, Any]) -> None:
@@ -560,6 +562,8 @@ class Reading:
 
     def _read_Reshape(self, node: Any, given: dict[str, Any]) -> None:
         shape = [int(size) for size in self._number(node, 1)]
+        if node is self.segments[-1].nodes[-1] and shape == [-1, 1]:
+            return  # as skl2onnx ends regressors, of many outputs too
         if len(shape) != 2 or (shape[1] != -1 and self.assembly.width and shape[1] != self.assembly.width):
             raise _fault(node, f"it makes shape {tuple(shape)}; expected rows, (n, {self.assembly.width or 'ins'})")
 
@@ -648,8 +652,10 @@ class Reading:
 def _is_plain(segment: Segment) -> bool:
     """Whether it is a shift, a scale, or nothing."""
     plain = ("Add", "Sub", "Mul", "Div", "Identity", "Cast", "Dropout", "Flatten")
-    return len(segment.nodes) == 1 and segment.nodes[0].op_type in plain and len(set(segment.nodes[0].input)) == len(
-        segment.nodes[0].input
+    return (
+        len(segment.nodes) == 1
+        and segment.nodes[0].op_type in plain
+        and len(set(segment.nodes[0].input)) == len(segment.nodes[0].input)
     )
 
 

@@ -141,6 +141,7 @@ def _steps_of(engine: Engine, format: str) -> Steps:
                     f"{format}: train the network anew, or set_weights to good ones"
                 )
         part: ActivationFunction | Stage
+        formula: Callable[[Any], Any]
         if isinstance(layer, Layer):
             if not is_unit(layer):
                 steps.append(Matrix(copies.pop("W"), copies.pop("b"), layer, place))
@@ -181,9 +182,7 @@ def _of_stage(stage: Stage) -> Callable[[Any], Any]:
     return lambda x: stage.forward(x, False, 0)[0]
 
 
-def _traced(
-    formula: Callable[..., Any], width: int, axis: int, dtype: np.dtype[Any], what: str, format: str
-) -> Value:
+def _traced(formula: Callable[..., Any], width: int, axis: int, dtype: np.dtype[Any], what: str, format: str) -> Value:
     try:
         return traced(formula, width, axis, dtype)
     except FormulaError as error:

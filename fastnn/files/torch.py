@@ -20,6 +20,7 @@ from ..formulas.activations import (
     GELU,
     SELU,
     ActivationFunction,
+    ExactGELU,
     HardTanh,
     LeakyReLU,
     Mish,
@@ -36,22 +37,22 @@ from ..layers.noise import Dropout
 from ..layers.normalisation import BatchNorm, LayerNorm
 from ..layers.stage import Stage
 from .assembly import Assembly
-from .steps import Matrix, in_terms_of, steps_of
-from .steps import Formula as FormulaStep
+from .steps import Formula as FormulaStep, Matrix, in_terms_of, steps_of
 from .trace import CONCAT, evaluate
 
 torch = needs("torch", "a module of PyTorch", "torch")
 nn = torch.nn
+Module: Any = nn.Module
 
 FORMAT = "PyTorch"
 
 _SAME_NAME = (
-    "add subtract multiply divide negative absolute exp exp2 expm1 log log1p log2 log10 sqrt hypot sin cos tan sinh "
-    "cosh tanh arcsin arccos arctan arctan2 arcsinh arccosh arctanh floor ceil trunc fmod copysign "
+    "add subtract multiply divide negative absolute exp exp2 expm1 log log1p log2 log10 sqrt hypot sin cos tan "
+    "sinh cosh tanh arcsin arccos arctan arctan2 arcsinh arccosh arctanh floor ceil trunc fmod copysign "
     "greater greater_equal less less_equal not_equal logical_and logical_or logical_not where"
-).split()
+)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(torch, name) for name in _SAME_NAME},
+    **{name: getattr(torch, name) for name in _SAME_NAME.split()},
     "equal": torch.eq,  # torch.equal is of whole tensors
     "rint": torch.round,
     "power": torch.pow,
@@ -73,6 +74,7 @@ _ACTIVATIONS: dict[type, Callable[[Any], Any]] = {
     ELU: lambda act: nn.ELU(act.alpha),
     SELU: lambda act: nn.SELU(),
     GELU: lambda act: nn.GELU(approximate="tanh"),
+    ExactGELU: lambda act: nn.GELU(),
     SiLU: lambda act: nn.SiLU(),
     Softplus: lambda act: nn.Softplus(threshold=1000.0),  # above which it would be x, not quite softplus
     Mish: lambda act: nn.Mish(),
@@ -80,7 +82,7 @@ _ACTIVATIONS: dict[type, Callable[[Any], Any]] = {
 """Activations that are one module."""
 
 
-class Formula(nn.Module):
+class Formula(Module):
     """An activation or a stage of fastnn's that PyTorch has no module for, computed with PyTorch's functions.
 
     Attributes
@@ -111,7 +113,7 @@ class Formula(nn.Module):
         return repr(self.part)
 
 
-class Offset(nn.Module):
+class Offset(Module):
     """x - offset in float64, and then the network's dtype: the door of a network whose `Standardize` has an offset."""
 
     def __init__(self, offset: Array, dtype: Any) -> None:
@@ -167,7 +169,7 @@ def _module(step: FormulaStep, dtype: Any) -> Any:
         return Formula(step)
     names = dict(zip(("weight", "bias", "running_mean", "running_var"), step.arrays.values()))
     _fill(module, names)
-    return module.requires_grad_(part.trainable)  # type: ignore[attr-defined]
+    return module.requires_grad_(part.trainable)
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -275,10 +277,14 @@ def _activation(module: Any) -> ActivationFunction:
         raise ValueError("expected the range from -1 to 1")
     if cls is nn.Softplus and (module.beta != 1 or module.threshold < 20):
         raise ValueError("expected beta=1 and a threshold of at least 20")
-    if cls is nn.GELU and module.approximate != "tanh":
-        raise ValueError("expected approximate='tanh'")
-    by_module = {nn.ReLU: ReLU, nn.ReLU6: ReLU6, nn.Hardtanh: HardTanh, nn.Sigmoid: Sigmoid, nn.Tanh: Tanh,
-                 nn.SELU: SELU, nn.GELU: GELU, nn.SiLU: SiLU, nn.Softplus: Softplus, nn.Mish: Mish}  # fmt: skip
+    if cls is nn.GELU:
+        kind: type[ActivationFunction] = GELU if module.approximate == "tanh" else ExactGELU
+        return kind()
+    by_module: dict[Any, Any] = {
+        nn.ReLU: ReLU, nn.ReLU6: ReLU6, nn.Hardtanh: HardTanh, nn.Sigmoid: Sigmoid, nn.Tanh: Tanh,
+        nn.SELU: SELU, nn.SiLU: SiLU, nn.Softplus: Softplus, nn.Mish: Mish,
+    }  # fmt: skip
     if cls not in by_module:
         raise TypeError(f"fastnn has no layer for it; expected a {EXPECTED}")
-    return by_module[cls]()  # type: ignore[no-any-return]
+    act: ActivationFunction = by_module[cls]()
+    return act

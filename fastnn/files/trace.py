@@ -18,9 +18,8 @@ import numpy as np
 from ..checks import Array
 from ..kernels.formula import FormulaError
 
-BOOLEAN = frozenset(
-    "greater greater_equal less less_equal equal not_equal logical_and logical_or logical_xor logical_not".split()
-)
+_BOOLEAN_WORDS = "greater greater_equal less less_equal equal not_equal logical_and logical_or logical_xor logical_not"
+BOOLEAN = frozenset(_BOOLEAN_WORDS.split())
 REDUCTIONS = frozenset({"sum", "max", "min"})
 INPUT, CONSTANT, CONCAT = "input", "constant", "concat"
 
@@ -226,16 +225,18 @@ def _of_whole_power(x: Value, n: Value) -> Value | None:
         return None
     power = float(n.number[0])
     if power == 0.5:
-        return np.sqrt(x)  # type: ignore[no-any-return, call-overload]
+        return Value("sqrt", (x,), x.width, x.axis, x.dtype)
     if not power.is_integer() or not 1 <= abs(power) <= 16:
         return None
-    rest, square, product = int(abs(power)), x, None
+    product: Any = None
+    rest, square = int(abs(power)), x
     while rest:
         if rest % 2:
             product = square if product is None else product * square
         rest //= 2
         square = square * square if rest else square
-    return 1 / product if power < 0 else product  # type: ignore[operator]
+    result: Value = product if power > 0 else 1 / product
+    return result
 
 
 # --- functions in terms of others -----------------------------------------------------------------

@@ -13,9 +13,8 @@ import pytest
 from networks import bits, classifier
 
 import fastnn
-from fastnn import Adam, Identity, Layer, MSELoss, NeuralNetwork, Tanh, files
-from fastnn.files import arrays
-from fastnn.files import ArrayFile, write_arrays
+from fastnn import Adam, Identity, Layer, MSELoss, NeuralNetwork, Tanh
+from fastnn.files import ArrayFile, arrays, write_arrays
 from tests.reliability.files import split, wrapped
 
 ARRAYS = {
