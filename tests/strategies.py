@@ -84,9 +84,8 @@ def as_if_trained(net, rng, far=False):
         if isinstance(layer, Standardize):
             layer.row("mean")[...] = rng.normal(size=(layer.outs, 1))
             layer.row("scale")[...] = rng.uniform(0.5, 2.0, (layer.outs, 1))
-            layer.offset = (
-                rng.normal(size=(layer.outs, 1)) * 1e6 if far and net.dtype == np.float32 else 0.0 * layer.means
-            )
+            if far and net.dtype == np.float32:
+                layer.offset = rng.normal(size=(layer.outs, 1)) * 1e6
         elif isinstance(layer, Stage):
             for row in layer.arrays().values():
                 row[...] = rng.uniform(0.5, 1.5, row.shape)

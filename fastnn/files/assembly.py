@@ -79,13 +79,13 @@ class Assembly:
 
     def stage(self, stage: Stage, rows: dict[str, Array], trainable: bool = True) -> None:
         """A stage, with the rows that differ from its usual ones."""
-        sizes = {row.size for row in rows.values()} - {1}
-        width = self.width or max(sizes, default=0)
-        if not width and not rows and not type(stage).rows:
+        width = self.width or max((row.size for row in rows.values()), default=0)
+        if not width and not type(stage).rows:
             self._add(stage, 0)
             return
-        if not width or sizes - {width}:
-            raise ValueError(f"its arrays have sizes {sorted(sizes)}; expected {width or 'some'} numbers each")
+        if not width or any(row.size not in (1, width) for row in rows.values()):
+            sizes = [row.size for row in rows.values()]
+            raise ValueError(f"its arrays have sizes {sizes}; expected {width or 'some'} numbers each")
         stage.build(width, self.dtype)
         stage.trainable = trainable
         places = stage.arrays()

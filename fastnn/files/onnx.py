@@ -411,11 +411,15 @@ class Reading:
     def _cut(self, nodes: list[Any]) -> tuple[list[Segment], list[Any]]:
         """The segments from cut to cut, and the nodes behind the last one."""
         outputs = {one.name for one in self.model.graph.output}
+        useful, wanted = [], set(outputs)
+        for node in reversed(nodes):
+            if wanted.intersection(node.output):
+                wanted.update(node.input)
+                useful.insert(0, node)
         uses: dict[str, int] = {}
-        for node in nodes:
+        for node in useful:
             for name in node.input:
                 uses[name] = uses.get(name, 0) + 1
-        useful = [node for node in nodes if any(uses.get(name) or name in outputs for name in node.output)]
         segments, live, since, start = [], {self.start}, [], self.start
         for node in useful:
             since.append(node)
