@@ -353,7 +353,8 @@ class Writer:
         names = self.steps.names
         about = [
             f"{_plain(header[:-2])}.c: a network {'-'.join(map(str, widths))}, written by fastnn {__version__}.",
-            f"Constants: {self.flash} bytes. Stack: {arrays} bytes of arrays, and at most {BESIDE} beside them (-Os, -O2).",
+            f"Constants: {self.flash} bytes.",
+            f"Stack: {arrays} bytes of arrays, and at most {BESIDE} beside them, with -Os or -O2.",
             "Nothing is allocated, and no variable is kept from call to call: calls may run side by side.",
             *self.about,
             *([] if names is None else [f"Inputs: {_plain(', '.join(names))}"]),

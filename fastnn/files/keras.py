@@ -47,12 +47,16 @@ FORMAT = "Keras"
 
 _SAME_NAME = (
     "add subtract multiply divide negative absolute exp expm1 log log1p log2 log10 sqrt sin cos tan sinh cosh "
-    "tanh arcsin arccos arctan arctan2 arcsinh arccosh arctanh floor ceil maximum minimum power greater "
+    "tanh arcsin arccos arctan arcsinh arccosh arctanh power greater "
     "greater_equal less less_equal equal not_equal logical_and logical_or logical_not where"
 )
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     **{name: getattr(ops, name) for name in _SAME_NAME.split()},
     "rint": ops.round,
+    "maximum": lambda a, b: ops.where(ops.logical_or(a > b, a != a), a, b),  # ops.maximum narrows float64
+    "minimum": lambda a, b: ops.where(ops.logical_or(a < b, a != a), a, b),
+    "floor": lambda x: ops.cast(ops.floor(x), x.dtype),
+    "ceil": lambda x: ops.cast(ops.ceil(x), x.dtype),
     "sum": lambda x: ops.sum(x, axis=-1, keepdims=True),
     "max": lambda x: ops.max(x, axis=-1, keepdims=True),
     "min": lambda x: ops.min(x, axis=-1, keepdims=True),
@@ -108,9 +112,7 @@ def to_keras(engine: Engine) -> Any:
     """The network of `engine`; see `NeuralNetwork.to_keras`."""
     steps = steps_of(engine, FORMAT)
     if steps.offset is not None:
-        reason = (
-            "it takes an offset off in float64, and Keras casts inputs to the model's dtype; take a float64 network"
-        )
+        reason = "its offset is taken off in float64, and Keras casts inputs to float32; take a float64 network"
         raise no_form(FORMAT, "Standardize", reason)
     model = keras.Sequential([keras.Input((steps.ins,), dtype=steps.dtype.name)])
     by_place = {step.place: step for step in steps.steps if isinstance(step, FormulaStep)}
