@@ -28,7 +28,6 @@ from .steps import Formula, Matrix, Steps, in_terms_of, steps_of
 from .trace import INPUT, REDUCTIONS, Value, in_order
 
 FORMAT = "C"
-BLOCK = 8  # outputs that are summed side by side
 BESIDE = 256  # bytes of stack for registers and return addresses, beside the arrays
 WIDEST = 2**31 // (128 * 128)  # inputs whose products add up to no more than 32 bits hold
 
@@ -364,7 +363,7 @@ class Writer:
             helpers.append(_DENSE_INT8)
         if any(isinstance(step, Matrix) and step.place not in self.quantised for step in self.steps.steps):
             helpers.append(_DENSE)
-        filled = [text.replace("NAME", name).replace("REAL", real).replace("BLOCK", str(BLOCK)) for text in helpers]
+        filled = [text.replace("NAME", name).replace("REAL", real) for text in helpers]
         functions = [f"{comment}\nstatic {real} {own}{text}" for text, (own, comment) in self.functions.items()]
         includes = f'#include "{header}"\n\n#include <math.h>\n' + ("#include <stdint.h>\n" if self.quantised else "")
         pieces = [_comment(about) + includes, *self.constants, *filled, *functions, predict]
@@ -444,7 +443,7 @@ class Writer:
         (outs, ins), name, of = step.W.shape, self.name, f"{step.place}"
         made = self.quantised.get(step.place)
         if made is None:
-            W = self.array(self.real, in_blocks(step.W), f"W{of}")
+            W = self.array(self.real, step.W.T, f"W{of}")
             b = self.array(self.real, step.b, f"b{of}")
             return [f"{name}_dense({source}, {ins}, {W}, {b}, {outs}, {target});"]
         W = self.array("int8_t", made.W, f"W{of}")
@@ -470,30 +469,22 @@ class Writer:
         return self.loops([result], step.width, source, target)
 
 
-def in_blocks(W: Array) -> Array:
-    """The weights (outs, ins) in the order in which the sums of `BLOCK` rows at a time take them; then other rows."""
-    whole = W.shape[0] // BLOCK * BLOCK
-    blocks = W[:whole].reshape(-1, BLOCK, W.shape[1]).transpose(0, 2, 1)
-    return np.concatenate([blocks.ravel(), W[whole:].ravel()])
-
-
+# Of the forms that were tried, the one that no level of optimisation makes slow: its inner loop is over the outputs,
+# which compilers vectorise as it stands, and it takes four inputs at a time.
 _DENSE = """\
-/* y = W x + b. */
-static void NAME_dense(const REAL *x, int ins, const REAL *W, const REAL *b, int outs, REAL *y)
+/* y = W x + b; W is kept by columns. */
+static void NAME_dense(const REAL *restrict x, int ins, const REAL *restrict W, const REAL *restrict b, int outs,
+                       REAL *restrict y)
 {
-    int i = 0;
-    for (; i + BLOCK <= outs; i += BLOCK) {
-        REAL s[BLOCK];
-        for (int k = 0; k < BLOCK; k++) s[k] = b[i + k];
-        for (int j = 0; j < ins; j++, W += BLOCK)
-            for (int k = 0; k < BLOCK; k++) s[k] += W[k] * x[j];
-        for (int k = 0; k < BLOCK; k++) y[i + k] = s[k];
+    int i, j = 0;
+    for (i = 0; i < outs; i++) y[i] = b[i];
+    for (; j + 4 <= ins; j += 4, W += 4 * outs) {
+        const REAL x0 = x[j], x1 = x[j + 1], x2 = x[j + 2], x3 = x[j + 3];
+        const REAL *W1 = W + outs, *W2 = W1 + outs, *W3 = W2 + outs;
+        for (i = 0; i < outs; i++) y[i] = y[i] + W[i] * x0 + W1[i] * x1 + W2[i] * x2 + W3[i] * x3;
     }
-    for (; i < outs; i++, W += ins) {
-        REAL s = b[i];
-        for (int j = 0; j < ins; j++) s += W[j] * x[j];
-        y[i] = s;
-    }
+    for (; j < ins; j++, W += outs)
+        for (i = 0; i < outs; i++) y[i] += W[i] * x[j];
 }
 """
 
