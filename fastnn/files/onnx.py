@@ -326,8 +326,11 @@ def from_onnx(path: Path, loss: LossFunction | None, custom: Iterable[type]) -> 
         raise ValueError(f"{str(path)!r} is no ONNX file: {error}") from error
     try:
         return Reading(model, found).finished(loss)
-    except NodeError as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error}") from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a graph from a stranger may be wrong in any way
+        reason = error if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(f"{str(path)!r} cannot be read: {reason}") from error
 
 
 Read = tuple[list[BaseLayer], LossFunction, Any]
@@ -466,10 +469,11 @@ class Reading:
             node = segment.nodes[0]
             try:
                 at += self._activation(at) or self._single(segment)
-            except NodeError:
+            except (NodeError, MemoryError):
                 raise
-            except (ValueError, TypeError) as error:
-                raise _fault(node, error) from error
+            except Exception as error:
+                reason = error if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
+                raise _fault(node, reason) from error
             if self.about and self.segments[at - 1].end == first_output:
                 return  # what follows makes probabilities of it, as the loss does
         if self.tail:

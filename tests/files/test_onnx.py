@@ -439,6 +439,24 @@ def test_what_a_stranger_writes_into_a_function(tmp_path, about):
         fastnn.from_onnx(tmp_path / "net.onnx")
 
 
+def test_damaged_files(tmp_path):
+    rng = np.random.default_rng(0)
+    layers = [Standardize(fitted=True), Layer(3, 4, ExactGELU(), seed=0), BatchNorm(), Layer(4, 2, Tanh(), seed=1)]
+    NeuralNetwork(layers, CrossEntropyLoss(), 0.1).to_onnx(tmp_path / "net.onnx")
+    good, refused = (tmp_path / "net.onnx").read_bytes(), 0
+    for _ in range(300):
+        bad = bytearray(good)
+        for place in rng.integers(0, len(bad), rng.integers(1, 4)):
+            bad[place] = rng.integers(0, 256)
+        (tmp_path / "bad.onnx").write_bytes(bad[: len(bad) - int(rng.integers(0, 2) * rng.integers(0, 200))])
+        try:
+            fastnn.from_onnx(tmp_path / "bad.onnx")  # as a number may have changed
+        except ValueError as error:
+            refused += 1
+            assert "bad.onnx" in str(error) or "layers" in str(error)
+    assert refused > 50
+
+
 def test_matrices_and_stages_keep_their_places(tmp_path):
     rng = np.random.default_rng(0)
     layers = [
