@@ -46,6 +46,7 @@ class Assembly:
         self.layers: list[BaseLayer] = []
         self._open = False  # whether the last layer is a matrix that waits for its activation
         self._lacks_bias = False
+        self._affine: BatchNorm | None = None  # one that stands for shifts and scales
 
     def matrix(self, W: Array, b: Array | None = None, trainable: bool = True) -> None:
         """A matrix W (outs, ins) and b (outs,)."""
@@ -107,12 +108,14 @@ class Assembly:
             self._standardize(rows)
         elif isinstance(last, Standardize) and len(self.layers) == 1 and np.all(last.row("scale") == 1):
             last.row("mean")[:, 0] -= c.ravel()
+        elif isinstance(last, BatchNorm) and last is self._affine:
+            last.row("beta")[:, 0] += c.ravel()
         elif isinstance(last, Scale):
             gamma = last.row("scale").copy()
             self.layers.pop()
-            self.stage(BatchNorm(eps=_NOTHING), {"gamma": gamma, "beta": c})
+            self._normalise({"gamma": gamma, "beta": c})
         else:
-            self.stage(BatchNorm(eps=_NOTHING), {"beta": c})
+            self._normalise({"running_mean": -c})
 
     def scale(self, s: Array) -> None:
         """x * s: in front, behind a mean, the scale of `Standardize`; elsewhere a `Scale`."""
@@ -120,6 +123,9 @@ class Assembly:
         self._fits(s)
         if isinstance(last, Standardize) and len(self.layers) == 1 and np.all(last.row("scale") == 1):
             last.row("scale")[:, 0] = s.ravel()
+        elif isinstance(last, BatchNorm) and last is self._affine:
+            for name in ("gamma", "beta"):
+                last.row(name)[:, 0] *= s.ravel()
         else:
             self.stage(Scale(), {"scale": s})
 
@@ -130,6 +136,11 @@ class Assembly:
             self.scale(scale)
         else:
             self._standardize({"mean": mean, "scale": scale})
+
+    def _normalise(self, rows: dict[str, Array]) -> None:
+        """gamma (x - mean) + beta, further on; what shifts and scales it next becomes a part of it."""
+        self._affine = BatchNorm(eps=_NOTHING)
+        self.stage(self._affine, rows)
 
     def _standardize(self, rows: dict[str, Array]) -> None:
         stage = Standardize(fitted=True)

@@ -414,7 +414,8 @@ class Reading:
     def _cut(self, nodes: list[Any]) -> tuple[list[Segment], list[Any]]:
         """The segments from cut to cut, and the nodes behind the last one."""
         outputs = {one.name for one in self.model.graph.output}
-        useful, wanted = [], set(outputs)
+        useful: list[Any] = []
+        wanted = set(outputs)
         for node in reversed(nodes):
             if wanted.intersection(node.output):
                 wanted.update(node.input)

@@ -279,7 +279,8 @@ def _activation(module: Any) -> ActivationFunction:
         raise ValueError("expected beta=1 and a threshold of at least 20")
     if cls is nn.GELU:
         kind: type[ActivationFunction] = GELU if module.approximate == "tanh" else ExactGELU
-        return kind()
+        gelu: ActivationFunction = kind()
+        return gelu
     by_module: dict[Any, Any] = {
         nn.ReLU: ReLU, nn.ReLU6: ReLU6, nn.Hardtanh: HardTanh, nn.Sigmoid: Sigmoid, nn.Tanh: Tanh,
         nn.SELU: SELU, nn.SiLU: SiLU, nn.Softplus: Softplus, nn.Mish: Mish,

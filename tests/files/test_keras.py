@@ -115,6 +115,24 @@ def test_models_of_any_hand():
     agree(run(net.to_keras(), X), net.predict(X), 1e-5)
 
 
+def test_onnx_of_keras(tmp_path):
+    pytest.importorskip("onnx")
+    parts = [layers.Dense(6, "relu"), layers.BatchNormalization(), layers.Dense(5, "gelu"), layers.Dense(5, "silu")]
+    model = keras.Sequential([keras.Input((4,)), *parts, layers.Dense(5, "elu"), layers.Dense(3, "softmax")])
+    norm = parts[1]
+    for variable in norm.weights:
+        variable.assign(np.random.default_rng(1).uniform(0.5, 2.0, 6))
+    X = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    expected = run(model, X)
+    try:
+        model.export(tmp_path / "net.onnx", format="onnx", verbose=False)
+    except (ImportError, ValueError, NotImplementedError) as error:
+        pytest.skip(f"this backend exports no ONNX: {error}")
+    net = fastnn.from_onnx(tmp_path / "net.onnx")
+    agree(net.predict_proba(X), expected, 1e-5)
+    assert len(net.layers) == 6
+
+
 def test_rescaled_pixels_and_ends():
     model = keras.Sequential([keras.Input((3,)), layers.Rescaling(1 / 255, offset=-0.5), layers.Dense(2, "sigmoid")])
     X = np.random.default_rng(0).uniform(0, 255, (10, 3)).astype(np.float32)

@@ -8,36 +8,12 @@ from fastnn.files.c import KNOWN as IN_C
 from fastnn.files.onnx import KNOWN as IN_ONNX
 from fastnn.files.trace import COMPOSED, evaluate, in_order, lowered, traced
 
-SIMPLE = [
-    "add",
-    "subtract",
-    "multiply",
-    "divide",
-    "negative",
-    "absolute",
-    "exp",
-    "log",
-    "sqrt",
-    "tanh",
-    "sin",
-    "cos",
-    "floor",
-    "ceil",
-    "power",
-    "maximum",
-    "minimum",
-    "greater",
-    "greater_equal",
-    "less",
-    "less_equal",
-    "equal",
-    "logical_and",
-    "logical_or",
-    "logical_not",
-    "where",
-]
+_SIMPLE = (
+    "add subtract multiply divide negative absolute exp log sqrt tanh sin cos floor ceil power maximum minimum greater "
+    "greater_equal less less_equal equal logical_and logical_or logical_not where"
+)
 NUMPY = {
-    **{name: getattr(np, name) for name in SIMPLE},
+    **{name: getattr(np, name) for name in _SIMPLE.split()},
     "sum": lambda x: x.sum(axis=0, keepdims=True),
     "max": lambda x: x.max(axis=0, keepdims=True),
     "min": lambda x: x.min(axis=0, keepdims=True),
@@ -73,13 +49,8 @@ OF_ONE = [name for name in COMPOSED if name not in {*OF_TWO, "clip", "mean", "va
 @pytest.mark.parametrize("name", OF_ONE)
 def test_functions_in_terms_of_others(name):
     function = getattr(np, name)
-    x = {
-        "arccosh": POSITIVE + 1,
-        "arctanh": np.tanh(X / 9),
-        "log2": POSITIVE,
-        "log10": POSITIVE,
-        "log1p": POSITIVE - 1,
-    }.get(name, np.minimum(X, 9.0))
+    own = {"arccosh": POSITIVE + 1, "arctanh": np.tanh(X / 9), "log1p": POSITIVE - 1}
+    x = own.get(name, POSITIVE if name.startswith("log") else np.minimum(X, 9.0))
     with np.errstate(all="ignore"):
         expected = function(x)
     np.testing.assert_allclose(computed(function, x), expected, rtol=3e-14, atol=1e-15)
@@ -113,7 +84,7 @@ def test_powers(power):
         lambda x: np.full((3, 1), 2.0),
         lambda x: 5,
         lambda x: x * np.array([[1.0], [2.0], [3.0]]) + np.float32(0.5),
-        lambda x: np.isnan(x) + np.isfinite(x) + np.isinf(x / 0) + np.signbit(x),
+        lambda x: np.isnan(x) * 1.0 + np.isfinite(x) * 2.0 + np.isinf(x / 0) * 4.0 + np.signbit(x) * 8.0,
     ],
 )
 def test_formulas(formula):
@@ -142,7 +113,7 @@ def test_what_does_nothing_is_the_input_itself():
         (lambda x: x.sum(), "np.sum must be that of each sample: axis=0, keepdims=True"),
         (lambda x: x.sum(axis=1, keepdims=True), "np.sum must be that of each sample"),
         (lambda x: np.mean(x, axis=0), "np.mean must be that of each sample"),
-        (lambda x: x + np.ones((2, 1)), "numbers a sample"),
+        (lambda x: x + np.array([[1.0], [2.0]]), "numbers a sample"),
         (lambda x: x + np.ones((2, 2)), r"an array of shape \(2, 2\) beside the numbers"),
         (lambda x: x + 1j, "which is no number"),
         (lambda x: x + "a", "which is no number"),
