@@ -90,6 +90,26 @@ def test_the_file_says_what_it_is(tmp_path):
     assert (twin.lr, type(twin.optimizer)) == (0.5, fastnn.Adam)
 
 
+def test_nodes_in_front_of_a_network(tmp_path):
+    from fastnn.files.onnx import Graph, network_nodes
+    from fastnn.files.steps import steps_of
+
+    net = NeuralNetwork([Layer(2, 4, Tanh(), seed=0), Layer(4, 3, Identity(), seed=1)], CrossEntropyLoss(), 0.1)
+    steps = steps_of(net.engine, "ONNX")
+    graph = Graph(steps.dtype)
+    columns = [graph.input(name, steps.dtype, 1) for name in ("a", "b")]
+    halved = [graph.node("Mul", column, graph.constant(np.array([0.5]))) for column in columns]
+    outputs, probabilities = network_nodes(graph, steps, graph.node("Concat", *halved, axis=1))
+    graph.output(probabilities, "p", 3)
+    graph.output(outputs, "y", 3)
+    (tmp_path / "net.onnx").write_bytes(graph.model({}).SerializeToString())
+    session = ort.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    X = np.random.default_rng(0).normal(size=(5, 2))
+    p, y = session.run(["p", "y"], {"a": X[:, :1], "b": X[:, 1:]})
+    agree(y, net.predict(X / 2), 1e-12)
+    agree(p, net.predict_proba(X / 2), 1e-12)
+
+
 def test_an_old_file_is_replaced_and_a_folder_refused(tmp_path):
     net = NeuralNetwork([Layer(3, 1, Identity(), seed=0)], MSELoss(), 0.1)
     (tmp_path / "net.onnx").write_bytes(b"old")

@@ -1,11 +1,15 @@
 """What formulas compute, read off their text, against NumPy itself."""
 
+import importlib
+import importlib.util
+import sys
+
 import numpy as np
 import pytest
 
-from fastnn import FormulaError
+import fastnn
+from fastnn import FormulaError, Identity, Layer, MSELoss, NeuralNetwork
 from fastnn.files.c import KNOWN as IN_C
-from fastnn.files.onnx import KNOWN as IN_ONNX
 from fastnn.files.trace import COMPOSED, evaluate, in_order, lowered, traced
 
 _SIMPLE = (
@@ -134,7 +138,10 @@ def test_formulas_that_cannot_be_told(formula, reason):
 
 
 def test_every_function_is_known_or_made_of_known_ones():
-    for known in (IN_C, IN_ONNX):
+    vocabularies = [IN_C]
+    if importlib.util.find_spec("onnx") is not None:
+        vocabularies.append(importlib.import_module("fastnn.files.onnx").KNOWN)
+    for known in vocabularies:
         for name, compose in COMPOSED.items():
             count = compose.__code__.co_argcount
             arguments = [0.5, 1.5][: count - 1]
@@ -152,3 +159,15 @@ def test_long_formulas_take_no_recursion():
         return x
 
     np.testing.assert_allclose(computed(long, X), long(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch", "keras"])
+def test_a_missing_package_is_named(name, monkeypatch, tmp_path):
+    net = NeuralNetwork([Layer(2, 1, Identity())], MSELoss(), 0.1)
+    monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, f"fastnn.files.{name}", raising=False)
+    monkeypatch.delattr(fastnn.files, name, raising=False)
+    with pytest.raises(ImportError, match=f"needs {name}: pip install {name}"):
+        getattr(net, f"to_{name}")(*[tmp_path / "net"] * (name == "onnx"))
+    with pytest.raises(ImportError, match=f"needs {name}: pip install {name}"):
+        getattr(fastnn, f"from_{name}")(tmp_path / "net")
