@@ -21,6 +21,7 @@ ALLOWED = {  # what each folder or file may import of fastnn, besides itself; no
     "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
     "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers", "room"},
     "reference": {"checks", "formulas", "kernels", "layers"},
+    "plot": {"bank", "network", "checks", "extras", "formulas", "layers", "training"},
     "sklearn": {
         "bank",
         "network",
