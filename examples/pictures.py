@@ -4,11 +4,14 @@ It needs matplotlib and scikit-learn, whose bundled digits it learns.
 """
 
 import argparse
+import warnings
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from sklearn.datasets import load_digits
+from PIL import Image
+from sklearn.datasets import load_digits, make_moons
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 import fastnn
@@ -34,21 +37,23 @@ def save(out, name, draw, size=(5, 4)):
     figure = Figure(size, layout="constrained")
     draw(figure.subplots())
     figure.savefig(out / name, dpi=100)
+    Image.open(out / name).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
+        out / name, optimize=True
+    )  # small
     print(f"saved {name}")
 
 
 def moons(out, seed):
-    """Two half circles, one in the other: the regions and how they grow."""
-    rng = np.random.default_rng(seed)
-    y = np.repeat([0, 1], 150)
-    angle = rng.uniform(0, np.pi, 300) + np.pi * y
-    X = np.stack([np.cos(angle) + y, np.sin(angle) + 0.5 * y], axis=1) + rng.normal(scale=0.17, size=(300, 2))
-    net = fastnn.mlp([2, 16, 16, 2], "tanh", loss="cross_entropy", learning_rate=0.01, seed=seed)
-    movie = plot.RegionMovie(X, y, resolution=120)
+    """Two half circles, one in the other: the regions, how they grow, and whether the probabilities are right."""
+    X, y = make_moons(300, noise=0.2, random_state=seed)
+    X_test, y_test = make_moons(3000, noise=0.2, random_state=seed + 1)
+    net = fastnn.mlp([2, 16, 16, 2], "tanh", loss="cross_entropy", lr=0.01, seed=seed)
+    movie = plot.RegionMovie(X, y, resolution=100, every=2)
     net.fit(X, y, epochs=24, batch_size=32, seed=seed, callbacks=[movie])
-    movie.save(out / "regions.gif", fps=6)
+    movie.save(out / "regions.gif", fps=5, size=3.2)
     print("saved regions.gif")
     save(out, "regions.png", lambda ax: plot.decision_regions(net, X, y, ax=ax))
+    save(out, "calibration.png", lambda ax: plot.calibration_curve(y_test, net.predict_proba(X_test), ax=ax))
 
 
 def digits(out, seed):
@@ -56,14 +61,13 @@ def digits(out, seed):
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(seed).permutation(len(y))
     X, y = X[order] / 16, y[order]
-    net = fastnn.mlp([64, 16, 16, 10], "relu", loss="cross_entropy", learning_rate=0.003, seed=seed)
+    net = fastnn.mlp([64, 16, 16, 10], "relu", loss="cross_entropy", lr=0.003, l2=0.001, seed=seed)
     history = net.fit(X[:1400], y[:1400], epochs=80, validation_split=0.2, seed=seed)
     X_test, y_test = X[1400:], y[1400:]
     save(out, "curves.png", lambda ax: plot.learning_curves(history, ax=ax))
     save(out, "network.png", lambda ax: plot.network_diagram(net, ax=ax), (7, 5))
     save(out, "weights.png", lambda ax: plot.weight_images(net, ax=ax))
     save(out, "confusion.png", lambda ax: plot.confusion_matrix(y_test, net.predict_classes(X_test), ax=ax))
-    save(out, "calibration.png", lambda ax: plot.calibration_curve(y_test, net.predict_proba(X_test), ax=ax))
 
 
 def ensemble(out, seed):
@@ -71,7 +75,7 @@ def ensemble(out, seed):
     rng = np.random.default_rng(seed)
     X = rng.uniform(-2, 2, (400, 1))
     y = np.sin(2 * X) + 0.15 * rng.normal(size=X.shape)
-    nets = [fastnn.mlp([1, 32, 1], "tanh", loss="mse", learning_rate=0.01, seed=seed + k) for k in range(10)]
+    nets = [fastnn.mlp([1, 32, 1], "tanh", loss="mse", lr=0.01, seed=seed + k) for k in range(10)]
     bank = fastnn.NetworkBank(nets)
     bank.fit(X[:300], y[:300], epochs=150, seed=seed, bootstrap=True)
     noise = np.std(y[:300] - bank.predict_mean(X[:300]))
@@ -89,7 +93,9 @@ def search(out, seed):
     X, y = load_digits(return_X_y=True)
     grid = {"learning_rate_init": [0.0003, 0.001, 0.003, 0.01, 0.03], "hidden_layer_sizes": [(4,), (8,), (16,), (32,)]}
     model = MLPClassifier(max_iter=20, n_iter_no_change=20, random_state=seed)
-    found = GridSearchCV(model, grid, cv=3).fit(X / 16, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # twenty epochs are meant to be few
+        found = GridSearchCV(model, grid, cv=3).fit(X / 16, y)
     save(out, "search.png", lambda ax: plot.search_heatmap(found, ax=ax), (6, 4))
 
 

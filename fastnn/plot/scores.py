@@ -60,7 +60,8 @@ def confusion_matrix(y_true: Any, y_pred: Any, *, classes: Any = None, normalize
     top = max(float(cells.max()), 1e-12)
     drawn = ax.imshow(cells, cmap=colour_map(SEQUENTIAL), vmin=0, vmax=1 if normalize else top)
     if len(known) <= WRITTEN:
-        for (i, j), value in np.ndenumerate(cells):
+        for i, j in np.argwhere(matrix):  # where there is none, no number: the others are seen at once
+            value = cells[i, j]
             word = f"{value:.2f}" if normalize else f"{value}"
             ax.text(j, i, word, ha="center", va="center", fontsize=9 if len(known) <= 10 else 6,
                     color=on_cell(value if normalize else value / top))  # fmt: skip
