@@ -37,7 +37,7 @@ def save(out, name, draw, size=(5, 4)):
     figure = Figure(size, layout="constrained")
     draw(figure.subplots())
     figure.savefig(out / name, dpi=100)
-    Image.open(out / name).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
+    Image.open(out / name).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
         out / name, optimize=True
     )  # small
     print(f"saved {name}")

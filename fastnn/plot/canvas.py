@@ -9,7 +9,7 @@ import numpy as np
 from ..checks import Array, shown
 from ..extras import needs
 
-CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")  # Okabe and Ito's
+CLASSES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#4D4D4D", "#D55E00", "#56B4E9", "#F0E442")  # Okabe and Ito's
 DIVERGING = "RdBu_r"
 SEQUENTIAL = "viridis"
 BLUE, ORANGE, DARK = CLASSES[0], CLASSES[5], "#333333"

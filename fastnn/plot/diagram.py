@@ -66,7 +66,10 @@ def network_diagram(
     weights = [one for _, _, one in dense]
     sizes = [weights[0].shape[1], *(one.shape[0] for one in weights)]
     first = _names(input_names if input_names is not None else net.feature_names, "input_names", sizes[0])
-    last = _names(output_names, "output_names", sizes[-1]) or [str(k) for k in range(sizes[-1])]
+    last = _names(output_names, "output_names", sizes[-1])
+    names = {len(weights): last or [str(k) for k in range(sizes[-1])]}
+    if first is not None or sizes[0] > most:
+        names[0] = first or [str(k) for k in range(sizes[0])]
     strength = [np.linalg.norm(weights[0], axis=0), *(np.linalg.norm(one, axis=1) for one in weights)]
     kept = [np.sort(np.argsort(-one, kind="stable")[:most]) for one in strength]
     tallest = max(map(len, kept))
@@ -95,12 +98,13 @@ def network_diagram(
         ax.plot(np.full(len(ys), k), ys, "o", color="white", markeredgecolor=DARK, markersize=side, zorder=2)
         if sizes[k] > most:
             ax.text(k, -tallest / 2, "\u22ee", ha="center", va="center", fontsize=13)
-        _write(
-            ax, k, ys, kept[k], first if k == 0 else last if k == len(weights) else None, sizes[k] > most, len(weights)
-        )
-        ax.text(
-            k, tallest / 2 + 0.9, _title(net, dense, k, sizes[k], len(kept[k])), ha="center", va="bottom", fontsize=9
-        )
+        for y, neuron in zip(ys, kept[k]) if k in names else ():
+            offset, where = (-side / 2 - 3, "right") if k == 0 else (side / 2 + 3, "left")
+            ax.annotate(
+                names[k][neuron], (k, y), (offset, 0), textcoords="offset points", ha=where, va="center", fontsize=7
+            )
+        title = _title(net, dense, k, sizes[k], len(kept[k]))
+        ax.text(k, tallest / 2 + 0.9, title, ha="center", va="bottom", fontsize=9)
     ax.set(xlim=(-0.35, len(weights) + 0.35), ylim=(-tallest / 2 - 1.0, tallest / 2 + 1.0 + 0.09 * tallest))
     ax.axis("off")
     colour_bar(ax, drawn, "weight / largest of its layer")
@@ -122,21 +126,10 @@ def _names(names: Sequence[str] | None, argument: str, count: int) -> list[str] 
     return [str(name) for name in names]
 
 
-def _write(ax: Any, k: int, ys: Array, kept: Array, names: list[str] | None, some: bool, final: int) -> None:
-    """The names or the numbers of a column's neurons, where it has names or shows some of many."""
-    if names is None and not (some and k == 0):
-        return
-    left = k < final
-    for y, neuron in zip(ys, kept):
-        word = str(neuron) if names is None else names[neuron]
-        ax.text(k + (-0.07 if left else 0.07), y, word, ha="right" if left else "left", va="center", fontsize=7)
-
-
 def _title(net: NeuralNetwork, dense: list[Any], k: int, size: int, kept: int) -> str:
     """What stands above a column: the size, the activation, and the other stages before the next dense layer."""
     start = 0 if k == 0 else dense[k - 1][0] + 1
     end = dense[k][0] if k < len(dense) else len(net.layers)
     words = "inputs" if k == 0 else type(dense[k - 1][1].act_function).__name__
     others = [type(layer).__name__ for layer in net.layers[start:end]]
-    return "\n".join([f"{size} {words}" if k == 0 else f"{size}\n{words}", *others,
-                      *([f"(strongest {kept})"] if kept < size else [])])  # fmt: skip
+    return "\n".join([f"{kept} of {size}" if kept < size else str(size), words, *others])

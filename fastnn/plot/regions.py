@@ -129,7 +129,7 @@ class Plane:
             for k, colour in enumerate(colours):
                 ax.plot([], [], "s", color=colour, label=f"{classes[k]}")
         if ax.get_legend_handles_labels()[0] and len(classes) <= 12:
-            ax.legend(title="class", loc="upper right", framealpha=0.9)
+            ax.legend(title="class", loc="best", framealpha=0.8)  # where the fewest samples are
         names = _names(model) or ("input 0", "input 1")
         ax.set(xlim=self.bounds[:2], ylim=self.bounds[2:], xlabel=names[0], ylabel=names[1])
         return ax

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -65,10 +66,12 @@ def confusion_matrix(y_true: Any, y_pred: Any, *, classes: Any = None, normalize
             word = f"{value:.2f}" if normalize else f"{value}"
             ax.text(j, i, word, ha="center", va="center", fontsize=9 if len(known) <= 10 else 6,
                     color=on_cell(value if normalize else value / top))  # fmt: skip
-        ticks = range(len(known))
-        long = max(len(str(one)) for one in known) > 3
-        ax.set_xticks(ticks, [str(one) for one in known], rotation=45 if long else 0, ha="right" if long else "center")
-        ax.set_yticks(ticks, [str(one) for one in known])
+    ticks = np.arange(0, len(known), math.ceil(len(known) / 50))  # of very many classes not each has its name
+    words = [str(known[k]) for k in ticks]
+    long = max(map(len, words)) > 3
+    small = 10 if len(ticks) <= 12 else 6
+    ax.set_xticks(ticks, words, rotation=45 if long else 0, ha="right" if long else "center", fontsize=small)
+    ax.set_yticks(ticks, words, fontsize=small)
     colour_bar(ax, drawn, "share of the class" if normalize else "samples")
     right = np.trace(matrix) / len(true)
     ax.set(xlabel="predicted class", ylabel="true class", title=f"{right:.1%} of {len(true):,} right")

@@ -79,9 +79,10 @@ def weight_images(
     kept = np.sort(np.argsort(-np.linalg.norm(weights, axis=1), kind="stable")[:most])
     across = min(columns or math.ceil(math.sqrt(len(kept))), len(kept))
     down = math.ceil(len(kept) / across)
-    tiled = np.full((down * (height + 1) - 1, across * (width + 1) - 1), np.nan)
+    gap = max(1, max(height, width) // 9)
+    tiled = np.full((down * (height + gap) - gap, across * (width + gap) - gap), np.nan)
     for place, neuron in enumerate(kept):
-        top, left = place // across * (height + 1), place % across * (width + 1)
+        top, left = place // across * (height + gap), place % across * (width + gap)
         tiled[top : top + height, left : left + width] = weights[neuron].reshape(height, width)
 
     ax = axes_for(ax, "weight_images")
