@@ -10,13 +10,17 @@ import re
 import pytest
 
 import fastnn
+from fastnn import plot
 
 ROOT = pathlib.Path(__file__).parent.parent
 HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
+HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
-    if not name.endswith("__main__") and (HAS_SKLEARN or not name.startswith("fastnn.sklearn"))
+    if not name.endswith("__main__")
+    and (HAS_SKLEARN or not name.startswith("fastnn.sklearn"))
+    and (HAS_MATPLOTLIB or not name.startswith("fastnn.plot"))
 ]
 
 
@@ -40,6 +44,18 @@ def test_examples_for_those_who_come_from_scikit_learn():
     failed, tried = doctest.testfile(str(ROOT / "docs" / "from-scikit-learn.md"), module_relative=False)
     assert tried > 0
     assert failed == 0
+
+
+@pytest.mark.skipif(not HAS_MATPLOTLIB, reason="needs matplotlib")
+def test_examples_of_pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "pictures.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert tried > 0
+    assert failed == 0
+    assert (tmp_path / "network.png").read_bytes().startswith(b"\x89PNG")
+    missing = [name for name in plot.__all__ if f"plot.{name}(" not in page.read_text(encoding="utf-8")]
+    assert not missing
 
 
 def test_everything_public_is_documented_and_exported():
