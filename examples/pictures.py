@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from sklearn.datasets import load_digits, make_moons
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import GridSearchCV
 
 import fastnn
 from fastnn import plot
-from fastnn.sklearn import MLPClassifier
+from fastnn.sklearn import BankSearchCV, MLPClassifier
 
 
 def main():
@@ -95,7 +94,7 @@ def search(out, seed):
     model = MLPClassifier(max_iter=20, n_iter_no_change=20, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # twenty epochs are meant to be few
-        found = GridSearchCV(model, grid, cv=3).fit(X / 16, y)
+        found = BankSearchCV(model, grid, cv=3).fit(X / 16, y)
     save(out, "search.png", lambda ax: plot.search_heatmap(found, ax=ax), (6, 4))
 
 

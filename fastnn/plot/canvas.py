@@ -57,6 +57,8 @@ def numbers(value: Any, name: str, *shape: int | None) -> Array:
         if array.dtype.kind not in "bifuO":
             raise TypeError
         array = array.astype(np.float64)
+        if isinstance(value, np.ma.MaskedArray):
+            array[np.ma.getmaskarray(value)] = np.nan
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {shown(value)}; expected numbers") from None
     if array.ndim == 2 and array.shape[1] == 1 and len(shape) == 1:
@@ -71,9 +73,18 @@ def numbers(value: Any, name: str, *shape: int | None) -> Array:
     if not np.isfinite(array).all():
         place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(
-            f"{name}[{', '.join(map(str, place))}] is {array[place]}; expected finite numbers: leave such rows out"
+            f"{name}[{', '.join(map(str, place))}] is {array[place]}; expected finite numbers"
+            f"{': leave such rows out' if shape[0] is None else ''}"
         )
     return array
+
+
+def _is_missing(label: Any) -> bool:
+    """Whether it is None, NaN, NaT or pandas' NA, which is neither equal to itself nor not."""
+    try:
+        return label is None or bool(label != label)
+    except TypeError:
+        return True
 
 
 def labels(value: Any, name: str) -> Array:
@@ -84,9 +95,9 @@ def labels(value: Any, name: str) -> Array:
     if array.ndim != 1 or not array.size:
         hint = f"; of one column a class, np.argmax({name}, axis=1) makes them" if array.ndim == 2 else ""
         raise ValueError(f"{name} is an array of shape {array.shape}; expected (n,), a class label a row{hint}")
-    missing = np.array([one is None or one != one for one in array.tolist()])
-    if missing.any():
-        at = int(np.argmax(missing))
+    missing = [_is_missing(one) for one in array.tolist()]
+    if any(missing):
+        at = missing.index(True)
         raise ValueError(f"{name}[{at}] is {array[at]}; expected a class label: leave such rows out")
     return array
 

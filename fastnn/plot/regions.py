@@ -193,5 +193,7 @@ def _seen(model: Any, grid: Array) -> tuple[Array, Array, Array | None]:
         if not hasattr(model, "predict_proba"):
             return classes, found, None
         p = np.asarray(model.predict_proba(grid))
+    if not np.isfinite(p).all():
+        raise ValueError("model gives probabilities that are not finite; expected 0 to 1. Did its training diverge?")
     even = 1 / p.shape[1]
     return classes, found, np.clip((p.max(axis=1) - even) / (1 - even), 0, 1)

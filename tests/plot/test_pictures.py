@@ -208,6 +208,21 @@ def test_regions_refuse(model, arguments, more, error, message):
         plot.decision_regions(model, *arguments, **more)
 
 
+def test_a_network_that_diverged_has_no_regions():
+    net = separator()
+    net.layers[0].weights[0, 0] = np.nan
+    with pytest.raises(ValueError, match="probabilities that are not finite"):
+        plot.decision_regions(net, X2)
+
+
+def test_missing_entries_of_all_kinds_are_named():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match=r"y\[1\] is <NA>; expected a class label"):
+        plot.decision_regions(separator(), X2, np.array([0, pandas.NA], object))
+    with pytest.raises(ValueError, match=r"X\[1, 0\] is nan"):
+        plot.decision_regions(separator(), np.ma.masked_equal([[1.0, 2.0], [3.0, 4.0]], 3.0))
+
+
 def test_regressors_are_refused():
     linear = pytest.importorskip("sklearn.linear_model")
     with pytest.raises(TypeError, match="without classes_"):
@@ -512,6 +527,17 @@ def test_a_search_of_scikit_learn_is_a_heat_map():
     assert shown[round(frame.get_y() + 0.47), round(frame.get_x() + 0.47)] == search.best_score_
     with pytest.raises(TypeError, match="expected a fitted search, which has cv_results_"):
         plot.search_heatmap(selection.GridSearchCV(linear.Ridge(), grid))
+
+
+@pytest.mark.filterwarnings("ignore:.*hasn't converged")
+def test_a_bank_search_is_a_heat_map():
+    estimators = pytest.importorskip("fastnn.sklearn")
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    grid = {"learning_rate_init": [0.001, 0.1], "hidden_layer_sizes": [(2,), (4,), (8,)]}
+    model = estimators.MLPClassifier(max_iter=2, n_iter_no_change=2, random_state=0)
+    search = estimators.BankSearchCV(model, grid, cv=2).fit(X, X[:, 0] > 0)
+    shown = plot.search_heatmap(search, ax=axes()).images[0].get_array()
+    assert sorted(shown.ravel()) == sorted(search.cv_results_["mean_test_score"])
 
 
 def test_a_cell_shows_the_best_over_the_other_settings():
