@@ -13,6 +13,8 @@ from .checks import Array, optional, shown, text
 from .data.form import Form
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
+from .html_table import html_table, shown_rows
+from .layers.dense import Layer
 from .network import NeuralNetwork
 from .training.epochs import weighed_samples
 from .training.history import History
@@ -430,6 +432,16 @@ class NetworkBank(Sequence[NeuralNetwork]):
     def __repr__(self) -> str:
         return f"NetworkBank of {len(self)} networks, the first of them {self._networks[0]!r}"
 
+    def _repr_html_(self) -> str:
+        rows = self.results or [{"network": k, **some} for k, some in enumerate(self.settings)]
+        head = list(dict.fromkeys(name for row in rows for name in row))
+        body = [
+            ["..."] * len(head) if k is None else [_cell(rows[k].get(name, "")) for name in head]
+            for k in shown_rows(len(rows))
+        ]
+        layers = " - ".join(str(size) for size in _sizes(self._networks[0]))
+        return html_table(head, body, f"NetworkBank of {len(self)} networks, the first of them {layers}")
+
     def _check(self) -> None:
         """See that the networks fit together, and that no two train the same layer."""
         if not self._networks:
@@ -463,6 +475,16 @@ def _description(net: NeuralNetwork) -> dict[str, Any]:
         "the loss": type(net.loss_function).__name__,
         "the standardising of targets": net.engine.form.scale is not None,
     }
+
+
+def _sizes(net: NeuralNetwork) -> list[int]:
+    """The widths from input to output; stages that keep it are passed over."""
+    return [net.layers[0].ins, *(layer.outs for layer in net.layers if isinstance(layer, Layer))]
+
+
+def _cell(value: Any) -> str:
+    """A setting or a score in a table."""
+    return value if isinstance(value, str) else f"{value:.6g}" if isinstance(value, float) else shown(value)
 
 
 def _values(name: str, value: Any) -> list[Any]:

@@ -11,16 +11,18 @@ import re
 import pytest
 
 import fastnn
+from fastnn import plot
 
 ROOT = pathlib.Path(__file__).parent.parent
 HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
 NEED = {
-    "fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn",
+    "fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib",
     **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
 }  # fmt: skip
 MISSING = [name for name in ("onnx", "torch", "keras") if importlib.util.find_spec(name) is None]
 if importlib.util.find_spec("tensorflow") is None and "torch" not in MISSING:
     os.environ.setdefault("KERAS_BACKEND", "torch")
+HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
@@ -73,6 +75,18 @@ def test_examples_of_exports(tmp_path, monkeypatch):
     failed, tried = doctest.testfile(page, module_relative=False, optionflags=doctest.ELLIPSIS)
     assert tried > 0
     assert failed == 0
+
+
+@pytest.mark.skipif(not HAS_MATPLOTLIB, reason="needs matplotlib")
+def test_examples_of_pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "pictures.md"
+    failed, tried = doctest.testfile(str(page), module_relative=False)
+    assert tried > 0
+    assert failed == 0
+    assert (tmp_path / "network.png").read_bytes().startswith(b"\x89PNG")
+    missing = [name for name in plot.__all__ if f"plot.{name}(" not in page.read_text(encoding="utf-8")]
+    assert not missing
 
 
 def test_everything_public_is_documented_and_exported():

@@ -130,6 +130,26 @@ def test_digits_says_what_is_missing(run, tmp_path):
     assert "nowhere" in run("digits.py", "--mnist", tmp_path / "nowhere", code=2)
 
 
+# --- pictures -------------------------------------------------------------------------------
+
+
+@needs_sklearn
+@pytest.mark.skipif(not HAS_MATPLOTLIB, reason="needs matplotlib")
+def test_the_pictures_of_the_documentation_are_made_by_their_script(run, tmp_path):
+    run("pictures.py", "--out", tmp_path / "here")
+    made = {path.name for path in (tmp_path / "here").iterdir()}
+    kept = {path.name: path.stat().st_size for path in (ROOT / "docs" / "pictures").iterdir()}
+    assert made == set(kept)
+    assert max(kept.values()) < 150_000
+    shown = re.findall(r"\]\(pictures/(.*?)\)", (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(made)
+    in_readme = re.findall(
+        r'"docs/pictures/(.*?)" height="\d+" alt="[^"]{20,}"', (ROOT / "README.md").read_text("utf-8")
+    )
+    assert len(in_readme) == 3
+    assert set(in_readme) <= made
+
+
 # --- teacher and students ---------------------------------------------------------------------
 
 

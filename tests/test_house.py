@@ -20,7 +20,19 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
     "files": {"checks", "engine", "extras", "formulas", "kernels.formula", "layers", "saving", "version"},
     "files.arrays": {"checks"},  # on which saving stands, and the other files on that
     "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
-    "training": {"checks", "extras", "files", "saving", "data", "engine", "formulas", "kernels", "layers", "room"},
+    "training": {
+        "checks",
+        "extras",
+        "files",
+        "html_table",
+        "saving",
+        "data",
+        "engine",
+        "formulas",
+        "kernels",
+        "layers",
+        "room",
+    },
     "reference": {"checks", "formulas", "kernels", "layers"},
     "tabular": {
         "network",
@@ -35,6 +47,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "layers",
         "training",
     },
+    "plot": {"bank", "network", "checks", "extras", "formulas", "layers", "training"},
     "sklearn": {
         "bank",
         "network",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..extras import needs
+from ..html_table import html_table, shown_rows
 
 
 class History(Mapping[str, list[float]]):
@@ -78,12 +79,19 @@ class History(Mapping[str, list[float]]):
     def __repr__(self) -> str:
         widths = {name: max(12, len(name) + 2) for name in self._columns}
         head = "epoch" + "".join(f"{name:>{width}}" for name, width in widths.items())
-        count = len(self.epoch)
-        shown = range(count) if count <= 12 else [*range(5), -1, *range(count - 5, count)]
         lines = [
             "  ..."
-            if i == -1
+            if i is None
             else f"{self.epoch[i]:5}" + "".join(f"{self[name][i]:{width}.6g}" for name, width in widths.items())
-            for i in shown
+            for i in shown_rows(len(self.epoch))
         ]
         return "\n".join([head, *lines, *([f"stopped: {self.stopped}"] if self.stopped else [])])
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ["..."] * (1 + len(self))
+            if i is None
+            else [str(self.epoch[i]), *(f"{column[i]:.6g}" for column in self._columns.values())]
+            for i in shown_rows(len(self.epoch))
+        ]
+        return html_table(["epoch", *self._columns], rows, f"stopped: {self.stopped}" if self.stopped else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from .callbacks import Callback, Logs
@@ -24,7 +25,9 @@ def progress(verbose: int, count: int, unit: str = "epoch") -> Callback | None:
     if verbose == 2:
         return Lines(count, unit)
     try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a notebook without ipywidgets, where the bar is of text
+            from tqdm.auto import tqdm  # type: ignore[import-untyped, unused-ignore]
     except ImportError:
         return None
     return Bar(tqdm, count, unit)
