@@ -175,7 +175,7 @@ def staged(stage):
         (lambda: network(act=Running()), "Running.f makes something else of whole arrays"),
         (
             lambda: network(loss=FlatGradient()).train(X, VALUES),
-            r"FlatGradient.dloss, .* of shape \(2,\); expected the",
+            r"FlatGradient.dloss cannot be compiled: .* it returns an array of 1 dimension",
         ),
         (lambda: network(loss=TooFar()).train(X, CLASSES), "TooFar.loss, .* raised IndexError: index 5"),
         (lambda: network(lr=Backwards(0.1)).train(X, VALUES), "Backwards.* gives the rate -0.1 at step 0"),

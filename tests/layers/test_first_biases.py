@@ -73,9 +73,9 @@ def test_they_part_units_whose_inputs_are_small():
     X = np.linspace(-1, 1, 200).reshape(-1, 1)
     y = np.cos(3 * X)
 
-    def loss(bias_init):
-        rng = np.random.default_rng(0)
+    def loss(bias_init, seed):
+        rng = np.random.default_rng(seed)
         layers = [Layer(1, 20, Tanh(), bias_init=bias_init, seed=rng), Layer(20, 1, Identity(), seed=rng)]
-        return NeuralNetwork(layers, "mse", 0.01, "adam").fit(X, y, epochs=30, seed=0, verbose=0)["loss"][-1]
+        return NeuralNetwork(layers, "mse", 0.01, "adam").fit(X, y, epochs=20, seed=0, verbose=0)["loss"][-1]
 
-    assert loss(None) < 0.5 * loss("zeros")
+    assert sum(loss(None, seed) for seed in range(6)) < 0.5 * sum(loss("zeros", seed) for seed in range(6))

@@ -151,8 +151,8 @@ def test_it_equals_the_reference_and_the_reference_by_hand(seed, outs, n, far, s
         net.fit(x.T, t.T, 2, batch_size=batch_size, shuffle=False, verbose=0)
     else:
         net.train(x, t, 2, batch_size=batch_size)
-    slow.train(x, t, 2, batch_size=batch_size)
-    hand.train(x, scaled, 2, batch_size=batch_size)
+    slow.train(x, t, 2, batch_size=batch_size, equal_batches=by_fit)
+    hand.train(x, scaled, 2, batch_size=batch_size, equal_batches=by_fit)
     for twin in (slow, hand):
         np.testing.assert_allclose(net.forward_pass(x), twin.forward_pass(x), **close)
 
@@ -367,7 +367,8 @@ def test_a_raw_price_needs_no_rate_of_its_own():
     plain, net = network(stage=False, optimizer=SGD(), lr=0.2), network(optimizer=SGD(), lr=0.2)
     with pytest.raises(fastnn.DivergedError, match="StandardizeTargets"):
         plain.fit(X, PRICES, 20, verbose=0, seed=0)
-    history = net.fit(X, PRICES, 60, verbose=0, seed=0, metrics=["r2", "mae", "mse"], validation_data=(X, PRICES))
+    metrics = {"metrics": ["r2", "mae", "mse"], "train_metrics": True}
+    history = net.fit(X, PRICES, 60, verbose=0, seed=0, validation_data=(X, PRICES), **metrics)
     p = net.predict(X)[:, 0]
     assert history["val_r2"][-1] == pytest.approx(r2_score(PRICES, p))
     assert history["val_mae"][-1] == pytest.approx(mean_absolute_error(PRICES, p))
@@ -419,12 +420,13 @@ def test_a_stream_from_disk_is_measured_as_a_whole(tmp_path, monkeypatch):
     on_disk = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy"]
     net, wanted = network("float32", front=True), network("float32", front=True)
     known = wanted.fit(X, PRICES, 2, shuffle=False, verbose=0, metrics=["mae"])
-    history = net.fit(*on_disk, 2, shuffle=False, verbose=0, validation_data=(X, PRICES), metrics=["mae"])
+    metrics = {"metrics": ["mae"], "train_metrics": True}
+    history = net.fit(*on_disk, 2, shuffle=False, verbose=0, validation_data=(X, PRICES), **metrics)
     assert net.layers[-1].mean == pytest.approx(wanted.layers[-1].mean, rel=1e-12)
     np.testing.assert_allclose(history["mae"], known["mae"], rtol=1e-3)
     assert history["val_mae"][-1] == pytest.approx(np.abs(net.predict(X)[:, 0] - PRICES).mean(), rel=1e-6)
     held = network("float32")
-    held.fit(*on_disk, 1, shuffle=False, verbose=0, validation_split=0.25)
+    held.fit(*on_disk, 1, shuffle=False, verbose=0, validation_split=0.25, validation_shuffle=False)
     assert held.layers[-1].mean.item() == pytest.approx(PRICES[:450].mean(), rel=1e-9)
 
 
@@ -505,7 +507,9 @@ def test_what_ends_a_fit_before_its_first_step_leaves_it_fitted_or_not_as_inputs
 @pytest.mark.parametrize("held", ["data", "split"])
 @pytest.mark.parametrize("front", [False, True])
 def test_in_a_bank_each_network_is_as_if_alone(bootstrap, held, front):
-    more = {"validation_data": (X[:50], PRICES[:50])} if held == "data" else {"validation_split": 0.25}
+    more = {"validation_data": (X[:50], PRICES[:50])}
+    if held == "split":
+        more = {"validation_split": 0.25, "validation_shuffle": False}
     nets = [network(front=front), network(front=front), fitted(PRICES * 3)]
     alone = copy.deepcopy(nets)
     bank = NetworkBank(nets)
