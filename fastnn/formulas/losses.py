@@ -537,6 +537,10 @@ class GammaLoss(ElementwiseLoss):
     def df(self, v: Array, t: Array) -> Array:
         return 1 - t * np.exp(-v)
 
+    def predictions(self, outputs: Array) -> Array:
+        """The means, exp(outputs)."""
+        return np.exp(outputs)
+
 
 class TweedieLoss(ElementwiseLoss):
     """Half the deviance of t under a Tweedie distribution of mean exp(v), without what only t is in.
@@ -567,3 +571,7 @@ class TweedieLoss(ElementwiseLoss):
     def df(self, v: Array, t: Array) -> Array:
         p = self.power
         return np.exp((2 - p) * v) - t * np.exp((1 - p) * v)
+
+    def predictions(self, outputs: Array) -> Array:
+        """The means, exp(outputs)."""
+        return np.exp(outputs)

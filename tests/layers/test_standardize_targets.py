@@ -374,7 +374,7 @@ def test_a_raw_price_needs_no_rate_of_its_own():
     assert history["val_mae"][-1] == pytest.approx(mean_absolute_error(PRICES, p))
     assert history["val_loss"][-1] == pytest.approx(history["val_mse"][-1] / PRICES.var())
     assert history["r2"][-1] > 0.95
-    assert history["mae"][-1] == pytest.approx(history["val_mae"][-1], rel=0.2)
+    assert history["mae"][-1] == pytest.approx(history["val_mae"][-1], rel=0.4)
 
 
 def trained_in_columns(net):
