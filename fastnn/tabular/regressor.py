@@ -179,7 +179,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         if self.quantiles is not None:
             shifts = []
             for k, level in enumerate(levels(self.quantiles, "quantiles")):
-                level = conformal_level(float(level), len(y), level > 0.5)
+                level = conformal_level(float(level), len(y))
                 shifts.append(float(np.quantile(y[:, 0] - predicted[:, k], level, method="inverted_cdf")))
             learnt.more["shifts"] = shifts
         else:
@@ -305,7 +305,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         if self.distribution is not None:
             width = self._deviations(outputs, more)[:, 0]
         if "residuals" in more:
-            level = conformal_level(coverage, more["held_out"], True)
+            level = conformal_level(coverage, more["held_out"]) if coverage > 0.5 else coverage
             factor = float(np.interp(level, np.linspace(0, 1, KEPT), more["residuals"][0]))
         elif self.distribution is not None:
             factor = NormalDist().inv_cdf(0.5 + coverage / 2)
