@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import saving
 from ..checks import Array, fraction, optional, positive_integer, positive_number
+from ..data.held_out import held_out_rows
 from ..data.rows import sample_weights
 from ..engine.threads import at_most_threads
 from ..files import Path
@@ -156,9 +157,7 @@ class BaseTabular(BaseEstimator, ABC):
             used, given = np.repeat(used, given[used].astype(int)), None  # a weight of 2 is as good as the row twice
         if len(used) <= SMALL:
             used = used[own_order(table, y)[used].argsort(kind="stable")]
-        train, held = held_out_rows(
-            used, self.validation_fraction, seeds[-1], y if target.classes is not None else None
-        )
+        train, held = parted(used, self.validation_fraction, seeds[-1], y if target.classes is not None else None)
         more = self._start(target, train)
         preprocessor = Preprocessor(max_one_hot=self.max_one_hot).fit_table(table, train)
         if preprocessor.width == 0:
@@ -349,15 +348,12 @@ def own_order(table: Table, y: Array) -> Array:
     return rank
 
 
-def held_out_rows(rows: Array, part: float, seed: int, strata: Array | None) -> tuple[Array, Array]:
-    """These rows in two parts at random, of each stratum its share: to train on, and to hold out."""
-    rng = np.random.default_rng(seed)
-    of = np.zeros(len(rows)) if strata is None else strata[rows]
-    held = np.zeros(len(rows), bool)
-    for stratum in np.unique(of):
-        group = np.flatnonzero(of == stratum)
-        held[rng.permutation(group)[: min(round(part * len(group)), len(group) - 1)]] = True
-    return rows[~held], rows[held]
+def parted(rows: Array, part: float, seed: int, classes: Array | None) -> tuple[Array, Array]:
+    """These rows in two parts, at random and of each class its share: to train on, and to hold out, perhaps none."""
+    if not 0 < round(len(rows) * part) < len(rows):
+        return rows, rows[:0]
+    kept, held = held_out_rows(len(rows), part, seed, None if classes is None else classes[rows])
+    return rows[kept], rows[held]
 
 
 def importances(learnt: Learnt, X: Array, seed: int) -> Array:
