@@ -131,10 +131,10 @@ def printed(results: dict[str, Any], contestants: list[str]) -> str:
         table: [np.median([t for _, t in found[name]]) for name in contestants] for table, found in results.items()
     }
     for table, scores in means.items():
-        cells = [
-            f"{'**' * (score == max(scores))}{score:.3f}{'**' * (score == max(scores))} {seconds:.1f} s"
-            for score, seconds in zip(scores, times[table])
-        ]
+        cells = []
+        for score, seconds in zip(scores, times[table]):
+            bold = "**" if score == max(scores) else ""
+            cells.append(f"{bold}{score:.3f}{bold} {seconds:.1f} s")
         lines.append(f"| {table} | " + " | ".join(cells) + " |")
     array = np.array(list(means.values()))
     ranks = (-array).argsort(axis=1).argsort(axis=1).mean(axis=0) + 1
