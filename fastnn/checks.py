@@ -175,8 +175,10 @@ def between_one_and_two(value: Any, name: str) -> float:
 def levels(value: Any, name: str) -> Array:
     """Numbers between 0 and 1, one or many, as an array (k,) that nobody writes into, or an error."""
     try:
+        if np.asarray(value).dtype.kind not in "fiu":
+            raise TypeError
         array = np.array(value, np.float64).reshape(-1)
-    except (TypeError, ValueError):
+    except Exception:  # NumPy asks what it is given for numbers, and that may raise anything
         raise TypeError(f"{name} is {shown(value)}; expected numbers between 0 and 1") from None
     if array.size == 0 or np.ndim(value) > 1 or not np.all((array > 0) & (array < 1)):
         raise ValueError(f"{name} is {shown(value)}; expected numbers between 0 and 1")

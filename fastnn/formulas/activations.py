@@ -289,6 +289,8 @@ class ExactGELU(ActivationFunction):
     Hendrycks and Gimpel (2016), as for `GELU`.
     """
 
+    called = ("exact_gelu",)
+
     def tail(self, x: Array) -> Array:
         """The normal distribution function of -\\|x\\|, with z = \\|x\\| / sqrt(2) and t = 2 / (2 + z).
 

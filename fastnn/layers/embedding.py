@@ -10,6 +10,8 @@ from ..checks import Array, count, positive_integer, shown
 from ..kernels.stages import FLOAT64, pointer_at, stage_at
 from .stage import Stage
 
+MOST = 2**24  # categories of a column, up to which float32 counts them
+
 
 def embedding_forward(address: int, W: Any) -> None:
     """x = the vector of each category in its places, zeros for none, and the other inputs as they are.
@@ -57,6 +59,20 @@ def embedding_backward(address: int, W: Any) -> None:
                 dx_in[i * stride + j] = dx[i * stride + j] if j >= columns * size else 0
 
 
+def counts_of_categories(value: Any, name: str) -> Array:
+    """How many categories there are in each column, as an array (columns,) that nobody writes into, or an error."""
+    try:
+        counts = np.array(value).reshape(-1)
+        usual = counts.dtype.kind in "iu" and counts.size > 0 and counts.min() >= 1 and counts.max() <= MOST
+    except Exception:  # NumPy asks what it is given for numbers, and that may raise anything
+        usual = False
+    if not usual or np.ndim(value) > 1:
+        raise ValueError(f"{name} is {shown(value)}; expected how many there are in each column, from 1 to {MOST:,}")
+    counts = counts.astype(np.int64)
+    counts.flags.writeable = False
+    return counts
+
+
 class Embedding(Stage):
     """A trained vector for each category, in the place of the category's number: the first stage of a network.
 
@@ -89,20 +105,13 @@ class Embedding(Stage):
     """
 
     required = {"categories": 3, "size": 1}
+    stands = "first"
     kernels = (embedding_forward, embedding_backward)
-    checked = {"size": positive_integer, "seed": count}
+    checked = {"categories": counts_of_categories, "size": positive_integer, "seed": count}
 
     def __init__(self, categories: Any, size: int = 8, lr_factor: float = 1.0, seed: int = 0) -> None:
         super().__init__()
-        try:
-            counts = np.array(categories).reshape(-1)
-            if counts.dtype.kind not in "iu" or counts.size == 0 or counts.min() < 1 or counts.max() > 2**24:
-                raise ValueError
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"categories is {shown(categories)}; expected how many there are in each column, 1 to 2**24"
-            ) from None
-        self.categories = counts.astype(np.int64)
+        self.categories = categories
         self.size, self.lr_factor, self.seed = size, lr_factor, seed
 
     @property

@@ -20,6 +20,7 @@ from ..kernels.fields import arrays_read
 from ..kernels.formula import FormulaError
 from .base import BaseLayer
 from .dense import Layer
+from .normalisation import Standardize
 from .stage import Stage
 from .targets import StandardizeTargets
 
@@ -44,7 +45,7 @@ def check_layers(layers: list[BaseLayer], loss: LossFunction) -> None:
                 "compute f(W x + b); expected what it does to the numbers in an ActivationFunction or a Stage"
             )
         if isinstance(layer, Stage) and index != {"first": 0, "last": len(layers) - 1}.get(layer.stands, index):
-            hint = ", or BatchNorm here" if layer.stands == "first" else ""
+            hint = ", or BatchNorm here" if isinstance(layer, Standardize) else ""
             raise ValueError(f"layers[{index}] is {layer!r}; expected it as the {layer.stands} layer{hint}")
     _build_stages(layers)
     for index, (below, above) in enumerate(zip(layers, layers[1:])):

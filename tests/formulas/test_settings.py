@@ -78,6 +78,7 @@ FINE_FOR = {  # ... and for these
     ("Layer", "dtype"): {"class", "None"}, ("NeuralNetwork", "dtype"): {"class"},
     ("ELU", "alpha"): {"minus one", "less than nothing"},
     ("Layer", "act_function"): {"a component"},
+    ("PinballLoss", "quantiles"): {"list of a number"}, ("Embedding", "categories"): {"tuple"},
 }  # fmt: skip
 ONE_OF_EACH = {"path": "a.csv", "seconds": 1.0}  # of the parameters without a default
 
