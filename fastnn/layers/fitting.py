@@ -75,6 +75,11 @@ def _check_values(loss: LossFunction, index: int) -> None:
             "they would be something else; expected a loss of values, such as MSELoss(), MAELoss() or HuberLoss(), or "
             "layers without it"
         )
+    if not cls.standardizable:
+        raise ValueError(
+            f"layers[{index}] is StandardizeTargets(), but of {loss!r} not all outputs are on the scale of the targets: "
+            "predictions would be wrong; expected layers without it, and y standardised by yourself, or another loss"
+        )
 
 
 def _check_arrays_of_loss(loss: LossFunction, outs: int) -> None:

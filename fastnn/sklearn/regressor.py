@@ -10,7 +10,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ..checks import Array
-from ..formulas.losses import LossFunction, PoissonNLLLoss
+from ..formulas.losses import LogLinkLoss, LossFunction
 from ..training.callbacks import Trainee
 from .base import BaseMLP, has_epochs
 from .formulas import HalfSquaredLoss, PoissonDevianceLoss
@@ -287,7 +287,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return PoissonDevianceLoss(outs) if self.loss == "poisson" else HalfSquaredLoss(outs)
 
     def _out_activation(self, outs: int) -> str:
-        return "exp" if isinstance(self._loss(1), PoissonNLLLoss) else "identity"
+        return "exp" if isinstance(self._loss(1), LogLinkLoss) else "identity"
 
     def _labels(self, targets: Array) -> Any:
         return _flat(targets)

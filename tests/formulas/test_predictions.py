@@ -122,7 +122,8 @@ def test_metrics_are_of_rates_everywhere():
         return float(np.mean(predictions))
 
     history = net.fit(
-        X, COUNTS, 60, metrics=["r2", "mae", "mse", own], validation_data=(X, COUNTS), seed=0, verbose=0
+        X, COUNTS, 60, metrics=["r2", "mae", "mse", own], train_metrics=True, validation_data=(X, COUNTS), seed=0,
+        verbose=0,
     )  # fmt: skip
     rates = np.exp(net.outputs(X)[:, 0])
     wanted = {"r2": r2_score(COUNTS, rates), "mae": mean_absolute_error(COUNTS, rates), "own": rates.mean()}
