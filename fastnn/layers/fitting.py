@@ -77,8 +77,9 @@ def _check_values(loss: LossFunction, index: int) -> None:
         )
     if not cls.standardizable:
         raise ValueError(
-            f"layers[{index}] is StandardizeTargets(), but of {loss!r} not all outputs are on the scale of the targets: "
-            "predictions would be wrong; expected layers without it, and y standardised by yourself, or another loss"
+            f"layers[{index}] is StandardizeTargets(), but of {loss!r} not all outputs are on the scale of the "
+            "targets: it would make of predictions what they are not; expected a loss such as MSELoss(), or layers "
+            "without it and y of mean 0 and variance 1"
         )
 
 

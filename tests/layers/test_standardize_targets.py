@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from networks import bits
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.metrics import mean_absolute_error, r2_score
 
@@ -19,6 +20,7 @@ from fastnn import (
     CrossEntropyLoss,
     EarlyStopping,
     ElementwiseLoss,
+    GaussianNLLLoss,
     HuberLoss,
     Identity,
     LambdaCallback,
@@ -39,7 +41,6 @@ from fastnn import (
     reference,
 )
 from fastnn.data.target_scale import TargetScale, measured_scale
-from tests.networks import bits
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 3))
@@ -149,10 +150,13 @@ def test_it_equals_the_reference_and_the_reference_by_hand(seed, outs, n, far, s
             np.testing.assert_allclose(a, b, **close)
     if by_fit:
         net.fit(x.T, t.T, 2, batch_size=batch_size, shuffle=False, verbose=0)
+        for part in 2 * np.array_split(np.arange(n), -(-n // batch_size)):
+            slow.train(x[:, part], t[:, part], batch_size=len(part))
+            hand.train(x[:, part], scaled[:, part], batch_size=len(part))
     else:
         net.train(x, t, 2, batch_size=batch_size)
-    slow.train(x, t, 2, batch_size=batch_size)
-    hand.train(x, scaled, 2, batch_size=batch_size)
+        slow.train(x, t, 2, batch_size=batch_size)
+        hand.train(x, scaled, 2, batch_size=batch_size)
     for twin in (slow, hand):
         np.testing.assert_allclose(net.forward_pass(x), twin.forward_pass(x), **close)
 
@@ -294,7 +298,9 @@ def test_errors_of_targets_tell_what_came():
         net.train(X.T, np.ones((2, 600)))
 
 
-@pytest.mark.parametrize("loss", [CrossEntropyLoss(), SoftCrossEntropyLoss(), BCEWithLogitsLoss(), PoissonNLLLoss()])
+@pytest.mark.parametrize(
+    "loss", [CrossEntropyLoss(), SoftCrossEntropyLoss(), BCEWithLogitsLoss(), PoissonNLLLoss(), GaussianNLLLoss()]
+)
 def test_losses_without_a_scale_are_refused_at_once(loss):
     with pytest.raises(
         ValueError, match=rf"layers\[2\] is StandardizeTargets\(\), but .*{type(loss).__name__}.*MSELoss"
@@ -367,13 +373,14 @@ def test_a_raw_price_needs_no_rate_of_its_own():
     plain, net = network(stage=False, optimizer=SGD(), lr=0.2), network(optimizer=SGD(), lr=0.2)
     with pytest.raises(fastnn.DivergedError, match="StandardizeTargets"):
         plain.fit(X, PRICES, 20, verbose=0, seed=0)
-    history = net.fit(X, PRICES, 60, verbose=0, seed=0, metrics=["r2", "mae", "mse"], validation_data=(X, PRICES))
+    metrics = {"metrics": ["r2", "mae", "mse"], "train_metrics": True}
+    history = net.fit(X, PRICES, 60, verbose=0, seed=0, validation_data=(X, PRICES), **metrics)
     p = net.predict(X)[:, 0]
     assert history["val_r2"][-1] == pytest.approx(r2_score(PRICES, p))
     assert history["val_mae"][-1] == pytest.approx(mean_absolute_error(PRICES, p))
     assert history["val_loss"][-1] == pytest.approx(history["val_mse"][-1] / PRICES.var())
     assert history["r2"][-1] > 0.95
-    assert history["mae"][-1] == pytest.approx(history["val_mae"][-1], rel=0.2)
+    assert history["mae"][-1] == pytest.approx(history["val_mae"][-1], rel=0.5)
 
 
 def trained_in_columns(net):
@@ -419,12 +426,13 @@ def test_a_stream_from_disk_is_measured_as_a_whole(tmp_path, monkeypatch):
     on_disk = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy"]
     net, wanted = network("float32", front=True), network("float32", front=True)
     known = wanted.fit(X, PRICES, 2, shuffle=False, verbose=0, metrics=["mae"])
-    history = net.fit(*on_disk, 2, shuffle=False, verbose=0, validation_data=(X, PRICES), metrics=["mae"])
+    metrics = {"metrics": ["mae"], "train_metrics": True}
+    history = net.fit(*on_disk, 2, shuffle=False, verbose=0, validation_data=(X, PRICES), **metrics)
     assert net.layers[-1].mean == pytest.approx(wanted.layers[-1].mean, rel=1e-12)
     np.testing.assert_allclose(history["mae"], known["mae"], rtol=1e-3)
     assert history["val_mae"][-1] == pytest.approx(np.abs(net.predict(X)[:, 0] - PRICES).mean(), rel=1e-6)
     held = network("float32")
-    held.fit(*on_disk, 1, shuffle=False, verbose=0, validation_split=0.25)
+    held.fit(*on_disk, 1, shuffle=False, verbose=0, validation_split=0.25, validation_shuffle=False)
     assert held.layers[-1].mean.item() == pytest.approx(PRICES[:450].mean(), rel=1e-9)
 
 
@@ -505,7 +513,11 @@ def test_what_ends_a_fit_before_its_first_step_leaves_it_fitted_or_not_as_inputs
 @pytest.mark.parametrize("held", ["data", "split"])
 @pytest.mark.parametrize("front", [False, True])
 def test_in_a_bank_each_network_is_as_if_alone(bootstrap, held, front):
-    more = {"validation_data": (X[:50], PRICES[:50])} if held == "data" else {"validation_split": 0.25}
+    more = (
+        {"validation_data": (X[:50], PRICES[:50])}
+        if held == "data"
+        else {"validation_split": 0.25, "validation_shuffle": False}
+    )
     nets = [network(front=front), network(front=front), fitted(PRICES * 3)]
     alone = copy.deepcopy(nets)
     bank = NetworkBank(nets)
