@@ -92,7 +92,7 @@ def step_rule(estimator: Any) -> Optimizer:
     if estimator.solver == "adam":
         return AdamOfScikitLearn(estimator.beta_1, estimator.beta_2, estimator.epsilon)
     if estimator.solver not in ("sgd", "lbfgs"):
-        return named(Optimizer, estimator.solver, "solver")  # type: ignore[no-any-return]
+        return named(Optimizer, estimator.solver, "solver")
     if estimator.momentum == 0:
         return SGD()
     return Velocity(estimator.momentum, estimator.nesterovs_momentum)

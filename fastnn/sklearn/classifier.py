@@ -361,7 +361,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _loss(self, outs: int) -> LossFunction:
         if not isinstance(self.loss, str) or self.loss != "log_loss":
-            return named(LossFunction, self.loss, "loss")  # type: ignore[no-any-return]
+            return named(LossFunction, self.loss, "loss")
         if outs == 1:
             return BCEWithLogitsLoss()
         return LabelsLoss(outs) if self._several else CrossEntropyLoss()

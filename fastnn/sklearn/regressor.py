@@ -286,7 +286,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _loss(self, outs: int) -> LossFunction:
         if isinstance(self.loss, str) and self.loss in ("squared_error", "poisson"):
             return PoissonDevianceLoss(outs) if self.loss == "poisson" else HalfSquaredLoss(outs)
-        return named(LossFunction, self.loss, "loss")  # type: ignore[no-any-return]
+        return named(LossFunction, self.loss, "loss")
 
     def _out_activation(self, outs: int) -> str:
         return "exp" if isinstance(self._loss(1), LogLinkLoss) else "identity"
