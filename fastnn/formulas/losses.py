@@ -41,6 +41,9 @@ class LossFunction(Component, ABC):
     domain : Domain, optional
         Which values a target may have. Others are refused before anything is trained or measured. None, the
         default: all that are finite.
+    standardizable : bool
+        Whether every prediction is on the scale of its target, so that a `StandardizeTargets` may bring it back. False
+        where outputs mean other things, too, such as logarithms of variances.
 
     Examples
     --------
@@ -57,8 +60,9 @@ class LossFunction(Component, ABC):
 
     target: str | None = None
     domain: Domain | None = None
+    standardizable: bool = True
     elsewhere = {"logloss": "take 'cross_entropy' for an output for each class, 'bce' for one output"}
-    of_the_class = Component.of_the_class | {"target", "domain"}
+    of_the_class = Component.of_the_class | {"target", "domain", "standardizable"}
 
     @abstractmethod
     def loss(self, values: Array, expected: Array) -> Array:
@@ -254,7 +258,15 @@ class BCEWithLogitsLoss(ElementwiseLoss):
         return np.hstack([1 - p, p]) if outputs.shape[1] == 1 else p
 
 
-class PoissonNLLLoss(ElementwiseLoss):
+class LogLinkLoss(ElementwiseLoss):
+    """A loss whose outputs are logarithms of means: `predict` gives the means, exp(outputs), and metrics judge them."""
+
+    def predictions(self, outputs: Array) -> Array:
+        """The means, exp(outputs)."""
+        return np.exp(outputs)
+
+
+class PoissonNLLLoss(LogLinkLoss):
     """Negative log-likelihood of the count t under Poisson(exp(v)), without the constant log(t!).
 
     The outputs are logarithms of rates; `predict` gives the rates, exp(outputs), and metrics judge them.
@@ -268,10 +280,6 @@ class PoissonNLLLoss(ElementwiseLoss):
 
     def df(self, v: Array, t: Array) -> Array:
         return np.exp(v) - t
-
-    def predictions(self, outputs: Array) -> Array:
-        """The rates, exp(outputs)."""
-        return np.exp(outputs)
 
 
 class CrossEntropyLoss(LossFunction):
@@ -481,7 +489,8 @@ class GaussianNLLLoss(LossFunction):
 
     The first half of the outputs are means m, the second the logarithms s of variances: the mean over them of
     (log(v) + (t - m)**2 / v) / 2, where v = exp(s) + eps. Targets have a place for each output; those of the second
-    half play no part. Of an odd number the one in the middle is a mean with s = 0.
+    half play no part. Of an odd number the one in the middle is a mean with s = 0. Targets are scaled by hand: a
+    `StandardizeTargets` would take the logarithms for values.
 
     Parameters
     ----------
@@ -494,6 +503,7 @@ class GaussianNLLLoss(LossFunction):
     """
 
     target = "values"
+    standardizable = False
     checked = {"eps": positive_number}
 
     def __init__(self, eps: float = 1e-6) -> None:
@@ -523,10 +533,11 @@ class GaussianNLLLoss(LossFunction):
         return total * share
 
 
-class GammaLoss(ElementwiseLoss):
+class GammaLoss(LogLinkLoss):
     """Half the deviance of the target t under a gamma distribution of mean exp(v), without what only t is in.
 
-    f = t exp(-v) + v: for values above 0 whose errors grow with them, such as costs and durations.
+    f = t exp(-v) + v: for values above 0 whose errors grow with them, such as costs and durations. `predict` gives the
+    means, exp(outputs).
     """
 
     domain = Domain(lowest=0, cure="they are above 0; for values of either sign take MSELoss")
@@ -542,11 +553,11 @@ class GammaLoss(ElementwiseLoss):
         return np.exp(outputs)
 
 
-class TweedieLoss(ElementwiseLoss):
+class TweedieLoss(LogLinkLoss):
     """Half the deviance of t under a Tweedie distribution of mean exp(v), without what only t is in.
 
     f = exp((2 - p) v) / (2 - p) - t exp((1 - p) v) / (1 - p): for values of which many are 0 and the others above it,
-    such as claims, rain and spending.
+    such as claims, rain and spending. `predict` gives the means, exp(outputs).
 
     Parameters
     ----------

@@ -76,6 +76,12 @@ def _check_values(loss: LossFunction, index: int) -> None:
             "they would be something else; expected a loss of values, such as MSELoss(), MAELoss() or HuberLoss(), or "
             "layers without it"
         )
+    if not cls.standardizable:
+        raise ValueError(
+            f"layers[{index}] is StandardizeTargets(), but of {loss!r} not all outputs are on the scale of the "
+            "targets: it would make of predictions what they are not; expected a loss such as MSELoss(), or layers "
+            "without it and y of mean 0 and variance 1"
+        )
 
 
 def _check_arrays_of_loss(loss: LossFunction, outs: int) -> None:

@@ -30,7 +30,7 @@ from ..training.epochs import fit
 from ..training.guard import DivergedError
 from ..training.history import History
 from ..training.lbfgs import fit_lbfgs
-from ..training.many import fit_many
+from ..training.many import check_places, fit_many
 from ..training.settings import Settings, callback_list
 from . import building
 from .fitting import Past, current, once
@@ -238,6 +238,8 @@ class BaseMLP(BaseEstimator, ABC):
         fitting = current()
         past = None if fitting is None else fitting.past
         batch_size, others = self._batch_size(train.size), callback_list(self.callbacks)
+        if len(networks) > 1:
+            check_places(others, f"{len(networks)} networks", "an estimator of one network, n_networks=1, for a {}")
         validation = None
         if others and held_out is not None:
             validation = (held_out.X, self._network_targets(held_out.targets), held_out.weight)

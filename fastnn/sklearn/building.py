@@ -60,7 +60,7 @@ def make_network(
         layers.append(Layer(ins, outs, act, init="zeros", bias_init="zeros", dtype=dtype))
         if not last and rates[index] > 0:
             layers.append(Dropout(rates[index]))
-    return NeuralNetwork(layers, loss, 0.0, dtype=dtype)
+    return NeuralNetwork(layers, copy.deepcopy(loss), 0.0, dtype=dtype)  # the loss given may change, and be others' too
 
 
 def dense_layers(net: NeuralNetwork) -> list[Layer]:
@@ -83,11 +83,16 @@ def draw_weights(net: NeuralNetwork, rng: np.random.RandomState) -> None:
 
 
 def step_rule(estimator: Any) -> Optimizer:
-    """A new optimiser of the kind that `solver` names, or a copy of the one that it is."""
+    """A new optimiser of the kind that `solver` names, or a copy of the one that it is.
+
+    scikit-learn's own names are scikit-learn's optimisers.
+    """
     if isinstance(estimator.solver, Optimizer):
         return copy.deepcopy(estimator.solver)
     if estimator.solver == "adam":
         return AdamOfScikitLearn(estimator.beta_1, estimator.beta_2, estimator.epsilon)
+    if estimator.solver not in ("sgd", "lbfgs"):
+        return named(Optimizer, estimator.solver, "solver")
     if estimator.momentum == 0:
         return SGD()
     return Velocity(estimator.momentum, estimator.nesterovs_momentum)

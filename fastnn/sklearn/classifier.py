@@ -14,6 +14,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from ..checks import Array
 from ..data.rows import balanced_weights
 from ..formulas.losses import BCEWithLogitsLoss, CrossEntropyLoss, LossFunction
+from ..formulas.names import named
 from ..training.callbacks import Trainee
 from .base import BaseMLP, has_epochs
 from .formulas import LabelsLoss
@@ -31,8 +32,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     activation : str, ActivationFunction, or list of one for each hidden layer, default "relu"
         "identity", "logistic", "tanh", "relu", the name of another activation of fastnn in small letters ("gelu"),
         or an object (``LeakyReLU(0.2)``, one of your own).
-    solver : {"adam", "sgd", "lbfgs"} or Optimizer, default "adam"
-        "lbfgs" takes all samples at once, and needs no learning rate.
+    solver : str or Optimizer, default "adam"
+        "adam", "sgd", "lbfgs", the name of another optimiser of fastnn ("adamw"), or an object. "lbfgs" takes all
+        samples at once, and needs no learning rate.
     alpha : float, default 0.0001
         Penalty: ``alpha / 2 * sum(W**2)``, divided by the weight of the samples of a batch, is added to its loss.
     batch_size : int or "auto", default "auto"
@@ -73,9 +75,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         See `tol`.
     max_fun : int, default 15000
         How often "lbfgs" may ask for the loss.
-    loss : "log_loss" or LossFunction, default "log_loss"
-        Such as ``CrossEntropyLoss(label_smoothing=0.1)``. One that takes the numbers of classes has an output for
-        each of two classes, too; others have one.
+    loss : str or LossFunction, default "log_loss"
+        Or the name of a loss of fastnn, or an object, such as ``CrossEntropyLoss(label_smoothing=0.1)``. One that
+        takes the numbers of classes, or their probabilities, has an output for each of two classes, too; others have
+        one.
     class_weight : dict, "balanced" or None, default None
         Weights of the classes, by which those of the samples are multiplied; "balanced" goes by how often each
         occurs in the call.
@@ -338,11 +341,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _outs(self, targets: Array) -> int:
         if self._several:
             return targets.shape[1]
-        return len(self.classes_) if len(self.classes_) > 2 or self._loss(1).target == "class" else 1
+        loss = self._loss(1)
+        of_all = loss.target == "class" or (loss.domain is not None and loss.domain.adds_up)
+        return max(2, len(self.classes_)) if len(self.classes_) > 2 or of_all else 1
+
+    def _begin(self, sizes: list[int], sample: Sample) -> None:
+        outs = self._outs(sample.targets)
+        loss = self._loss(outs)
+        of_labels = loss.classes(np.zeros((1, outs))).ndim == 2
+        if outs > 1 and of_labels != self._several:
+            if of_labels:
+                what, have = "takes each output for a label apart", f"{outs} classes, of which a sample has one"
+                wanted = "'log_loss', CrossEntropyLoss(label_smoothing=0.1)"
+            else:
+                what, have = "says one class of a sample", f"{outs} labels, of which a sample may have many"
+                wanted = "'log_loss', 'bce'"
+            raise ValueError(f"loss is {self.loss!r}, which {what}, but y has {have}; expected a loss such as {wanted}")
+        super()._begin(sizes, sample)
 
     def _loss(self, outs: int) -> LossFunction:
-        if isinstance(self.loss, LossFunction):
-            return self.loss
+        if not isinstance(self.loss, str) or self.loss != "log_loss":
+            return named(LossFunction, self.loss, "loss")
         if outs == 1:
             return BCEWithLogitsLoss()
         return LabelsLoss(outs) if self._several else CrossEntropyLoss()
@@ -356,7 +375,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         codes = targets[:, 0].astype(np.int64)
         if self._loss(len(self.classes_)).target in ("class", None):
             return codes
-        return np.eye(len(self.classes_))[codes]
+        return np.eye(self._outs(targets))[codes]
 
     def _stratified(self, targets: Array) -> Array | None:
         return targets if len(self.classes_) <= 2 and not self._several else None

@@ -17,7 +17,7 @@ from ..formulas.schedules import Schedule
 CONSTRAINTS: dict[str, Any] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
     "activation": [StrOptions(set(names_of(ActivationFunction))), ActivationFunction, list, tuple],
-    "solver": [StrOptions({"lbfgs", "sgd", "adam"}), Optimizer],
+    "solver": [StrOptions({"lbfgs", *names_of(Optimizer)}), Optimizer],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -48,8 +48,8 @@ CONSTRAINTS: dict[str, Any] = {
 
 OF_CLASSIFIER: dict[str, Any] = {
     **CONSTRAINTS,
-    "loss": [StrOptions({"log_loss"}), LossFunction],
+    "loss": [StrOptions({"log_loss", *names_of(LossFunction)}), LossFunction],
     "class_weight": [StrOptions({"balanced"}), dict, list, None],
 }
 
-OF_REGRESSOR: dict[str, Any] = {**CONSTRAINTS, "loss": [StrOptions({"squared_error", "poisson"}), LossFunction]}
+OF_REGRESSOR: dict[str, Any] = {**CONSTRAINTS, "loss": [StrOptions(set(names_of(LossFunction))), LossFunction]}

@@ -10,7 +10,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
 from ..checks import Array
-from ..formulas.losses import LossFunction, PoissonNLLLoss
+from ..formulas.losses import LogLinkLoss, LossFunction
+from ..formulas.names import named
 from ..training.callbacks import Trainee
 from .base import BaseMLP, has_epochs
 from .formulas import HalfSquaredLoss, PoissonDevianceLoss
@@ -23,16 +24,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson"} or LossFunction, default "squared_error"
-        With "poisson" predictions are exp(outputs), and y is at least 0. Others: ``HuberLoss()``, ``MAELoss()``,
-        one of your own.
+    loss : str or LossFunction, default "squared_error"
+        With "poisson" predictions are exp(outputs), and y is at least 0. Others: "huber", "mae", the name of another
+        loss of fastnn, or an object (``HuberLoss(0.5)``, one of your own).
     hidden_layer_sizes : array-like of int, or int, default (100,)
         How many units each hidden layer has.
     activation : str, ActivationFunction, or list of one for each hidden layer, default "relu"
         "identity", "logistic", "tanh", "relu", the name of another activation of fastnn in small letters ("gelu"),
         or an object (``LeakyReLU(0.2)``, one of your own).
-    solver : {"adam", "sgd", "lbfgs"} or Optimizer, default "adam"
-        "lbfgs" takes all samples at once, and needs no learning rate.
+    solver : str or Optimizer, default "adam"
+        "adam", "sgd", "lbfgs", the name of another optimiser of fastnn ("adamw"), or an object. "lbfgs" takes all
+        samples at once, and needs no learning rate.
     alpha : float, default 0.0001
         Penalty: ``alpha / 2 * sum(W**2)``, divided by the weight of the samples of a batch, is added to its loss.
     batch_size : int or "auto", default "auto"
@@ -282,12 +284,12 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return np.asarray(y).reshape(len(y), -1)
 
     def _loss(self, outs: int) -> LossFunction:
-        if isinstance(self.loss, LossFunction):
-            return self.loss
-        return PoissonDevianceLoss(outs) if self.loss == "poisson" else HalfSquaredLoss(outs)
+        if isinstance(self.loss, str) and self.loss in ("squared_error", "poisson"):
+            return PoissonDevianceLoss(outs) if self.loss == "poisson" else HalfSquaredLoss(outs)
+        return named(LossFunction, self.loss, "loss")
 
     def _out_activation(self, outs: int) -> str:
-        return "exp" if isinstance(self._loss(1), PoissonNLLLoss) else "identity"
+        return "exp" if isinstance(self._loss(1), LogLinkLoss) else "identity"
 
     def _labels(self, targets: Array) -> Any:
         return _flat(targets)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from ..checks import Array
-from ..training.callbacks import Logs, StopTraining, Trainee
+from ..training.callbacks import Logs, StopTraining, Trainee, same_names
 from ..training.sprint import Watch
 
 SMALLEST_RATE = 1e-6  # an adaptive rate that has come down to it is not made smaller
+NUMBERS = ("best_loss", "best_score", "without_progress", "epochs", "samples", "learning_rate")  # of a `Course`
 
 
 @dataclass
@@ -76,6 +80,32 @@ class StoppingRule(Watch):
 
     def on_train_begin(self) -> None:
         self._best = self.net.get_weights() if self.rules.early_stopping else None
+
+    def get_state(self) -> dict[str, Any]:
+        """The course so far, and the best weights, for a `Checkpoint`."""
+        course = self.course
+        numbers = [float(getattr(course, name)) for name in NUMBERS]
+        best = {f"{i}.{j}": array for i, arrays in enumerate(self._best or []) for j, array in enumerate(arrays)}
+        return {
+            "numbers": np.array(numbers), "losses": np.array(course.losses, float),
+            "scores": np.array(course.scores, float), **best,
+        }  # fmt: skip
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Take them back, all or none."""
+        mine = self.get_state()
+        same_names(self, state, mine)
+        for name, array in mine.items():
+            found = np.asarray(state[name])
+            if found.ndim != array.ndim or (name not in ("losses", "scores") and found.shape != array.shape):
+                raise ValueError(f"{name} of the state has shape {found.shape}; expected {array.shape}")
+        for name, number in zip(NUMBERS, np.asarray(state["numbers"]).tolist()):
+            setattr(self.course, name, type(getattr(Course(), name))(number))
+        self.course.losses[:], self.course.scores[:] = (np.asarray(state[key]).tolist() for key in ("losses", "scores"))
+        if self._best is not None:
+            self._best = [
+                tuple(np.array(state[f"{i}.{j}"]) for j in range(len(arrays))) for i, arrays in enumerate(self._best)
+            ]
 
     def epochs_ahead(self) -> int:
         """How many epochs it need not see before they are over: none of them but the last can be one to stop at."""

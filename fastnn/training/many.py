@@ -155,13 +155,9 @@ def callbacks_of(callbacks: Callbacks, networks: Sequence[Trainee]) -> list[list
         check_callbacks(some)
         made.append(some if callable(callbacks) else copy.deepcopy(some))
     if not callable(callbacks):
-        for callback in callbacks:
-            if isinstance(callback, (Checkpoint, CSVLogger, ModelCheckpoint, TensorBoard)):
-                name = type(callback).__name__
-                raise ValueError(
-                    f"callbacks holds {name}, and all networks would write to the same place; expected a function of "
-                    f"the network's number: callbacks=lambda k: [{name}(f'net-{{k}}')]"
-                )
+        check_places(
+            callbacks, "networks", "a function of the network's number: callbacks=lambda k: [{}(f'net-{{k}}')]"
+        )
     if any(isinstance(callback, ReduceLROnPlateau) for some in made for callback in some):
         owners: dict[int, int] = {}
         for k, net in enumerate(networks):
@@ -172,6 +168,23 @@ def callbacks_of(callbacks: Callbacks, networks: Sequence[Trainee]) -> list[list
                     "ReduceLROnPlateau changes; expected a schedule of its own for each"
                 )
     return made
+
+
+def check_places(callbacks: Iterable[Callback], what: str, expected: str) -> None:
+    """See that copies of callbacks, one for each of several networks, would not write to one place.
+
+    Raises
+    ------
+    ValueError
+        If they would; the error calls the networks `what`, and says what is `expected` of a callback of that name.
+    """
+    for callback in callbacks:
+        if isinstance(callback, (Checkpoint, CSVLogger, ModelCheckpoint, TensorBoard)):
+            name = type(callback).__name__
+            raise ValueError(
+                f"callbacks holds {name}, and all {what} would write to the same place; expected "
+                f"{expected.format(name)}"
+            )
 
 
 # --- what each network learns from: the same samples, or some of its own ------------------------

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from networks import bits
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.metrics import mean_absolute_error, r2_score
 
@@ -19,6 +20,7 @@ from fastnn import (
     CrossEntropyLoss,
     EarlyStopping,
     ElementwiseLoss,
+    GaussianNLLLoss,
     HuberLoss,
     Identity,
     LambdaCallback,
@@ -39,7 +41,6 @@ from fastnn import (
     reference,
 )
 from fastnn.data.target_scale import TargetScale, measured_scale
-from tests.networks import bits
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(600, 3))
@@ -149,10 +150,13 @@ def test_it_equals_the_reference_and_the_reference_by_hand(seed, outs, n, far, s
             np.testing.assert_allclose(a, b, **close)
     if by_fit:
         net.fit(x.T, t.T, 2, batch_size=batch_size, shuffle=False, verbose=0)
+        for part in 2 * np.array_split(np.arange(n), -(-n // batch_size)):
+            slow.train(x[:, part], t[:, part], batch_size=len(part))
+            hand.train(x[:, part], scaled[:, part], batch_size=len(part))
     else:
         net.train(x, t, 2, batch_size=batch_size)
-    slow.train(x, t, 2, batch_size=batch_size, equal_batches=by_fit)
-    hand.train(x, scaled, 2, batch_size=batch_size, equal_batches=by_fit)
+        slow.train(x, t, 2, batch_size=batch_size)
+        hand.train(x, scaled, 2, batch_size=batch_size)
     for twin in (slow, hand):
         np.testing.assert_allclose(net.forward_pass(x), twin.forward_pass(x), **close)
 
@@ -294,7 +298,9 @@ def test_errors_of_targets_tell_what_came():
         net.train(X.T, np.ones((2, 600)))
 
 
-@pytest.mark.parametrize("loss", [CrossEntropyLoss(), SoftCrossEntropyLoss(), BCEWithLogitsLoss(), PoissonNLLLoss()])
+@pytest.mark.parametrize(
+    "loss", [CrossEntropyLoss(), SoftCrossEntropyLoss(), BCEWithLogitsLoss(), PoissonNLLLoss(), GaussianNLLLoss()]
+)
 def test_losses_without_a_scale_are_refused_at_once(loss):
     with pytest.raises(
         ValueError, match=rf"layers\[2\] is StandardizeTargets\(\), but .*{type(loss).__name__}.*MSELoss"
@@ -374,7 +380,7 @@ def test_a_raw_price_needs_no_rate_of_its_own():
     assert history["val_mae"][-1] == pytest.approx(mean_absolute_error(PRICES, p))
     assert history["val_loss"][-1] == pytest.approx(history["val_mse"][-1] / PRICES.var())
     assert history["r2"][-1] > 0.95
-    assert history["mae"][-1] == pytest.approx(history["val_mae"][-1], rel=0.4)
+    assert history["mae"][-1] == pytest.approx(history["val_mae"][-1], rel=0.5)
 
 
 def trained_in_columns(net):
@@ -507,9 +513,11 @@ def test_what_ends_a_fit_before_its_first_step_leaves_it_fitted_or_not_as_inputs
 @pytest.mark.parametrize("held", ["data", "split"])
 @pytest.mark.parametrize("front", [False, True])
 def test_in_a_bank_each_network_is_as_if_alone(bootstrap, held, front):
-    more = {"validation_data": (X[:50], PRICES[:50])}
-    if held == "split":
-        more = {"validation_split": 0.25, "validation_shuffle": False}
+    more = (
+        {"validation_data": (X[:50], PRICES[:50])}
+        if held == "data"
+        else {"validation_split": 0.25, "validation_shuffle": False}
+    )
     nets = [network(front=front), network(front=front), fitted(PRICES * 3)]
     alone = copy.deepcopy(nets)
     bank = NetworkBank(nets)

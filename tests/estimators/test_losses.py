@@ -1,0 +1,140 @@
+"""Losses and solvers of fastnn in the estimators: by name or as objects, for the kinds of y that they are for."""
+
+import copy
+
+import numpy as np
+import pytest
+from sklearn.model_selection import GridSearchCV
+
+from fastnn import (
+    AdamW,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    FocalLoss,
+    GammaLoss,
+    HuberLoss,
+    LossFunction,
+    MSELoss,
+    PoissonNLLLoss,
+    SoftCrossEntropyLoss,
+    TweedieLoss,
+)
+from fastnn.sklearn import BankSearchCV, MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(200, 3))
+TWO = np.where(X[:, 0] > 0, "yes", "no")
+THREE = np.array(["a", "b", "c"])[np.digitize(X[:, 0], [-0.5, 0.5])]
+LABELS = (X > 0).astype(int)
+
+
+def classifier(**more):
+    return MLPClassifier((8,), max_iter=40, learning_rate_init=0.02, random_state=0, **more)
+
+
+def regressor(**more):
+    return MLPRegressor(hidden_layer_sizes=(8,), max_iter=40, learning_rate_init=0.02, random_state=0, **more)
+
+
+def test_solvers_have_names():
+    model = classifier(solver="adamw").fit(X, TWO)
+    np.testing.assert_array_equal(model.predict_proba(X), classifier(solver=AdamW()).fit(X, TWO).predict_proba(X))
+    assert isinstance(model.network_.optimizer, AdamW)
+
+
+@pytest.mark.parametrize(("name", "same"), [("huber", HuberLoss()), ("mae", "l1"), ("tweedie", TweedieLoss())])
+def test_losses_of_values_have_names(name, same):
+    y = np.exp(X[:, 0])
+    np.testing.assert_array_equal(regressor(loss=name).fit(X, y).predict(X), regressor(loss=same).fit(X, y).predict(X))
+
+
+@pytest.mark.parametrize(
+    ("name", "same"), [("cross_entropy", CrossEntropyLoss()), ("bce", "log_loss"), ("focal", FocalLoss())]
+)
+def test_losses_of_classes_have_names(name, same):
+    np.testing.assert_array_equal(
+        classifier(loss=name).fit(X, TWO).predict_proba(X), classifier(loss=same).fit(X, TWO).predict_proba(X)
+    )
+
+
+def test_names_of_nothing_are_refused():
+    for model in (classifier(loss="cross"), classifier(solver="adamv"), regressor(loss="log_loss")):
+        with pytest.raises(ValueError, match=r"The '(loss|solver)' parameter"):
+            model.fit(X, TWO)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "soft_cross_entropy", SoftCrossEntropyLoss(), FocalLoss()])
+@pytest.mark.parametrize("y", [TWO, THREE], ids=["two", "three"])
+@pytest.mark.parametrize("early", [False, True])
+def test_losses_of_all_classes_take_two_and_three(loss, y, early):
+    model = classifier(loss=loss, early_stopping=early, class_weight="balanced").fit(X, y)
+    assert model.score(X, y) > 0.5
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1)
+    assert model.predict_proba(X).shape == (200, len(model.classes_))
+
+
+def test_a_loss_of_probabilities_takes_a_single_class():
+    assert classifier(loss=SoftCrossEntropyLoss()).fit(X, ["a"] * 200).predict(X[:2]).tolist() == ["a", "a"]
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_losses_that_do_not_fit_the_kind_of_y_are_refused(early):
+    with pytest.raises(ValueError, match="label apart, but y has 3 classes"):
+        classifier(loss=BCEWithLogitsLoss(), early_stopping=early).fit(X, THREE)
+    for loss in ("cross_entropy", FocalLoss(), MSELoss()):
+        with pytest.raises(ValueError, match="one class of a sample, but y has 3 labels"):
+            classifier(loss=loss, early_stopping=early).fit(X, LABELS)
+    with pytest.raises(ValueError, match="y has 3 classes"):
+        classifier(loss="bce").partial_fit(X, TWO, classes=["no", "perhaps", "yes"])
+    assert classifier(loss="bce").fit(X, LABELS).predict(X).shape == (200, 3)
+
+
+@pytest.mark.parametrize("loss", [PoissonNLLLoss(), GammaLoss(), TweedieLoss(), "gamma", "poisson"], ids=repr)
+def test_losses_of_logarithms_predict_means(loss):
+    y = np.exp(1 + X[:, 0])
+    model = regressor(loss=loss).fit(X, y)
+    assert model.out_activation_ == "exp"
+    assert (model.predict(X) > 0).all()
+    assert model.score(X, y) > 0.5
+    assert model.network_.evaluate(X, y, "r2")["r2"] == pytest.approx(model.score(X, y))
+
+
+class Quantiles(LossFunction):
+    """Quantiles of one value, at `taus`."""
+
+    target = "values"
+
+    def __init__(self, taus):
+        self.taus = taus
+
+    def loss(self, values, expected):
+        e, taus = expected - values, self.taus.reshape(-1, 1)
+        return np.sum(np.maximum(taus * e, (taus - 1) * e))
+
+    def dloss(self, values, expected):
+        taus = self.taus.reshape(-1, 1)
+        return np.where(expected > values, -taus, 1 - taus)
+
+
+def test_a_fitted_network_does_not_follow_the_loss_of_its_parameters():
+    loss, y = Quantiles([0.1, 0.9]), np.repeat(X[:, :1], 2, axis=1)
+    model = regressor(loss=loss, n_networks=2).fit(X, y)
+    loss.taus[0] = 0.4
+    for net in model.networks_:
+        assert net.loss_function.taus.tolist() == [0.1, 0.9]
+    again = regressor(loss=loss).fit(X, y)
+    assert again.network_.loss_function.taus.tolist() == [0.4, 0.9]
+    assert copy.deepcopy(model).network_.loss_function.taus.tolist() == [0.1, 0.9]
+
+
+def test_a_search_over_losses_and_names_is_scikit_learns():
+    y = np.repeat(np.exp(X[:, :1]), 2, axis=1)
+    grid = {
+        "loss": [Quantiles([0.1, 0.9]), Quantiles([0.2, 0.8]), "huber", "gamma"], "solver": ["adamw", "adam"],
+        "n_networks": [1, 2],
+    }  # fmt: skip
+    searches = [kind(regressor(), grid, cv=2).fit(X, y) for kind in (GridSearchCV, BankSearchCV)]
+    theirs, ours = (search.cv_results_["split1_test_score"] for search in searches)
+    np.testing.assert_array_equal(ours, theirs)
+    assert len(set(ours[:8])) > 4
