@@ -300,6 +300,7 @@ VARIANCES = {
     "lecun_normal": lambda outs, ins: 1 / ins,
     "lecun_uniform": lambda outs, ins: 1 / ins,
     "orthogonal": lambda outs, ins: 1 / max(outs, ins),
+    "standard_normal": lambda outs, ins: 1.0,
     "article": lambda outs, ins: 1 / (outs * ins) ** 2,
     "zeros": lambda outs, ins: 0.0,
 }

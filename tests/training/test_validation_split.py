@@ -93,7 +93,8 @@ def test_samples_in_any_dress_are_parted_alike(dress, validation_shuffle, chunk_
     }  # fmt: skip
     history, expected = net.fit(*dress(X, y), **settings), twin.fit(X, y, **settings)
     streamed = chunk_bytes < 10_000 and dress in (sparse, on_disk)
-    assert net.allclose(twin, rtol=1e-9) if streamed else bits(net) == bits(twin)
+    other_sums = streamed or dress is frames  # whose columns lie apart, so that means are summed in another order
+    assert net.allclose(twin, rtol=1e-9) if other_sums else bits(net) == bits(twin)
     assert history["val_loss"] == pytest.approx(expected["val_loss"])
 
 
