@@ -1,5 +1,7 @@
 """Settings of all tests."""
 
+import signal
+
 import pytest
 from hypothesis import settings
 
@@ -8,6 +10,10 @@ from fastnn.engine import pace, threads
 # The same examples in every run: what fails on one machine fails on all.
 settings.register_profile("fastnn", derandomize=True, deadline=None)
 settings.load_profile("fastnn")
+
+# Tests send themselves Ctrl-C, which a run in a shell's background, as under nohup, would not hear.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
