@@ -442,7 +442,8 @@ class PinballLoss(LossFunction):
     Parameters
     ----------
     quantiles : float or array_like (k,), default 0.5
-        Between 0 and 1: of the first output, of the second, and so on; behind the last they begin again.
+        Between 0 and 1: of the first output, of the second, and so on; behind the last they begin again. A network
+        with fewer outputs than quantiles is refused.
 
     References
     ----------
@@ -458,13 +459,17 @@ class PinballLoss(LossFunction):
     """
 
     target = "values"
-    required = {"quantiles": (0.1, 0.5, 0.9)}
     checked = {"quantiles": levels}
 
     def __init__(self, quantiles: Any = 0.5) -> None:
         self.quantiles = quantiles
 
     def loss(self, values: Array, expected: Array) -> Array:
+        if self.quantiles.size > values.size:
+            raise ValueError(
+                f"there are {self.quantiles.size} quantiles for {values.size} outputs; expected an output for each, "
+                "and targets to go with them"
+            )
         q = np.resize(self.quantiles, values.shape)
         e = expected - values
         return np.mean(np.maximum(q * e, (q - 1) * e))

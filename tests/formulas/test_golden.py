@@ -112,3 +112,8 @@ def test_training_equals_scikit_learns(name, activation, batch_size):
         for layer, W, b in zip(net.layers, peer.coefs_, peer.intercepts_):
             np.testing.assert_allclose(layer.weights, W.T, rtol=1e-9, atol=1e-11)
             np.testing.assert_allclose(layer.biases[:, 0], b, rtol=1e-9, atol=1e-11)
+
+
+def test_a_network_with_fewer_outputs_than_quantiles_is_refused():
+    with pytest.raises(fastnn.FormulaError, match="there are 3 quantiles for 1 outputs"):
+        NeuralNetwork([Layer(3, 1, Identity())], fastnn.PinballLoss([0.1, 0.5, 0.9]), 0.1)
