@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn import CrossEntropyLoss, Identity, Layer, NeuralNetwork, ReLU
+from fastnn import CrossEntropyLoss, Identity, Layer, LossFunction, NeuralNetwork, ReLU
 
 
 def classifier(outs=3, loss=None, optimizer=None, lr=0.1, dtype="float64"):
@@ -15,3 +15,20 @@ def classifier(outs=3, loss=None, optimizer=None, lr=0.1, dtype="float64"):
 
 def bits(net):
     return [array.tobytes() for pair in net.get_weights() for array in pair]
+
+
+class Pinball(LossFunction):
+    """Quantiles of one value, at `taus`: a loss of a user's own, with an array."""
+
+    target = "values"
+
+    def __init__(self, taus):
+        self.taus = taus
+
+    def loss(self, values, expected):
+        e, taus = expected - values, self.taus.reshape(-1, 1)
+        return np.sum(np.maximum(taus * e, (taus - 1) * e))
+
+    def dloss(self, values, expected):
+        taus = self.taus.reshape(-1, 1)
+        return np.where(expected > values, -taus, 1.0 - taus)

@@ -4,6 +4,7 @@ import copy
 
 import numpy as np
 import pytest
+from networks import Pinball
 from sklearn.model_selection import GridSearchCV
 
 from fastnn import (
@@ -13,7 +14,6 @@ from fastnn import (
     FocalLoss,
     GammaLoss,
     HuberLoss,
-    LossFunction,
     MSELoss,
     PoissonNLLLoss,
     SoftCrossEntropyLoss,
@@ -100,25 +100,8 @@ def test_losses_of_logarithms_predict_means(loss):
     assert model.network_.evaluate(X, y, "r2")["r2"] == pytest.approx(model.score(X, y))
 
 
-class Quantiles(LossFunction):
-    """Quantiles of one value, at `taus`."""
-
-    target = "values"
-
-    def __init__(self, taus):
-        self.taus = taus
-
-    def loss(self, values, expected):
-        e, taus = expected - values, self.taus.reshape(-1, 1)
-        return np.sum(np.maximum(taus * e, (taus - 1) * e))
-
-    def dloss(self, values, expected):
-        taus = self.taus.reshape(-1, 1)
-        return np.where(expected > values, -taus, 1 - taus)
-
-
 def test_a_fitted_network_does_not_follow_the_loss_of_its_parameters():
-    loss, y = Quantiles([0.1, 0.9]), np.repeat(X[:, :1], 2, axis=1)
+    loss, y = Pinball([0.1, 0.9]), np.repeat(X[:, :1], 2, axis=1)
     model = regressor(loss=loss, n_networks=2).fit(X, y)
     loss.taus[0] = 0.4
     for net in model.networks_:
@@ -131,7 +114,7 @@ def test_a_fitted_network_does_not_follow_the_loss_of_its_parameters():
 def test_a_search_over_losses_and_names_is_scikit_learns():
     y = np.repeat(np.exp(X[:, :1]), 2, axis=1)
     grid = {
-        "loss": [Quantiles([0.1, 0.9]), Quantiles([0.2, 0.8]), "huber", "gamma"], "solver": ["adamw", "adam"],
+        "loss": [Pinball([0.1, 0.9]), Pinball([0.2, 0.8]), "huber", "gamma"], "solver": ["adamw", "adam"],
         "n_networks": [1, 2],
     }  # fmt: skip
     searches = [kind(regressor(), grid, cv=2).fit(X, y) for kind in (GridSearchCV, BankSearchCV)]

@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from networks import Pinball
 
 import fastnn
 from fastnn import (
@@ -31,21 +32,6 @@ from fastnn.kernels.fields import MOST_NUMBERS
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(50, 2)), RNG.normal(size=(50, 3))
 DTYPES = ["float64", "float32"]
-
-
-class Pinball(LossFunction):
-    target = "values"
-
-    def __init__(self, taus):
-        self.taus = taus
-
-    def loss(self, values, expected):
-        e, taus = expected - values, self.taus.reshape(-1, 1)
-        return np.sum(np.maximum(taus * e, (taus - 1) * e))
-
-    def dloss(self, values, expected):
-        taus = self.taus.reshape(-1, 1)
-        return np.where(expected > values, -taus, 1.0 - taus)
 
 
 class Weighed(LossFunction):
