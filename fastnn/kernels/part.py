@@ -14,7 +14,7 @@ from typing import Any
 from numba import _dynfunc
 from numba.core import errors, sigutils, typing
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import Compiler, CompilerBase
+from numba.core.compiler import Compiler
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering
@@ -53,7 +53,7 @@ class _PartLowering(NativeLowering):  # type: ignore[misc]
 
 
 @lru_cache(maxsize=None)
-def part_compiler(pipeline: type[CompilerBase]) -> type[CompilerBase]:
+def part_compiler(pipeline: Any) -> Any:
     """A compiler of Numba's, but for parts."""
 
     def define_pipelines(self: Any) -> list[Any]:
@@ -74,7 +74,7 @@ OVERLOAD: dict[str, Any] = {"error_model": "numpy", "pipeline_class": part_compi
 class Kernel(CPUDispatcher):  # type: ignore[misc]
     """What `numba.njit` makes of a function, but as a part where compiled code calls it."""
 
-    def __init__(self, function: Any, options: dict[str, Any], pipeline: type[CompilerBase] = Compiler) -> None:
+    def __init__(self, function: Any, options: dict[str, Any], pipeline: Any = Compiler) -> None:
         super().__init__(function, targetoptions=options, pipeline_class=pipeline)
         self._parts: dict[tuple[Any, ...], Any] = {}
         self._part_compiler = type(self._compiler)(function, self.targetdescr, options, {}, part_compiler(pipeline))
