@@ -12,7 +12,7 @@ FILES = {".".join(f.relative_to(ROOT.parent).with_suffix("").parts).removesuffix
 OWN = {"self", "cls", "other"}  # names that stand for an object of the same class
 
 ALLOWED = {  # what each folder or file may import of fastnn, besides itself; nothing is said of those above
-    "kernels": set(),
+    "kernels": {"audience"},
     "formulas": {"checks", "changes", "extras", "kernels.fields", "kernels.formula"},
     "data": {"checks", "formulas", "kernels", "room"},
     "layers": {"checks", "changes", "data", "formulas", "kernels", "room"},
@@ -20,6 +20,7 @@ ALLOWED = {  # what each folder or file may import of fastnn, besides itself; no
     "files": {"checks"},
     "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
     "training": {
+        "audience",
         "checks",
         "extras",
         "files",

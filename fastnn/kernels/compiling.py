@@ -16,6 +16,7 @@ from numba.core import config
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 
+from ..audience import Notice
 from .cache import KernelCache
 from .part import Kernel
 
@@ -113,7 +114,8 @@ def undisturbed(function: F) -> F:
         try:
             held.begin()
             _compiling.append(held)
-            return function(*args, **options)
+            with _NOTICE.during():
+                return function(*args, **options)
         finally:
             _compiling.clear()
             held.end()
@@ -121,6 +123,7 @@ def undisturbed(function: F) -> F:
     return run  # type: ignore[return-value]
 
 
+_NOTICE = Notice("fastnn compiles what this network needs; that is kept for later runs, which start at once")
 _compiling: list[_HeldBack] = []  # in the main thread, which is the one that has handlers
 
 

@@ -48,7 +48,6 @@ class _PartLowering(NativeLowering):  # type: ignore[misc]
         key = _dynfunc.make_function(lowered.fndesc.lookup_module(), name, "", 0, lowered.env, (library,))
         state["cr"] = lowered._replace(cfunc=key)
         state.targetctx.insert_user_function(key, lowered.fndesc, [library])
-        state.reload_init.extend(library._reload_init)
         return True
 
 
