@@ -1,8 +1,9 @@
-"""The examples in docstrings and in the README run and print what they say."""
+"""The examples in docstrings and on pages run and print what they say."""
 
 import doctest
 import importlib
 import importlib.util
+import itertools
 import pathlib
 import pkgutil
 import re
@@ -12,10 +13,12 @@ import pytest
 import fastnn
 from fastnn import plot
 
+from pages import FENCE, blocks, packages, run, same
+
 ROOT = pathlib.Path(__file__).parent.parent
 HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
-NEED = {"fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib"}
-HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+EXTRAS = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE))
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
@@ -31,38 +34,83 @@ def test_docstring_examples(name):
     assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
 
 
-def test_readme_examples(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_pages_run_and_print_what_they_show(page, tmp_path, monkeypatch):
+    for package in sorted(packages(page)):
+        if package.startswith(("fastnn.sklearn", "fastnn.tabular")):
+            pytest.importorskip("sklearn.base")
+        elif not package.startswith("fastnn"):
+            pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
-    failed, tried = doctest.testfile(str(ROOT / "README.md"), module_relative=False, optionflags=doctest.ELLIPSIS)
-    assert tried > 0
-    assert failed == 0
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    assert not run(page)
 
 
-@pytest.mark.skipif(not HAS_SKLEARN, reason="needs scikit-learn")
-def test_examples_for_those_who_come_from_scikit_learn():
-    failed, tried = doctest.testfile(str(ROOT / "docs" / "from-scikit-learn.md"), module_relative=False)
-    assert tried > 0
-    assert failed == 0
+def test_a_page_that_shows_what_is_not_printed_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nx = 2.5\nprint('x is', x)\n```\n\n```text\nx is 2.6\n```\n\n```pycon\n>>> x\n2.5\n```\n")
+    assert not run(page)
+    for old, new in (("is 2.6", "is 3.5"), ("x is 2.6", "y is 2.6"), ("\n2.5\n```", "\n2.6\n```"), ("is 2.6", "is")):
+        other = tmp_path / "other.md"
+        other.write_text(page.read_text().replace(old, new))
+        assert len(run(other)) == 1, old
+    assert same("in 3 steps 1,002.0", "in 3 steps\n1,000.0")
+    assert not same("in 3 steps", "in 4 steps")
+    assert not same("2.0 steps", "2.0")
 
 
-def test_examples_for_tables():
-    for package in ("sklearn.base", "pandas", "narwhals"):
-        pytest.importorskip(package)
-    failed, tried = doctest.testfile(str(ROOT / "docs" / "tabular.md"), module_relative=False)
-    assert tried > 0
-    assert failed == 0
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_blocks_of_pages_are_of_a_known_kind(page):
+    for before, block in itertools.pairwise([None, *blocks(page)]):
+        where = f"{page.name}, line {block.line}"
+        assert block.language in ("python", "pycon", "sh", "text"), where
+        assert ">>> " not in block.text or block.language == "pycon", where
+        if block.language == "text":  # what the block before it prints
+            assert before is not None, where
+            assert before.language in ("python", "sh"), where
+        if block.language == "sh":
+            for command in block.text.replace("\\\n", " ").replace("&&", "\n").splitlines():
+                check_command(command.split("#")[0].strip(), where)
+    assert not re.search(r"^ {4,}>>> ", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE), page.name
 
 
-@pytest.mark.skipif(not HAS_MATPLOTLIB, reason="needs matplotlib")
-def test_examples_of_pictures(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    page = ROOT / "docs" / "pictures.md"
-    failed, tried = doctest.testfile(str(page), module_relative=False)
-    assert tried > 0
-    assert failed == 0
-    assert (tmp_path / "network.png").read_bytes().startswith(b"\x89PNG")
-    missing = [name for name in plot.__all__ if f"plot.{name}(" not in page.read_text(encoding="utf-8")]
-    assert not missing
+def check_command(command, where):
+    """What a page says to type is there: modules, scripts, extras."""
+    words = command.split()
+    if not words:
+        return
+    if words[:2] == ["pip", "install"]:
+        for extra in re.findall(r"\[([\w,]+)\]", command):
+            assert set(extra.split(",")) <= EXTRAS, f"{where}: {command}"
+    elif words[:2] == ["python", "-m"]:
+        assert importlib.util.find_spec(words[2]), f"{where}: {command}"
+    elif words[0] == "python":
+        assert (ROOT / words[1]).exists(), f"{where}: {command}"
+    else:
+        assert words[0] in ("uvicorn", "mkdocs"), f"{where}: {command}"
+
+
+def test_pages_lead_somewhere():
+    """Links and pictures, in the repository as on the site."""
+    for page in PAGES:
+        text = re.sub(r"`[^`]*`", "", FENCE.sub("", page.read_text(encoding="utf-8")))
+        for target in re.findall(r'(?:\]\(|src=")(?![a-z]+:|#)([^)"#]+)', text):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_site_shows_every_page_and_the_reference_every_name():
+    settings = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    shown = [name for page in (ROOT / "docs" / "api").glob("*.md") for name in re.findall(r"::: (\S+)", page.read_text())]
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert page.relative_to(ROOT / "docs").as_posix() in settings, f"{page} is not in nav of mkdocs.yml"
+    public = [f"fastnn.{name}" for name in fastnn.__all__ if not name.startswith("__")]
+    public += [f"fastnn.plot.{name}" for name in plot.__all__]
+    assert not [name for name in public if shown.count(name) != 1], "each belongs on one page of docs/api"
+
+
+def test_the_page_of_pictures_has_every_picture():
+    text = (ROOT / "docs" / "pictures.md").read_text(encoding="utf-8")
+    assert not [name for name in plot.__all__ if f"plot.{name}(" not in text]
 
 
 def test_everything_public_is_documented_and_exported():
