@@ -13,7 +13,7 @@ import pytest
 import fastnn
 from fastnn import plot
 
-from pages import FENCE, blocks, packages, run, same
+from pages import FENCE, blocks, needed, run, same
 
 ROOT = pathlib.Path(__file__).parent.parent
 HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
@@ -36,7 +36,7 @@ def test_docstring_examples(name):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_pages_run_and_print_what_they_show(page, tmp_path, monkeypatch):
-    for package in sorted(packages(page)):
+    for package in sorted(needed(page)):
         if package.startswith(("fastnn.sklearn", "fastnn.tabular")):
             pytest.importorskip("sklearn.base")
         elif not package.startswith("fastnn"):
