@@ -1,4 +1,4 @@
-"""The pictures of README.md and docs/pictures.md: what fastnn.plot draws, of networks trained here.
+"""The pictures of docs/pictures.md: what fastnn.plot draws, of networks trained here.
 
 It needs matplotlib and scikit-learn, whose bundled digits it learns.
 """
