@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import pathlib
+import re
 
 import pytest
 
@@ -90,6 +91,12 @@ def test_nothing_imports_the_doors_for_others(name):
     for door in ("fastnn.sklearn", "fastnn.tabular"):
         if not name.startswith(door):
             assert not [found for found in imports(name) if found.startswith(door)]
+
+
+def test_the_packages_that_are_built_are_the_folders():
+    settings = (ROOT.parent / "pyproject.toml").read_text(encoding="utf-8")
+    listed = ast.literal_eval(re.search(r"^packages = (\[.*?\])\n\n", settings, re.MULTILINE | re.DOTALL)[1])
+    assert sorted(listed) == sorted(name for name, file in FILES.items() if file.name == "__init__.py")
 
 
 def test_there_is_no_circle():
