@@ -46,7 +46,7 @@ def draw(seconds: dict[str, float], title: str, path: Path) -> None:
     ax.set_xticks([])
     ax.tick_params(axis="y", length=0, labelsize=11)
     ax.spines[:].set_visible(False)
-    ax.set_title(title, loc="left", fontsize=12)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
