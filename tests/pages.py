@@ -31,10 +31,8 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     """The fenced blocks of a page."""
     text = page.read_text(encoding="utf-8")
-    return [
-        Block(found[2], textwrap.dedent(found[3]), text.count("\n", 0, found.start(3)))
-        for found in FENCE.finditer(text)
-    ]
+    found = [(f[2], textwrap.dedent(f[3]), text.count("\n", 0, f.start(3))) for f in FENCE.finditer(text)]
+    return [Block("pycon" if code.startswith(">>> ") else language, code, line) for language, code, line in found]
 
 
 def imported(block: Block) -> set[str]:
@@ -63,7 +61,7 @@ def _is_missing(block: Block) -> bool:
 def run(page: Path) -> list[str]:
     """Run the blocks of a page in order, in one namespace; return what went wrong.
 
-    ``pycon`` is a session, checked by doctest. ``python`` is run, and where ``text`` comes next, what was printed must
+    ``pycon``, and whatever starts with a prompt, is a session, checked by doctest. ``python`` is run, and where ``text`` comes next, what was printed must
     be that.
     """
     globs: dict[str, Any] = {"__name__": "page"}
