@@ -61,8 +61,8 @@ def _is_missing(block: Block) -> bool:
 def run(page: Path) -> list[str]:
     """Run the blocks of a page in order, in one namespace; return what went wrong.
 
-    ``pycon``, and whatever starts with a prompt, is a session, checked by doctest. ``python`` is run, and where ``text``
-    comes next, what was printed must be that.
+    ``pycon``, and whatever starts with a prompt, is a session, checked by doctest. ``python`` is run, and where
+    ``text`` comes next, what was printed must be that.
     """
     globs: dict[str, Any] = {"__name__": "page"}
     wrong: list[str] = []
