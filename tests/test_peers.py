@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.peers import table
+from benchmarks.peers import picture, table
 from benchmarks.peers.contestant import PEERS, Peer, Unable
 from benchmarks.peers.race import Group, Result, Worker, choose_cores, difference, oracle
 from benchmarks.peers.worker import Bench
@@ -143,3 +144,26 @@ def test_the_program(tmp_path):
     subprocess.run([sys.executable, "-m", "benchmarks.peers", *again], cwd=ROOT, check=True)
     assert (tmp_path / "again").read_text() == written
     assert "| W2 | 2-3-2 online, float64 | step |" in (tmp_path / "short").read_text()
+
+
+def test_the_readme_shows_what_was_measured():
+    readme, speed = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/speed.md"))
+    rows = re.findall(r"^\| ([^|]+?, .*?) \| (.*) \|$", readme, re.MULTILINE)
+    assert len(rows) == 6
+    one_core = speed[speed.index("One core:") : speed.index("2 cores:")]
+    measured = [set(re.split(r" *\| *", line)) for line in one_core.splitlines()]
+    for name, cells in rows:
+        shown = set(re.split(r"[ *]*\|[ *]*", cells)) - {""}
+        assert any(shown <= row for row in measured), f"{name}: {shown}"
+
+
+def test_the_picture_shows_what_was_measured(tmp_path):
+    pytest.importorskip("matplotlib")
+    seconds = picture.times(picture.DOCS / "benchmarks.md", "W4-mnist-32-sgd")
+    alt = re.search(r'speed.png".*?alt="(.*?)"', (ROOT / "README.md").read_text(encoding="utf-8"))[1]
+    shown = [int(number) for number in re.findall(r"\d+", alt.partition(":")[2])]
+    assert shown == sorted(round(1e6 * s) for s in seconds.values() if s <= picture.MOST * seconds["fastnn"])
+    picture.draw(seconds, "a title", tmp_path / "speed.png")
+    assert (tmp_path / "speed.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(ValueError, match="no table of W99"):
+        picture.times(picture.DOCS / "benchmarks.md", "W99")
