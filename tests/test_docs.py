@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import importlib.util
+import os
 import pathlib
 import pkgutil
 import re
@@ -14,21 +15,35 @@ from fastnn import plot
 
 ROOT = pathlib.Path(__file__).parent.parent
 HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
-NEED = {"fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib"}
+NEED = {
+    "fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib",
+    **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
+}  # fmt: skip
+MISSING = [name for name in ("onnx", "torch", "keras") if importlib.util.find_spec(name) is None]
+if importlib.util.find_spec("tensorflow") is None and "torch" not in MISSING:
+    os.environ.setdefault("KERAS_BACKEND", "torch")
 HAS_MATPLOTLIB = importlib.util.find_spec("matplotlib") is not None
 MODULES = [
     name
     for _, name, _ in pkgutil.walk_packages(fastnn.__path__, "fastnn.")
-    if not name.endswith("__main__") and (HAS_SKLEARN or not name.startswith(("fastnn.sklearn", "fastnn.tabular")))
+    if not name.endswith("__main__")
+    and not any(name.startswith(start) and importlib.util.find_spec(needed) is None for start, needed in NEED.items())
 ]
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*hasn't converged")  # where an example of the estimators is short
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*hasn't converged"),  # where an example of the estimators is short
+    pytest.mark.filterwarnings("ignore:__array__ implementation"),  # within Keras
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
-    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS).failed == 0
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for test in doctest.DocTestFinder().find(importlib.import_module(name)):
+        if not any(needed in example.source for needed in MISSING for example in test.examples):
+            runner.run(test)
+    assert runner.failures == 0
 
 
 def test_readme_examples(tmp_path, monkeypatch):
@@ -49,6 +64,15 @@ def test_examples_for_tables():
     for package in ("sklearn.base", "pandas", "narwhals"):
         pytest.importorskip(package)
     failed, tried = doctest.testfile(str(ROOT / "docs" / "tabular.md"), module_relative=False)
+    assert tried > 0
+    assert failed == 0
+
+
+@pytest.mark.skipif(bool(MISSING), reason="needs onnx, torch and keras")
+def test_examples_of_exports(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = str(ROOT / "docs" / "exports.md")
+    failed, tried = doctest.testfile(page, module_relative=False, optionflags=doctest.ELLIPSIS)
     assert tried > 0
     assert failed == 0
 
