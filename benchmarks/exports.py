@@ -11,6 +11,7 @@ another with the others'; the table has the median of the turns.
 
 from __future__ import annotations
 
+import os
 import pathlib
 import statistics
 import subprocess
@@ -99,7 +100,12 @@ def contestants(
 ) -> dict[str, Callable[[Any], Any]]:
     """What is timed, by name: functions of the rows."""
     found: dict[str, Callable[[Any], Any]] = {}
-    emlearn.convert(model, method="loadable").save(name="eml", file=str(folder / "eml.h"))
+    here = os.getcwd()
+    try:
+        os.chdir(folder)  # where emlearn leaves a folder of its own
+        emlearn.convert(model, method="loadable").save(name="eml", file="eml.h")
+    finally:
+        os.chdir(here)
     for dtype in ("float32", "int8"):
         net.to_c(folder / f"fast_{dtype}.c", f"fast_{dtype}", dtype, X if dtype == "int8" else None)
     for flags in FLAGS:

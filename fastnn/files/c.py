@@ -21,6 +21,7 @@ import numpy as np
 
 from ..checks import Array, one_of, shown
 from ..engine.engine import Engine
+from ..formulas.activations import ActivationFunction
 from ..formulas.optimizers import SGD
 from ..version import __version__
 from .arrays import Path, check_target, named, replaced
@@ -463,7 +464,7 @@ class Writer:
     def _formula(self, step: Formula, source: str, target: str) -> list[str]:
         if step.result.op == INPUT and source == target:
             return []
-        if all(value.width == 1 and value.op not in REDUCTIONS for value in in_order(step.result)):
+        if isinstance(step.part, ActivationFunction):
             return _for(step.width, [f"{target}[j] = {self.function(step)}({source}[j]);"])
         result = in_terms_of(KNOWN, step.result, step.part, FORMAT)
         return self.loops([result], step.width, source, target)

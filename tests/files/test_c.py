@@ -123,6 +123,18 @@ def test_all_activations_and_stages(tmp_path, loss, outs):
     agree(probabilities, net.predict_proba(X), 1e-12)
 
 
+@needs_cc
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_of_one_number(tmp_path, stage):
+    rng = np.random.default_rng(0)
+    layers = [stage.example(), Layer(1, 1, Tanh(), seed=0)]
+    net = NeuralNetwork(layers if stage is Standardize else [Layer(3, 1, Tanh(), seed=1), *layers], MSELoss(), 0.1)
+    as_if_trained(net, rng)
+    X = rng.normal(size=(20, net.layers[0].ins))
+    net.to_c(tmp_path / "model.c", dtype="float64")
+    agree(run_c(tmp_path, X, flags=SANITIZED)[0], net.predict(X), 1e-13)
+
+
 def letters(dtype="float32"):
     rng = np.random.default_rng(3)
     sizes = [16, 64, 64, 26]
