@@ -15,6 +15,7 @@ from ..formulas.activations import ActivationFunction, Identity, Sigmoid
 from ..formulas.losses import BCEWithLogitsLoss, CrossEntropyLoss, LossFunction, MSELoss
 from ..layers.base import BaseLayer
 from ..layers.dense import Layer
+from ..layers.embedding import Embedding
 from ..layers.normalisation import BatchNorm, Standardize
 from ..layers.scaling import Scale
 from ..layers.stage import Stage
@@ -47,6 +48,7 @@ class Assembly:
         self._open = False  # whether the last layer is a matrix that waits for its activation
         self._lacks_bias = False
         self._affine: BatchNorm | None = None  # one that stands for shifts and scales
+        self._predicts: LossFunction | None = None  # whose predictions the end makes
 
     def matrix(self, W: Array, b: Array | None = None, trainable: bool = True) -> None:
         """A matrix W (outs, ins) and b (outs,)."""
@@ -84,15 +86,30 @@ class Assembly:
         if not width and not type(stage).rows:
             self._add(stage, 0)
             return
-        if not width or any(row.size not in (1, width) for row in rows.values()):
+        shapes = stage.array_shapes(width) if width else {}
+        if not width or any(row.size not in (1, int(np.prod(shapes[name]))) for name, row in rows.items()):
             sizes = [row.size for row in rows.values()]
             raise ValueError(f"its arrays have sizes {sizes}; expected {width or 'some'} numbers each")
         stage.build(width, self.dtype)
         stage.trainable = trainable
         places = stage.arrays()
         for name, row in rows.items():
-            places[name][:, 0] = row.ravel()
+            places[name][...] = row.reshape(shapes[name] if row.size > 1 else 1)
         self._add(stage, width)
+
+    def lookup(self, stage: Embedding, table: Array, trainable: bool = True) -> None:
+        """An `Embedding`, with the vectors (vectors, size) of its categories."""
+        if table.shape != (stage.vectors, stage.size):
+            raise ValueError(f"its table has shape {table.shape}; expected {(stage.vectors, stage.size)}")
+        if self.width < stage.size * stage.categories.size:
+            raise ValueError(f"it has {self.width} inputs; expected {stage.size} for each of its columns")
+        rows = np.zeros(stage.array_shapes(self.width)["vectors"], table.dtype)
+        rows.ravel()[: table.size] = table.ravel()
+        self.stage(stage, {"vectors": rows}, trainable)
+
+    def predicts(self, loss: LossFunction) -> None:
+        """The end: what a loss makes of the outputs. fastnn has it in the loss."""
+        self._predicts = loss
 
     def shift(self, c: Array) -> None:
         """x + c: a bias where one is missing; in front the mean of `Standardize`."""
@@ -168,7 +185,17 @@ class Assembly:
         """The layers, and the loss: `loss`, or what goes with the end.
 
         Under `BCEWithLogitsLoss` a sigmoid at the end is left to the loss.
+
+        Raises
+        ------
+        ValueError
+            If the end makes predictions as another loss than `loss` does.
         """
+        if self._predicts is not None:
+            loss = self._predicts if loss is None else loss
+            x = np.linspace(-2.0, 2.0, 3 * max(1, self.width)).reshape(3, -1)
+            if not np.array_equal(loss.predictions(x), self._predicts.predictions(x)):
+                raise ValueError(f"it ends with the predictions of {self._predicts!r}; expected that loss, or none")
         if loss is None:
             loss = {"softmax": CrossEntropyLoss, "sigmoid": BCEWithLogitsLoss, "": MSELoss}[self.ends]()
         last = self.layers[-1] if self.layers else None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,9 +23,10 @@ from ..checks import Array, one_of, shown
 from ..engine.engine import Engine
 from ..formulas.activations import ActivationFunction
 from ..formulas.optimizers import SGD
+from ..layers.targets import StandardizeTargets
 from ..version import __version__
 from .arrays import Path, check_target, named, replaced
-from .steps import Formula, Matrix, Steps, in_terms_of, steps_of
+from .steps import Formula, Lookup, Matrix, Steps, in_terms_of, steps_of
 from .trace import INPUT, REDUCTIONS, Value, in_order
 
 FORMAT = "C"
@@ -76,10 +77,12 @@ def to_c(engine: Engine, path: Path, name: str, dtype: str, calibration: Any) ->
             else f"calibration is given, but dtype is {dtype!r}; expected dtype='int8', or no calibration"
         )
     outputs = None if calibration is None else engine.outputs(engine.form.rows(calibration, "calibration"))
+    names, predictor = engine.form.names, engine.form.predictor
     engine = engine if dtype == "float64" else engine.alone(lambda: narrow(engine))
-    writer = Writer(steps_of(engine, FORMAT), name, "float64" if dtype == "float64" else "float32")
+    steps = steps_of(engine, FORMAT)._replace(names=names)
+    writer = Writer(steps, name, "float64" if dtype == "float64" else "float32")
     if outputs is not None:
-        writer.quantise(engine.form.rows(calibration), outputs)
+        writer.quantise(engine.form.rows(calibration), outputs, predictor)
     text = writer.source(header.name)
     for target, content in ((header, writer.header()), (source, text)):
         with replaced(target) as file:
@@ -168,6 +171,7 @@ class Writer:
         self.steps, self.name, self.dtype = steps, name, np.dtype(dtype)
         self.real, self.suffix = ("float", "f") if dtype == "float32" else ("double", "")
         self.given = "double" if steps.offset is not None else self.real  # what inputs are
+        self.made = "double" if steps.result_dtype == np.float64 else self.real  # what predictions are
         self.constants: list[str] = []  # declarations of arrays
         self.functions: dict[str, tuple[str, str]] = {}  # of one number: name and comment, by the text after the name
         self.flash = 0  # bytes of the arrays
@@ -177,8 +181,11 @@ class Writer:
 
     # --- int8 -----------------------------------------------------------------------------------
 
-    def quantise(self, rows: Array, outputs: Array) -> None:
-        """Take the matrices to int8, calibrated on rows (n, ins), of which the network makes `outputs`."""
+    def quantise(self, rows: Array, outputs: Array, predictor: Callable[[Array], Array] | None) -> None:
+        """Take the matrices to int8, calibrated on rows (n, ins), of which the network makes `outputs`.
+
+        `predictor` makes predictions of outputs, if they are not the same.
+        """
         x, first = rows.astype(np.float32), True
         with np.errstate(all="ignore"):
             for step in self.steps.steps:
@@ -192,13 +199,15 @@ class Writer:
                     x, first = made.outputs(x), False
                 else:
                     x = np.ascontiguousarray(np.asarray(step.formula(x.T), np.float32).T)
+            if predictor is not None:
+                x, outputs = predictor(x), predictor(outputs)
             error = np.abs(x.astype(np.float64) - outputs)
         if not np.all(np.isfinite(error)):
             raise ValueError("calibration makes outputs that are not finite; expected rows such as in training")
         largest, mean = _rounded_up(float(error.max())), _rounded_up(math.sqrt(float(np.mean(error**2))))
         self.about += [
             f"Weights and the inputs of each matrix are int8, sums int32, calibrated on {len(rows)} rows. On these the",
-            f"outputs differ from the network's by at most {largest:.2g} (root mean square {mean:.2g}); they lie from",
+            f"predictions differ from the network's by at most {largest:.2g} (root mean square {mean:.2g}); they lie from",
             f"{float(outputs.min()):.4g} to {float(outputs.max()):.4g}.",
         ]
 
@@ -216,12 +225,12 @@ class Writer:
         return f"({text})" if text.startswith("-") else text
 
     def array(self, kind: str, numbers: Array, name: str = "") -> str:
-        """The name of a constant array of `kind`: float, double or int8_t."""
+        """The name of a constant array of `kind`: float, double, int8_t or int32_t."""
         if not name:
             name, self._names = f"c{self._names}", self._names + 1
         full = f"{self.name}_{name}"
         flat = np.asarray(numbers).ravel()
-        if kind == "int8_t":
+        if kind.startswith("int"):
             texts = [str(int(x)) for x in flat]
         else:
             dtype, suffix = (np.float32, "f") if kind == "float" else (np.float64, "")
@@ -230,7 +239,7 @@ class Writer:
             if not np.all(np.isfinite(cast)):
                 raise ValueError(f"{name} holds numbers too large for {dtype.__name__}; expected dtype='float64'")
             texts = [_digits(x) + suffix for x in cast]
-        self.flash += flat.size * {"int8_t": 1, "float": 4, "double": 8}[kind]
+        self.flash += flat.size * {"int8_t": 1, "int32_t": 4, "float": 4, "double": 8}[kind]
         lines = [", ".join(texts[first : first + 10]) for first in range(0, len(texts), 10)]
         self.constants.append(f"static const {kind} {full}[{flat.size}] = {{\n    " + ",\n    ".join(lines) + "\n};")
         return full
@@ -340,17 +349,24 @@ class Writer:
 
     def source(self, header: str) -> str:
         """The text of the C file, which includes `header`."""
-        predict, floats, bytes_ = self._predict()
-        name, real, outs = self.name, self.real, self.steps.outs
+        steps, name, real, outs = self.steps, self.name, self.real, self.steps.outs
+        body, floats, bytes_ = self._outputs()
+        if steps.predictions:
+            text = f"static void {name}_outputs(const {self.given} *x, {real} *y)\n{body}"
+            lines = [f"{real} o[{outs}];", f"{name}_outputs(x, o);", *self._predictions()]
+            predict = f"{text}\n{self._declared('predict', 'y', self.made, outs)}\n{_body(lines)}"
+        else:
+            predict = f"{self._declared('predict', 'y', real, outs)}\n{body}"
         proba = ""
-        if self.steps.probabilities is not None:
-            parts = [in_terms_of(KNOWN, part, self.steps.loss, FORMAT) for part in self.steps.parts]
-            lines = [f"{real} y[{outs}];", f"{name}_predict(x, y);", *self.loops(parts, outs, "y", "p")]
-            proba = f"\n{self._declared('predict_proba', 'p', self.classes)}\n{_body(lines)}"
+        if steps.probabilities is not None:
+            parts = [in_terms_of(KNOWN, part, steps.loss, FORMAT) for part in steps.parts]
+            called = "outputs" if steps.predictions else "predict"
+            lines = [f"{real} y[{outs}];", f"{name}_{called}(x, y);", *self.loops(parts, outs, "y", "p")]
+            proba = f"\n{self._declared('predict_proba', 'p', real, self.classes)}\n{_body(lines)}"
         itemsize = self.dtype.itemsize
-        arrays = floats * itemsize + bytes_ + (outs * itemsize if proba else 0)
-        widths = [self.steps.ins, *(len(step.b) for step in self.steps.steps if isinstance(step, Matrix))]
-        names = self.steps.names
+        arrays = floats * itemsize + bytes_ + (outs * itemsize if proba or steps.predictions else 0)
+        widths = [steps.ins, *(len(step.b) for step in steps.steps if isinstance(step, Matrix))]
+        names = steps.names
         about = [
             f"{_plain(header[:-2])}.c: a network {'-'.join(map(str, widths))}, written by fastnn {__version__}.",
             f"Constants: {self.flash} bytes.",
@@ -362,11 +378,12 @@ class Writer:
         helpers = []
         if self.quantised:
             helpers.append(_DENSE_INT8)
-        if any(isinstance(step, Matrix) and step.place not in self.quantised for step in self.steps.steps):
+        if any(isinstance(step, Matrix) and step.place not in self.quantised for step in steps.steps):
             helpers.append(_DENSE)
         filled = [text.replace("NAME", name).replace("REAL", real) for text in helpers]
         functions = [f"{comment}\nstatic {real} {own}{text}" for text, (own, comment) in self.functions.items()]
-        includes = f'#include "{header}"\n\n#include <math.h>\n' + ("#include <stdint.h>\n" if self.quantised else "")
+        whole = self.quantised or steps.lookups
+        includes = f'#include "{header}"\n\n#include <math.h>\n' + ("#include <stdint.h>\n" if whole else "")
         pieces = [_comment(about) + includes, *self.constants, *filled, *functions, predict]
         return "\n".join(piece.rstrip("\n") + "\n" for piece in pieces) + proba
 
@@ -390,20 +407,33 @@ class Writer:
             'extern "C" {',
             "#endif",
             "",
-            f"/* The outputs y for one sample x; the two do not overlap. */\n{self._declared('predict', 'y')};",
+            "/* The predictions y for one sample x; the two do not overlap. */",
+            f"{self._declared('predict', 'y', self.made, self.steps.outs)};",
         ]
         if self.steps.probabilities is not None:
-            declared = self._declared("predict_proba", "p", self.classes)
+            declared = self._declared("predict_proba", "p", self.real, self.classes)
             lines.append(f"\n/* The probability p of each class for one sample x. */\n{declared};")
         return "\n".join([*lines, "", "#ifdef __cplusplus", "}", "#endif", "", "#endif", ""])
 
-    def _declared(self, function: str, result: str, count: int = 0) -> str:
-        count = count or self.steps.outs
+    def _declared(self, function: str, result: str, kind: str, count: int) -> str:
         given = f"const {self.given} x[{self.steps.ins}]"
-        return f"void {self.name}_{function}({given}, {self.real} {result}[{count}])"
+        return f"void {self.name}_{function}({given}, {kind} {result}[{count}])"
 
-    def _predict(self) -> tuple[str, int, int]:
-        """The text of ``predict``, and how many numbers of the network's type and bytes its arrays have."""
+    def _predictions(self) -> list[str]:
+        """What makes of the outputs o the predictions y."""
+        lines = []
+        for step in self.steps.predictions:
+            target = "y" if step is self.steps.predictions[-1] else "o"
+            if isinstance(step.part, StandardizeTargets):  # in double, which tells one second since 1970 from the next
+                scale = step.part.scale
+                std, mean = self.array("double", scale.std, "std"), self.array("double", scale.mean, "mean")
+                lines += _for(step.width, [f"{target}[j] = o[j] * {std}[j] + {mean}[j];"])
+            else:
+                lines += self._formula(step, "o", target)
+        return lines
+
+    def _outputs(self) -> tuple[str, int, int]:
+        """The text that makes outputs y, and how many numbers of the network's type and bytes its arrays have."""
         steps, lines, at = self.steps, [], "x"
         last = max((i for i, step in enumerate(steps.steps) if isinstance(step, Matrix)), default=-1)
         sizes = {"a": 0, "b": 0, "q": 0}
@@ -429,6 +459,9 @@ class Writer:
                 lines += self._matrix(step, at, target)
                 if step.place in self.quantised:
                     sizes["q"] = max(sizes["q"], step.W.shape[1])
+            elif isinstance(step, Lookup):
+                target = place(step.width, index, True)
+                lines += self._lookup(step, at, target)
             else:
                 target = place(step.width, index, False)
                 lines += self._formula(step, at, target)
@@ -437,8 +470,25 @@ class Writer:
             lines += _for(steps.ins, ["y[j] = x[j];"])
         declared = [f"{self.real} {buffer}[{sizes[buffer]}];" for buffer in "ab" if sizes[buffer]]
         declared += [f"int8_t q[{sizes['q']}];"] if sizes["q"] else []
-        text = f"{self._declared('predict', 'y')}\n{_body(declared + lines)}"
-        return text, sizes["a"] + sizes["b"], sizes["q"]
+        return _body(declared + lines), sizes["a"] + sizes["b"], sizes["q"]
+
+    def _lookup(self, step: Lookup, source: str, target: str) -> list[str]:
+        """Vectors of the table in the places of the categories' numbers."""
+        table = self.array(self.real, step.table, f"table{step.place}")
+        ends = self.array("double", step.counts - 0.5, f"ends{step.place}")
+        firsts = self.array("int32_t", step.firsts, f"firsts{step.place}")
+        size, places = step.size, step.columns * step.size
+        lines = [
+            f"for (int c = 0; c < {step.columns}; c++) {{",
+            f"    const double number = {source}[c * {size}];",
+            f"    const int known = number > -0.5 && number < {ends}[c];",
+            f"    const {self.real} *v = {table} + (known ? {size} * ({firsts}[c] + (int32_t)rint(number)) : 0);",
+            f"    for (int j = 0; j < {size}; j++) {target}[c * {size} + j] = known ? v[j] : {self.literal(0)};",
+            "}",
+        ]
+        if step.width > places:
+            lines.append(f"for (int j = {places}; j < {step.width}; j++) {target}[j] = {source}[j];")
+        return lines
 
     def _matrix(self, step: Matrix, source: str, target: str) -> list[str]:
         (outs, ins), name, of = step.W.shape, self.name, f"{step.place}"

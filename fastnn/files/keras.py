@@ -6,6 +6,7 @@ Keras' functions (see ``trace``).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -36,7 +37,7 @@ from ..layers.noise import Dropout, GaussianNoise
 from ..layers.normalisation import BatchNorm, LayerNorm
 from ..layers.stage import Stage
 from .assembly import Assembly
-from .steps import Formula as FormulaStep, Matrix, in_terms_of, no_form, steps_of
+from .steps import Formula as FormulaStep, Lookup as LookupStep, in_terms_of, no_form, steps_of
 from .trace import CONCAT, evaluate
 
 keras = needs("keras", "a model of Keras", "keras")
@@ -77,11 +78,11 @@ _LAYERS: dict[type, Callable[[Any, str], Any]] = {
 
 
 class Formula(KerasLayer):
-    """An activation or a stage of fastnn's that Keras has no layer for, computed with Keras' functions.
+    """What Keras has no layer for, computed with its functions: an activation, a stage, a loss's predictions.
 
     Attributes
     ----------
-    part : ActivationFunction or Stage
+    part : ActivationFunction, Stage or LossFunction
     """
 
     def __init__(self, step: FormulaStep, **more: Any) -> None:
@@ -108,6 +109,39 @@ class Formula(KerasLayer):
         return shape
 
 
+class Lookup(KerasLayer):
+    """Vectors in the places of categories' numbers: fastnn's `Embedding`.
+
+    Attributes
+    ----------
+    part : Embedding
+    """
+
+    def __init__(self, step: LookupStep, **more: Any) -> None:
+        super().__init__(**more)
+        self.part, self.counts, self.firsts = step.part, step.counts.tolist(), step.firsts.tolist()
+        self.table = self.add_weight(shape=step.table.shape, initializer=keras.initializers.Constant(0.0), name="table")
+        self.table.assign(step.table)
+        self.trainable = step.part.trainable
+        self.built = True
+
+    def call(self, x: Any) -> Any:
+        """Rows x with vectors in them."""
+        size = self.table.shape[1]
+        places = size * len(self.counts)
+        numbers = ops.cast(x[:, :places:size], "float64")
+        ends = ops.convert_to_tensor([count - 0.5 for count in self.counts], dtype="float64")
+        known = ops.logical_and(numbers > -0.5, numbers < ends)
+        rows = ops.cast(ops.round(ops.where(known, numbers, ops.zeros_like(numbers))), "int32")
+        vectors = ops.take(self.table, rows + ops.convert_to_tensor(self.firsts, dtype="int32"), axis=0)
+        vectors = ops.where(known[:, :, None], vectors, ops.zeros_like(vectors))
+        return ops.concatenate([ops.reshape(vectors, (-1, places)), x[:, places:]], axis=1)
+
+    def compute_output_shape(self, shape: Any) -> Any:
+        """The shape of the input."""
+        return shape
+
+
 def to_keras(engine: Engine) -> Any:
     """The network of `engine`; see `NeuralNetwork.to_keras`."""
     steps = steps_of(engine, FORMAT)
@@ -115,10 +149,9 @@ def to_keras(engine: Engine) -> Any:
         reason = "its offset is taken off in float64, and Keras casts inputs to float32; take a float64 network"
         raise no_form(FORMAT, "Standardize", reason)
     model = keras.Sequential([keras.Input((steps.ins,), dtype=steps.dtype.name)])
-    by_place = {step.place: step for step in steps.steps if isinstance(step, FormulaStep)}
-    matrices = {step.place: step for step in steps.steps if isinstance(step, Matrix)}
+    formulas, matrices, lookups = steps.formulas, steps.matrices, steps.lookups
     for place, layer in enumerate(engine.layers):
-        step = by_place.get(place)
+        step = formulas.get(place)
         if place in matrices:
             act = None if step is None else step.part
             named = _ACTIVATIONS.get(type(act)) if act is not None else "linear"
@@ -133,10 +166,14 @@ def to_keras(engine: Engine) -> Any:
             if step.arrays and not isinstance(made, Formula):
                 made.set_weights(list(step.arrays.values()))
                 made.trainable = layer.trainable
+        elif place in lookups:
+            model.add(Lookup(lookups[place], dtype=steps.dtype.name))
         elif type(layer) is Dropout:
             model.add(layers.Dropout(layer.rate, dtype=steps.dtype.name))
         elif type(layer) is GaussianNoise:
             model.add(layers.GaussianNoise(layer.std, dtype=steps.dtype.name))
+    for step in steps.predictions:
+        model.add(Formula(step, dtype=step.result.dtype.name))
     return model
 
 
@@ -228,10 +265,14 @@ def _take(assembly: Assembly, layer: Any) -> None:
     elif cls is layers.Rescaling:
         assembly.scale(np.atleast_1d(np.asarray(layer.scale, assembly.dtype)))
         assembly.shift(np.atleast_1d(np.asarray(layer.offset, assembly.dtype)))
+    elif isinstance(layer, Lookup):
+        assembly.lookup(copy.deepcopy(layer.part), _arrays(layer)[0], layer.trainable)
     elif isinstance(layer, Formula):
         part = layer.part
         if isinstance(part, ActivationFunction):
             assembly.activation(part)
+        elif isinstance(part, LossFunction):
+            assembly.predicts(part)
         else:
             assert isinstance(part, Stage)
             twin = type(part).made(part.described()["settings"])

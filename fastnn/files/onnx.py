@@ -36,6 +36,7 @@ from ..formulas.activations import (
 from ..formulas.component import Component, built_in
 from ..formulas.losses import CrossEntropyLoss, LossFunction, SoftCrossEntropyLoss
 from ..layers.base import BaseLayer
+from ..layers.embedding import Embedding
 from ..layers.normalisation import BatchNorm, LayerNorm, Standardize
 from ..layers.scaling import Scale
 from ..layers.stage import Stage
@@ -43,7 +44,7 @@ from ..saving import describe, own_classes, restore
 from ..version import __version__
 from .arrays import Path, check_target, named, read_json, replaced
 from .assembly import Assembly
-from .steps import Formula, Matrix, Steps, in_terms_of, steps_of
+from .steps import Formula, Lookup, Matrix, Steps, in_terms_of, steps_of
 from .trace import CONCAT, Value, evaluate
 
 onnx = needs("onnx", "an ONNX file", "onnx")
@@ -99,8 +100,9 @@ def to_onnx(engine: Engine, path: Path) -> None:
         raise ValueError(f"the network takes {size:,} bytes; expected less than 2 GB, the most that an ONNX file holds")
     graph = Graph(steps.dtype)
     given = graph.input("x", np.dtype(np.float64) if steps.offset is not None else steps.dtype, steps.ins)
-    outputs, probabilities = network_nodes(graph, steps, given)
-    graph.output(outputs, "outputs", steps.outs)
+    outputs = output_nodes(graph, steps, given)
+    probabilities = probability_nodes(graph, steps, outputs)
+    graph.output(prediction_nodes(graph, steps, outputs), "predictions", steps.outs, steps.result_dtype)
     if probabilities:
         graph.output(probabilities, "probabilities", sum(part.width for part in steps.parts))
     model = graph.model({"loss": _described(steps.loss), "feature_names": steps.names})
@@ -134,15 +136,16 @@ class Graph:
         self.inputs.append(helper.make_tensor_value_info(name, kind, ["n", width]))
         return name
 
-    def output(self, value: str, name: str, width: int) -> None:
-        """Make `value`, (n, width), an output of that name."""
+    def output(self, value: str, name: str, width: int, dtype: np.dtype[Any] | None = None) -> None:
+        """Make `value`, (n, width), an output of that name; its dtype is the graph's if none is given."""
         if any(value == one.name for one in (*self.inputs, *self.outputs)):  # of a network that does nothing
             self.nodes.append(helper.make_node("Identity", [value], [name], name=name))
         else:
             for node in self.nodes:
                 for names in (node.input, node.output):
                     names[:] = [name if one == value else one for one in names]
-        self.outputs.append(helper.make_tensor_value_info(name, self.kind, ["n", width]))
+        kind = self.kind if dtype is None else helper.np_dtype_to_tensor_dtype(dtype)
+        self.outputs.append(helper.make_tensor_value_info(name, kind, ["n", width]))
 
     def array(self, name: str, array: Array) -> str:
         """A constant array of that name."""
@@ -198,8 +201,8 @@ class Graph:
         return model
 
 
-def network_nodes(graph: Graph, steps: Steps, x: str) -> tuple[str, str]:
-    """Add a network's nodes to `graph`.
+def output_nodes(graph: Graph, steps: Steps, x: str) -> str:
+    """Add a network's nodes to `graph`, up to its outputs as the loss takes them.
 
     Parameters
     ----------
@@ -210,8 +213,8 @@ def network_nodes(graph: Graph, steps: Steps, x: str) -> tuple[str, str]:
 
     Returns
     -------
-    outputs, probabilities : str
-        The values, (n, outs) and (n, classes); the latter "" if the loss gives none.
+    str
+        The outputs, (n, outs).
     """
     if steps.offset is not None:
         x = graph.node("Sub", x, graph.array("layers.0.offset", steps.offset))
@@ -220,14 +223,29 @@ def network_nodes(graph: Graph, steps: Steps, x: str) -> tuple[str, str]:
         if isinstance(step, Matrix):
             arrays = (graph.array(f"layers.{step.place}.{name}", getattr(step, name)) for name in ("W", "b"))
             x = graph.node("Gemm", x, *arrays, transB=1)
+        elif isinstance(step, Lookup):
+            table = graph.array(f"layers.{step.place}.table", step.table)
+            x = graph.node(_function(graph, step), x, table, domain=DOMAIN)
         else:
             x = _formula_node(graph, step, x)
+    return x
+
+
+def prediction_nodes(graph: Graph, steps: Steps, outputs: str) -> str:
+    """Add what makes predictions, (n, outs) of `steps.result_dtype`, of the outputs."""
+    for step in steps.predictions:
+        outputs = _formula_node(graph, step, outputs)
+    return outputs
+
+
+def probability_nodes(graph: Graph, steps: Steps, outputs: str) -> str:
+    """Add what makes probabilities, (n, classes), of the outputs; "" if the loss gives none."""
     if steps.probabilities is None:
-        return x, ""
+        return ""
     native = _native(steps.loss, graph.dtype)
     if native is not None:
-        return x, graph.node(native[0], x, **native[1])
-    return x, graph.formula(in_terms_of(KNOWN, steps.probabilities, steps.loss, FORMAT), {"x": x})
+        return graph.node(native[0], outputs, **native[1])
+    return graph.formula(in_terms_of(KNOWN, steps.probabilities, steps.loss, FORMAT), {"x": outputs})
 
 
 def _native(part: Component, dtype: np.dtype[Any]) -> tuple[str, dict[str, Any]] | None:
@@ -236,7 +254,7 @@ def _native(part: Component, dtype: np.dtype[Any]) -> tuple[str, dict[str, Any]]
 
 
 def _formula_node(graph: Graph, step: Formula, x: str) -> str:
-    """The node, or nodes, of an activation or a stage."""
+    """The node, or nodes, of an activation, a stage, or what a loss makes of outputs."""
     part, prefix = step.part, f"layers.{step.place}."
     if type(part) is Standardize:
         x = graph.node("Sub", x, graph.array(f"{prefix}mean", step.arrays["mean"]))
@@ -244,14 +262,14 @@ def _formula_node(graph: Graph, step: Formula, x: str) -> str:
     arrays = {name: graph.array(prefix + name, array) for name, array in step.arrays.items()}
     if type(part) is Scale:
         return graph.node("Mul", x, arrays["scale"])
-    native = _native(part, graph.dtype)
+    native = None if isinstance(part, LossFunction) else _native(part, graph.dtype)
     if native is not None:
         return graph.node(native[0], x, *arrays.values(), **native[1])
     return graph.node(_function(graph, step), x, *arrays.values(), domain=DOMAIN)
 
 
-def _function(graph: Graph, step: Formula) -> str:
-    """The name of the function that computes an activation or a stage, of x and its rows; it is added if it is new."""
+def _function(graph: Graph, step: Formula | Lookup) -> str:
+    """The name of the function that computes a step, of x and the step's arrays; it is added if it is new."""
     part = step.part
     about = json.dumps(_described(part))
     width = "" if isinstance(part, ActivationFunction) else str(step.width)  # a stage's formula may depend on it
@@ -261,14 +279,43 @@ def _function(graph: Graph, step: Formula) -> str:
         name, number = type(part).__name__, 2
         while name in taken:
             name, number = f"{type(part).__name__}{number}", number + 1
-        body = _Body(graph.dtype)
-        given = {"x": "x", **{row: row for row in step.arrays}}
-        result = body.formula(in_terms_of(KNOWN, step.open_result, part, FORMAT), given)
+        if isinstance(step, Lookup):
+            body, given = _Body(graph.dtype), ["x", "table"]
+            result = _lookup_nodes(body, step)
+        else:
+            body, given = _Body(step.result.dtype), ["x", *step.arrays]
+            same = body.dtype == graph.dtype
+            cast = {name: name if same else body.node("Cast", name, to=body.kind) for name in given}
+            result = body.formula(in_terms_of(KNOWN, step.open_result, part, FORMAT), cast)
         body.nodes.append(helper.make_node("Identity", [result], ["y"]))
-        function = helper.make_function(DOMAIN, name, list(given), ["y"], body.nodes, [helper.make_opsetid("", OPSET)])
+        function = helper.make_function(DOMAIN, name, given, ["y"], body.nodes, [helper.make_opsetid("", OPSET)])
         function.metadata_props.add(key="fastnn", value=about)
         graph.functions[key] = function
     return str(graph.functions[key].name)
+
+
+def _lookup_nodes(body: Graph, step: Lookup) -> str:
+    """The vectors of the table in the places of the categories' numbers, and the rest of x as it is."""
+
+    def whole(*numbers: int) -> str:
+        return body.array("", np.array(numbers, np.int64))
+
+    def real(numbers: Any) -> str:
+        return body.array("", np.asarray(numbers, np.float64))
+
+    places = step.columns * step.size
+    numbers = body.node("Slice", "x", whole(0), whole(places), whole(1), whole(step.size))
+    numbers = body.node("Cast", numbers, to=onnx.TensorProto.DOUBLE)
+    above, below = body.node("Greater", numbers, real([-0.5])), body.node("Less", numbers, real(step.counts - 0.5))
+    known = body.node("And", above, below)
+    rounded = body.node("Round", body.node("Where", known, numbers, real([0.0])))
+    rows = body.node("Add", body.node("Cast", rounded, to=onnx.TensorProto.INT64), whole(*step.firsts))
+    known = body.node("Unsqueeze", known, whole(2))
+    vectors = body.node("Where", known, body.node("Gather", "table", rows), body.constant(np.zeros(1)))
+    vectors = body.node("Reshape", vectors, whole(-1, places))
+    if step.width == places:
+        return vectors
+    return body.node("Concat", vectors, body.node("Slice", "x", whole(places), whole(step.width), whole(1)), axis=1)
 
 
 class _Body(Graph):
@@ -413,7 +460,7 @@ class Reading:
 
     def _cut(self, nodes: list[Any]) -> tuple[list[Segment], list[Any]]:
         """The segments from cut to cut, and the nodes behind the last one."""
-        outputs = {one.name for one in self.model.graph.output}
+        outputs = {one.name for one in self.model.graph.output[: 1 if self.about else None]}  # others: the loss has it
         useful: list[Any] = []
         wanted = set(outputs)
         for node in reversed(nodes):
@@ -460,7 +507,6 @@ class Reading:
 
     def _assemble(self) -> None:
         at = 0
-        first_output = self.model.graph.output[0].name
         while at < len(self.segments):
             segment = self.segments[at]
             rest = [node for one in self.segments[at:] for node in one.nodes] + self.tail
@@ -475,8 +521,6 @@ class Reading:
             except Exception as error:
                 reason = error if isinstance(error, (ValueError, TypeError)) else f"{type(error).__name__}: {error}"
                 raise _fault(node, reason) from error
-            if self.about and self.segments[at - 1].end == first_output:
-                return  # what follows makes probabilities of it, as the loss does
         if self.tail:
             self._end()
 
@@ -487,8 +531,6 @@ class Reading:
 
     def _end(self) -> None:
         """What stands behind the last cut: how probabilities become an answer."""
-        if self.about and any(one.name == "probabilities" for one in self.model.graph.output):
-            return
         layers, tail = self.assembly.layers, self.tail
         act = getattr(layers[-1], "act_function", None) if layers else None
         if self.assembly.ends or not self._is_tail(tail):
@@ -599,10 +641,14 @@ class Reading:
             raise _fault(node, error) from error
         if isinstance(part, ActivationFunction):
             self.assembly.activation(part)
+        elif isinstance(part, LossFunction):
+            self.assembly.predicts(part)
+        elif isinstance(part, Embedding):
+            self.assembly.lookup(part, self._number(node, 1))
         elif isinstance(part, Stage):
             self.assembly.stage(part, {name: self._number(node, i) for i, name in enumerate(function.input) if i})
         else:
-            raise _fault(node, "it is neither an activation nor a stage")
+            raise _fault(node, "it is no activation, stage or loss")
 
     # --- activations ------------------------------------------------------------------------------
 

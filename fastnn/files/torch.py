@@ -37,7 +37,7 @@ from ..layers.noise import Dropout
 from ..layers.normalisation import BatchNorm, LayerNorm
 from ..layers.stage import Stage
 from .assembly import Assembly
-from .steps import Formula as FormulaStep, Matrix, in_terms_of, steps_of
+from .steps import Formula as FormulaStep, Lookup as LookupStep, Matrix, in_terms_of, steps_of
 from .trace import CONCAT, evaluate
 
 torch = needs("torch", "a module of PyTorch", "torch")
@@ -83,11 +83,11 @@ _ACTIVATIONS: dict[type, Callable[[Any], Any]] = {
 
 
 class Formula(Module):
-    """An activation or a stage of fastnn's that PyTorch has no module for, computed with PyTorch's functions.
+    """What PyTorch has no module for, computed with its functions: an activation, a stage, a loss's predictions.
 
     Attributes
     ----------
-    part : ActivationFunction or Stage
+    part : ActivationFunction, Stage or LossFunction
         A copy of it, from which `fastnn.from_torch` makes it anew.
     """
 
@@ -95,18 +95,52 @@ class Formula(Module):
         super().__init__()
         self.part = copy.deepcopy(step.part)
         self.result = in_terms_of(set(_FUNCTIONS), step.open_result, step.part, FORMAT)
+        self.wide = step.result.dtype == np.float64
         for name, array in step.arrays.items():
             self.register_buffer(name, torch.from_numpy(array.copy()))
 
     def forward(self, x: Any) -> Any:
         """What it makes of rows x."""
-        given = {"x": x, **dict(self.named_buffers())}
+        x = x.double() if self.wide else x
+        given = {"x": x, **{name: buffer.to(x.dtype) for name, buffer in self.named_buffers()}}
 
         def constant(number: Array) -> Any:
             dtype = torch.bool if number.dtype == np.bool_ else x.dtype
             return torch.as_tensor(number, dtype=dtype, device=x.device)
 
         return evaluate(self.result, _FUNCTIONS, given, constant)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return repr(self.part)
+
+
+class Lookup(Module):
+    """Vectors in the places of categories' numbers: fastnn's `Embedding`.
+
+    Attributes
+    ----------
+    part : Embedding
+        A copy of it, from which `fastnn.from_torch` makes it anew.
+    table : Parameter (vectors, size)
+    """
+
+    def __init__(self, step: LookupStep) -> None:
+        super().__init__()
+        self.part = copy.deepcopy(step.part)
+        self.table = nn.Parameter(torch.from_numpy(step.table.copy()), requires_grad=step.part.trainable)
+        for name, array in (("counts", step.counts), ("firsts", step.firsts)):
+            self.register_buffer(name, torch.from_numpy(array.copy()), persistent=False)
+
+    def forward(self, x: Any) -> Any:
+        """Rows x with vectors in them."""
+        size = self.table.shape[1]
+        places = size * len(self.counts)
+        numbers = x[:, :places:size].double()
+        known = (numbers > -0.5) & (numbers < self.counts - 0.5)
+        rows = self.firsts + torch.where(known, numbers, 0.0).round().long()
+        vectors = torch.where(known[:, :, None], self.table[rows], 0.0)
+        return torch.cat([vectors.flatten(1), x[:, places:]], 1)
 
     def extra_repr(self) -> str:
         """The settings."""
@@ -131,16 +165,17 @@ def to_torch(engine: Engine) -> Any:
     steps = steps_of(engine, FORMAT)
     dtype = torch.float64 if steps.dtype == np.float64 else torch.float32
     modules: list[Any] = [] if steps.offset is None else [Offset(steps.offset, dtype)]
-    by_place = {step.place: step for step in steps.steps if isinstance(step, FormulaStep)}
-    matrices = {step.place: step for step in steps.steps if isinstance(step, Matrix)}
+    formulas, matrices, lookups = steps.formulas, steps.matrices, steps.lookups
     for place, layer in enumerate(engine.layers):
         if place in matrices:
             modules.append(_linear(matrices[place], dtype))
-        if place in by_place:
-            modules.append(_module(by_place[place], dtype))
+        if place in formulas:
+            modules.append(_module(formulas[place], dtype))
+        elif place in lookups:
+            modules.append(Lookup(lookups[place]))
         elif type(layer) is Dropout:
             modules.append(nn.Dropout(layer.rate))
-    return nn.Sequential(*modules)
+    return nn.Sequential(*modules, *(Formula(step) for step in steps.predictions))
 
 
 def _linear(matrix: Matrix, dtype: Any) -> Any:
@@ -167,6 +202,7 @@ def _module(step: FormulaStep, dtype: Any) -> Any:
         module = nn.LayerNorm(step.width, part.eps, dtype=dtype)
     else:
         return Formula(step)
+    assert isinstance(part, Stage)
     names = dict(zip(("weight", "bias", "running_mean", "running_var"), step.arrays.values()))
     _fill(module, names)
     return module.requires_grad_(part.trainable)
@@ -239,6 +275,10 @@ def _take(assembly: Assembly, module: Any, dtype: np.dtype[Any], offset: Array |
         if module.dim not in (1, -1, None):
             raise ValueError("expected dim=-1")
         assembly.end("softmax")
+    elif isinstance(module, Lookup):
+        part = copy.deepcopy(module.part)
+        assembly.width = assembly.width or part.outs
+        assembly.lookup(part, _array(module.table), trainable)
     elif isinstance(module, Formula):
         _take_formula(assembly, module, offset)
     else:
@@ -260,6 +300,9 @@ def _take_formula(assembly: Assembly, module: Formula, offset: Array | None) -> 
     part = copy.deepcopy(module.part)
     if isinstance(part, ActivationFunction):
         assembly.activation(part)
+        return
+    if isinstance(part, LossFunction):
+        assembly.predicts(part)
         return
     assert isinstance(part, Stage)
     rows = {name: _array(buffer) for name, buffer in module.named_buffers()}

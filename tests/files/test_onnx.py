@@ -59,12 +59,13 @@ def test_any_network_there_and_back(tmp_path_factory, problem):
     net.to_onnx(path)
     results = run(path, X)
     tolerance = 1e-5 if net.dtype == "float32" else 1e-12
-    agree(results["outputs"], net.predict(X), tolerance)
+    agree(results["predictions"], net.predict(X), tolerance)
+    assert results["predictions"].dtype == net.predict(X).dtype
     has_probabilities = type(net.loss_function).probabilities is not LossFunction.probabilities
-    assert list(results) == ["outputs", "probabilities"][: 1 + has_probabilities]
+    assert list(results) == ["predictions", "probabilities"][: 1 + has_probabilities]
     if has_probabilities:
         agree(results["probabilities"], net.predict_proba(X), tolerance)
-    agree(run(path, X[:1])["outputs"], net.predict(X[:1]), tolerance)
+    agree(run(path, X[:1])["predictions"], net.predict(X[:1]), tolerance)
     twin = fastnn.from_onnx(path)
     assert bits(twin) == bits(net)
     assert twin.dtype == net.dtype
@@ -91,7 +92,7 @@ def test_the_file_says_what_it_is(tmp_path):
 
 
 def test_nodes_in_front_of_a_network(tmp_path):
-    from fastnn.files.onnx import Graph, network_nodes
+    from fastnn.files.onnx import Graph, output_nodes, prediction_nodes, probability_nodes
     from fastnn.files.steps import steps_of
 
     net = NeuralNetwork([Layer(2, 4, Tanh(), seed=0), Layer(4, 3, Identity(), seed=1)], CrossEntropyLoss(), 0.1)
@@ -99,9 +100,9 @@ def test_nodes_in_front_of_a_network(tmp_path):
     graph = Graph(steps.dtype)
     columns = [graph.input(name, steps.dtype, 1) for name in ("a", "b")]
     halved = [graph.node("Mul", column, graph.constant(np.array([0.5]))) for column in columns]
-    outputs, probabilities = network_nodes(graph, steps, graph.node("Concat", *halved, axis=1))
-    graph.output(probabilities, "p", 3)
-    graph.output(outputs, "y", 3)
+    outputs = output_nodes(graph, steps, graph.node("Concat", *halved, axis=1))
+    graph.output(probability_nodes(graph, steps, outputs), "p", 3)
+    graph.output(prediction_nodes(graph, steps, outputs), "y", 3)
     (tmp_path / "net.onnx").write_bytes(graph.model({}).SerializeToString())
     session = ort.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
     X = np.random.default_rng(0).normal(size=(5, 2))
@@ -181,7 +182,7 @@ def test_classes_of_your_own(tmp_path, dtype):
         x = layer.forward_pass(x)
     net.to_onnx(tmp_path / "net.onnx")
     results = run(tmp_path / "net.onnx", X)
-    agree(results["outputs"], x.T, 1e-5 if dtype == "float32" else 1e-13)
+    agree(results["predictions"], x.T, 1e-5 if dtype == "float32" else 1e-13)
     agree(results["probabilities"], Halves().probabilities(x.T), 1e-5 if dtype == "float32" else 1e-13)
     twin = fastnn.from_onnx(tmp_path / "net.onnx", custom=[Wave, Weighed, Halves])
     assert bits(twin) == bits(net)
