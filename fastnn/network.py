@@ -888,9 +888,9 @@ class NeuralNetwork:
     def to_onnx(self, path: str | os.PathLike[str]) -> None:
         """Write the network in inference as an ONNX file, opset 20 (needs onnx); `fastnn.from_onnx` reads it.
 
-        The graph has an input ``x`` (n, ins) of the network's dtype, for any n; an output ``outputs``, which is what
-        `predict` gives, and, where the loss gives them, ``probabilities`` as of `predict_proba`. In a float32 network
-        whose `Standardize` has an offset, ``x`` is float64. Activations and stages of your own become functions of the
+        The graph has an input ``x`` (n, ins) of the network's dtype, for any n; an output ``predictions``, which is
+        what `predict` gives, and, where the loss gives them, ``probabilities`` as of `predict_proba`. In a float32
+        network whose `Standardize` has an offset, ``x`` is float64. Activations and stages of your own become functions of the
         model, whose nodes are read off their NumPy text.
 
         Parameters
@@ -950,7 +950,8 @@ class NeuralNetwork:
 
         Notes
         -----
-        Inputs are float64 where `Standardize` takes off an offset, as from seconds since 1970.
+        ``y`` is what `predict` gives: in float64 behind a `StandardizeTargets`. Inputs are float64 where `Standardize`
+        takes off an offset, as from seconds since 1970.
 
         Examples
         --------
@@ -974,8 +975,8 @@ class NeuralNetwork:
         Returns
         -------
         torch.nn.Sequential
-            It gives what `predict` gives once ``module.eval()`` was called. Put ``torch.nn.Softmax(-1)`` behind it for
-            probabilities.
+            It gives what `predict` gives once ``module.eval()`` was called; where that is not the outputs themselves,
+            the last module makes it of them. Put ``torch.nn.Softmax(-1)`` behind it for probabilities.
 
         Raises
         ------

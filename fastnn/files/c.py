@@ -207,8 +207,8 @@ class Writer:
         largest, mean = _rounded_up(float(error.max())), _rounded_up(math.sqrt(float(np.mean(error**2))))
         self.about += [
             f"Weights and the inputs of each matrix are int8, sums int32, calibrated on {len(rows)} rows. On these the",
-            f"predictions differ from the network's by at most {largest:.2g} (root mean square {mean:.2g}); they lie from",
-            f"{float(outputs.min()):.4g} to {float(outputs.max()):.4g}.",
+            f"predictions differ from the network's by at most {largest:.2g} (root mean square {mean:.2g}); they lie",
+            f"from {float(outputs.min()):.4g} to {float(outputs.max()):.4g}.",
         ]
 
     # --- numbers and arrays ---------------------------------------------------------------------
