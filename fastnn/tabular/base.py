@@ -148,7 +148,7 @@ class BaseTabular(BaseEstimator, ABC):
         given = None if sample_weight is None else sample_weights(_array(sample_weight), None, None, count)
         if given is not None and not given.any():
             raise ValueError("sample_weight is zero for all samples, so that none counts; expected some above 0")
-        target = self._read_targets(y, count)
+        target, target_given = self._read_targets(y, count), y
         y = target.values
         rng = check_random_state(self.random_state)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=self.n_networks + 2)]
@@ -178,12 +178,14 @@ class BaseTabular(BaseEstimator, ABC):
             self._outs(more),
         )  # fmt: skip
         networks, history, errors = self._train(shape, (sides[0], sides[1]), more, seeds, started)
+        more["target"] = name_of(target_given)
         learnt = Learnt(preprocessor, networks, more)
         measured = sides[1] or sides[0]
         more["importances"] = importances(learnt, measured.X, seeds[-2]).tolist()
         self._finish(learnt, sides[1], y[held] if sides[1] is not None else y[:0])
         self._keep(learnt)
         self.history_, self.validation_errors_ = history, errors
+        self.validation_rows_ = np.unique(held)
         return self
 
     def _check_parameters(self) -> None:
@@ -256,6 +258,7 @@ class BaseTabular(BaseEstimator, ABC):
             self.feature_names_in_ = learnt.preprocessor.feature_names_in_
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+        self.target_name_ = name_of(learnt.more.get("target"))
         self.n_iter_, self.best_epoch_ = learnt.more["n_iter"], learnt.more["best_epoch"]
         self.feature_importances_ = np.array(learnt.more["importances"])
         self._show(learnt)
@@ -409,6 +412,12 @@ def targets_of(y: Any, count: int) -> Array:
             f"{more}; expected a target in every row: leave these rows out of X and y"
         )
     return array
+
+
+def name_of(y: Any) -> str | None:
+    """The name of a series, or a name itself; None for what has none."""
+    name = y if isinstance(y, str) else getattr(y, "name", None)
+    return name if isinstance(name, str) else None
 
 
 def _array(values: Any) -> Array:

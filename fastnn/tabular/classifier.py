@@ -81,6 +81,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         The course of its training; not in files.
     validation_errors_ : list of float
         After each epoch; not in files.
+    validation_rows_ : ndarray of int
+        Which rows were held out; not in files.
+    target_name_ : str or None
+        The name of y, if it was a series.
 
     Examples
     --------

@@ -45,7 +45,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     n_outputs_ : int
         How many targets there are.
     network_, networks_, preprocessor_, feature_importances_, n_features_in_, feature_names_in_, n_iter_, best_epoch_
-        As for `TabularClassifier`, and so are `history_` and `validation_errors_`.
+        As for `TabularClassifier`, and so are `history_`, `validation_errors_`, `validation_rows_`, `target_name_`.
 
     Examples
     --------
