@@ -7,12 +7,17 @@ from typing import Annotated
 import typer
 
 from ..version import __version__
+from .bench import bench
+from .evaluate import evaluate
+from .export import export
+from .info import info
+from .plot import plot
 from .predict import predict
 from .train import train
+from .warm import warmup
 
 app = typer.Typer(
     name="fastnn",
-    help="Networks for tables, from the command line. Exit codes: 0 done, 1 a file or its data are wrong, 2 wrong use.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -24,6 +29,9 @@ def _version(value: bool) -> None:
     if value:
         print(__version__)
         raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")]
 
 
 @app.callback()
@@ -39,5 +47,5 @@ def fastnn(
     """
 
 
-for command in (train, predict):
+for command in (train, predict, evaluate, info, export, plot, bench, warmup):
     app.command()(command)

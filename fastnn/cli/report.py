@@ -70,7 +70,7 @@ def reporting(json: bool, debug: bool, data_out: bool = False) -> Iterator[Repor
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("default")
-            warnings.showwarning = lambda message, *_args, **_more: report.warn(str(message))  # type: ignore[assignment]
+            warnings.showwarning = lambda message, *_args, **_more: report.warn(str(message))
             yield report
         report.end()
     except (typer.Exit, typer.BadParameter):

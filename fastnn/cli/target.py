@@ -36,6 +36,11 @@ def column_of(frame: Any, name: str, path: str) -> Any:
     return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
 
 
+def is_there(series: Any) -> Any:
+    """Where a series has a value."""
+    return series.is_not_null() & series.is_not_nan() if series.dtype.is_float() else series.is_not_null()
+
+
 def read_target(series: Any, task: str | None) -> Target:
     """The task for a target without missing values: the one that is given, or what its values say.
 

@@ -16,7 +16,7 @@ from ..training.callbacks import Callback, Logs
 from .models import columns, parameters, scores
 from .report import Debug, Json, Report, reporting, shown
 from .tables import STANDARD, check_out, polars, read_table, write_table
-from .target import column_of, read_target
+from .target import column_of, is_there, read_target
 
 RECIPE, LEAST, VISITS = 256, 32, 2_000_000  # epochs, at most and at least; and how many rows they visit in all, about
 
@@ -36,9 +36,7 @@ def train(
     hidden: Annotated[str, typer.Option(help="Units of each hidden layer.")] = "256,256,256",
     networks: Annotated[int, typer.Option(min=1, help="How many networks, whose predictions are averaged.")] = 1,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Calibrate probabilities on held-out rows.")] = False,
-    quantiles: Annotated[
-        str | None, typer.Option(help="Learn quantiles instead of the mean, as 0.05,0.5,0.95.")
-    ] = None,
+    quantiles: Annotated[str | None, typer.Option(help="Learn quantiles, not the mean, as 0.05,0.5,0.95.")] = None,
     distribution: Annotated[str | None, typer.Option(help='"normal": learn standard deviations, too.')] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds, after which training ends with its epoch.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of held-out rows, first weights and orders.")] = 0,
@@ -69,7 +67,7 @@ def train(
         frame = read_table(data)
         series = column_of(frame, target, data)
         report.say(f"{data}: {frame.height:,} rows, {frame.width} columns", rows=frame.height)
-        there = series.is_not_null() & (series.is_not_nan() if series.dtype.is_float() else True)
+        there = is_there(series)
         if not there.all():
             missing = int((~there).sum())
             report.say(f"target {target!r} is missing in {missing:,} rows, which are left out", rows_left_out=missing)
