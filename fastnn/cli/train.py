@@ -18,7 +18,7 @@ from .report import Debug, Json, Report, reporting, shown
 from .tables import STANDARD, check_out, polars, read_table, write_table
 from .target import column_of, is_there, read_target
 
-RECIPE, LEAST, VISITS = 256, 32, 2_000_000  # epochs, at most and at least; and how many rows they visit in all, about
+RECIPE, LEAST, VISITS = 256, 16, 1_000_000  # epochs, at most and at least; and how many rows they visit in all, about
 
 
 def train(
@@ -31,7 +31,7 @@ def train(
     ] = None,
     drop: Annotated[str, typer.Option(help="Columns to leave out, as id,name.")] = "",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="By default 256, and fewer for more than 7,800 rows: see the docs.")
+        int | None, typer.Option(min=1, help="By default 256, and fewer for more than 3,900 rows.")
     ] = None,
     hidden: Annotated[str, typer.Option(help="Units of each hidden layer.")] = "256,256,256",
     networks: Annotated[int, typer.Option(min=1, help="How many networks, whose predictions are averaged.")] = 1,
