@@ -59,7 +59,9 @@ def test_arrays_that_are_no_columns_are_refused(tmp_path, arrays):
         read_table(path)
 
 
-@pytest.mark.parametrize("text", ["a;b\n1;x\n;NA\n3;y\n", "a\tb\r\n1\tx\r\n\tNA\r\n3\ty\r\n", "\ufeffa,b\n1,x\n,NA\n3,y\n"])
+@pytest.mark.parametrize(
+    "text", ["a;b\n1;x\n;NA\n3;y\n", "a\tb\r\n1\tx\r\n\tNA\r\n3\ty\r\n", "\ufeffa,b\n1,x\n,NA\n3,y\n"]
+)
 def test_separators_marks_and_missing_values(tmp_path, text):
     path = tmp_path / "t.csv"
     path.write_bytes(text.encode())
@@ -76,7 +78,8 @@ def test_a_text_column_stays_one_where_it_looks_like_numbers(tmp_path):
 
 @pytest.mark.parametrize("content", [
     b"", b"\n\n", b"a,b\n", b"a,b\n1,2,3\n", b"a,a\n1,2\n", b"PK\x03\x04 broken", b"PAR1 broken", b"ARROW1 broken",
-    b"\xff\xff\xff\xff broken", b"\x1f\x8b broken", gzip.compress(b"a\n1\n2\n")[:-6], b"\x00\x01\x02\x03", gzip.compress(b""),
+    b"\xff\xff\xff\xff broken", b"\x1f\x8b broken", gzip.compress(b"a\n1\n2\n")[:-6], b"\x00\x01\x02\x03",
+    gzip.compress(b""),
 ])  # fmt: skip
 def test_what_is_no_table_is_refused_by_name(tmp_path, content):
     path = tmp_path / "t.csv"
