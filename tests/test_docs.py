@@ -16,7 +16,7 @@ from fastnn import plot
 ROOT = pathlib.Path(__file__).parent.parent
 HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
 NEED = {
-    "fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib",
+    "fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib", "fastnn.cli": "typer",
     **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
 }  # fmt: skip
 MISSING = [name for name in ("onnx", "torch", "keras") if importlib.util.find_spec(name) is None]

@@ -41,7 +41,7 @@ def info(
             found = columns(loaded)
             heads = ("column", "kind", "treatment", "importance")
             report.table("Columns", heads, [[column[head] for head in heads] for column in found])
-            report.say(f"{len(loaded.networks_)} network(s), trained for {loaded.n_iter_} epochs, the best was number "
+            report.say(f"networks: {len(loaded.networks_)}, trained for {loaded.n_iter_} epochs, the best was number "
                        f"{loaded.best_epoch_}", columns=found, networks=len(loaded.networks_), epochs=loaded.n_iter_,
                        best_epoch=loaded.best_epoch_)  # fmt: skip
         report.say(network.summary(), parameters=parameters(network), inputs=network.engine.ins,

@@ -90,7 +90,7 @@ def one_line(text: str) -> str:
 def shown(value: Any) -> str:
     """A value as a person reads it."""
     if isinstance(value, (float, np.floating)):
-        return f"{value:.4g}"
+        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
     return str(value)
 
 

@@ -123,7 +123,7 @@ def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: A
     report.values["columns"] = found
     stopped = f"; {model.history_.stopped}" if model.history_.stopped else ""
     report.say(
-        f"{model.n_iter_} epochs, the best was number {model.best_epoch_}; {len(model.networks_)} network(s) of "
+        f"{model.n_iter_} epochs, the best was number {model.best_epoch_}; networks: {len(model.networks_)}, of "
         f"{parameters(model.network_):,} parameters{stopped}",
         epochs=model.n_iter_, best_epoch=model.best_epoch_, networks=len(model.networks_),
         parameters=parameters(model.network_),

@@ -127,8 +127,8 @@ def test_the_task_is_found_from_the_target(tmp_path, values, task):
 def test_every_option_reaches_the_estimator(tmp_path, place):
     out = tmp_path / "m.safetensors"
     start = ("train", place / "houses.csv", "--target", "price", "--out", out, "--hidden", "8,4", "--epochs", 2)
-    run(*start, "--networks", 2, "--quantiles", "0.1,0.5,0.9", "--seed", 7, "--validation-fraction", 0.3, "--threads", 1,
-        "--time-limit", 1000)  # fmt: skip
+    run(*start, "--networks", 2, "--quantiles", "0.1,0.5,0.9", "--seed", 7, "--validation-fraction", 0.3,
+        "--threads", 1, "--time-limit", 1000)  # fmt: skip
     model = TabularRegressor.load(out)
     assert [layer.outs for layer in model.network_.layers if isinstance(layer, fastnn.Layer)] == [8, 4, 3]
     assert len(model.networks_) == 2
