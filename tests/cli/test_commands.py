@@ -275,7 +275,7 @@ def test_export_to_onnx_and_torch(tmp_path):
     net.save(tmp_path / "net.safetensors")
     run("export", tmp_path / "net.safetensors", "--onnx", tmp_path / "net.onnx", "--torch", tmp_path / "net.pt2")
     onnx.checker.check_model(str(tmp_path / "net.onnx"))
-    X = np.random.default_rng(0).normal(size=(5, 3))
+    X = np.random.default_rng(0).normal(size=(5, 3)).astype(net.dtype)
     module = torch.export.load(str(tmp_path / "net.pt2")).module()
     np.testing.assert_allclose(module(torch.from_numpy(X)).detach().numpy(), net.predict(X), atol=1e-6)
 
