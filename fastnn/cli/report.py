@@ -90,7 +90,8 @@ def one_line(text: str) -> str:
 def shown(value: Any) -> str:
     """A value as a person reads it."""
     if isinstance(value, (float, np.floating)):
-        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e9 else f"{value:.4g}"
+        number = float(value)
+        return f"{number:,.0f}" if 1e4 <= abs(number) < 1e9 else f"{number:.4g}"
     return str(value)
 
 
