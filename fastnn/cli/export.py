@@ -43,6 +43,8 @@ def export(
         loaded = load_any(model)
         for name, path in wanted.items():
             network = loaded if hasattr(loaded, f"to_{name}") else _network(loaded)
+            if not hasattr(network, f"to_{name}"):
+                raise ValueError(f"this version of fastnn has no export to {name}")
             if name == "torch":
                 _write_torch(network, path)
             elif name == "onnx":
@@ -61,6 +63,8 @@ def export(
 
 def _network(model: Any) -> NeuralNetwork:
     """The only network of a model."""
+    if isinstance(model, NeuralNetwork):
+        return model
     if len(model.networks_) > 1:
         raise ValueError(f"the model has {len(model.networks_)} networks, and an export holds one; train with one")
     return model.network_  # type: ignore[no-any-return]
