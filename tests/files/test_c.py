@@ -127,8 +127,11 @@ def test_all_activations_and_stages(tmp_path, loss, outs):
 @pytest.mark.parametrize("stage", STAGES)
 def test_stages_of_one_number(tmp_path, stage):
     rng = np.random.default_rng(0)
-    layers = [stage.example(), Layer(1, 1, Tanh(), seed=0)]
-    net = NeuralNetwork(layers if stage is Standardize else [Layer(3, 1, Tanh(), seed=1), *layers], MSELoss(), 0.1)
+    before, layer = [Layer(3, 1, Tanh(), seed=1)], Layer(1, 1, Tanh(), seed=0)
+    layers = {"first": [stage.example(), layer], "last": [layer, stage.example()]}.get(
+        stage.stands, [*before, stage.example(), layer]
+    )
+    net = NeuralNetwork(layers, MSELoss(), 0.1)
     as_if_trained(net, rng)
     X = rng.normal(size=(20, net.layers[0].ins))
     net.to_c(tmp_path / "model.c", dtype="float64")
