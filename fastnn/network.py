@@ -890,8 +890,8 @@ class NeuralNetwork:
 
         The graph has an input ``x`` (n, ins) of the network's dtype, for any n; an output ``predictions``, which is
         what `predict` gives, and, where the loss gives them, ``probabilities`` as of `predict_proba`. In a float32
-        network whose `Standardize` has an offset, ``x`` is float64. Activations and stages of your own become functions of the
-        model, whose nodes are read off their NumPy text.
+        network whose `Standardize` has an offset, ``x`` is float64. Activations and stages of your own become functions
+        of the model, whose nodes are read off their NumPy text.
 
         Parameters
         ----------

@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
 NEED = {
     "fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib", "fastnn.cli": "typer",
-    **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
+    "fastnn.tabular.onnx": "onnx", **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
 }  # fmt: skip
 MISSING = [name for name in ("onnx", "torch", "keras") if importlib.util.find_spec(name) is None]
 if importlib.util.find_spec("tensorflow") is None and "torch" not in MISSING:

@@ -46,6 +46,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "formulas",
         "layers",
         "training",
+        "version",
     },
     "cli": {
         "network",

@@ -61,13 +61,7 @@ KNOWN = {*_OPERATORS, *_FUNCTIONS, "sum", "max", "min"}
 
 def to_c(engine: Engine, path: Path, name: str, dtype: str, calibration: Any) -> None:
     """Write the files; see `NeuralNetwork.to_c`."""
-    source = check_target(path)
-    if source.suffix != ".c" or re.search(r'["\\?\x00-\x1f]', source.name):
-        raise ValueError(
-            f"path is {str(path)!r}; expected the name of a C file, such as 'model.c': the header is written beside it"
-        )
-    header = check_target(named(path).with_suffix(".h"))
-    _check_name(name)
+    source, header = places(path, name)
     one_of("float32", "float64", "int8")(dtype, "dtype")
     if (dtype == "int8") != (calibration is not None):
         raise ValueError(
@@ -78,28 +72,42 @@ def to_c(engine: Engine, path: Path, name: str, dtype: str, calibration: Any) ->
         )
     outputs = None if calibration is None else engine.outputs(engine.form.rows(calibration, "calibration"))
     names, predictor = engine.form.names, engine.form.predictor
-    engine = engine if dtype == "float64" else engine.alone(lambda: narrow(engine))
-    steps = steps_of(engine, FORMAT)._replace(names=names)
+    engine = engine if dtype == "float64" else narrow(engine)
+    steps = steps_of(engine, FORMAT).named(names)
     writer = Writer(steps, name, "float64" if dtype == "float64" else "float32")
     if outputs is not None:
         writer.quantise(engine.form.rows(calibration), outputs, predictor)
     text = writer.source(header.name)
-    for target, content in ((header, writer.header()), (source, text)):
+    write({header: writer.header(), source: text})
+
+
+def places(path: Path, name: Any) -> tuple[Any, Any]:
+    """Where the C file and its header go, if `path` and the functions' `name` are fine."""
+    source = check_target(path)
+    if source.suffix != ".c" or re.search(r'["\\?\x00-\x1f]', source.name):
+        raise ValueError(
+            f"path is {str(path)!r}; expected the name of a C file, such as 'model.c': the header is written beside it"
+        )
+    header = check_target(named(path).with_suffix(".h"))
+    _check_name(name)
+    return source, header
+
+
+def write(texts: dict[Any, str]) -> None:
+    """Write files as wholes."""
+    for target, content in texts.items():
         with replaced(target) as file:
             file.write(content.encode("ascii"))
 
 
 def narrow(engine: Engine) -> Engine:
     """The network in float32, with layers of its own; means far from 0 that would suffer go into an offset."""
-    return Engine(
-        copy.deepcopy(engine.layers),
-        engine.loss,
-        engine.rate,
-        SGD(),
-        clip_norm=None,
-        clip_value=None,
-        dtype="float32",
-    )
+
+    def made() -> Engine:
+        layers = copy.deepcopy(engine.layers)
+        return Engine(layers, engine.loss, engine.rate, SGD(), clip_norm=None, clip_value=None, dtype="float32")
+
+    return engine.alone(made)
 
 
 def _check_name(name: Any) -> None:
@@ -155,61 +163,24 @@ def quantised(matrix: Matrix, x: Array, each: bool) -> Quantised:
     return Quantised(whole, scale.astype(np.float32), bias.astype(np.float32), middle, per_step)
 
 
-class Writer:
-    """The C text of a network.
+class Text:
+    """C text of formulas, and of the constant arrays that they need.
 
     Parameters
     ----------
-    steps : Steps
     name : str
         With which all names begin.
     dtype : {"float32", "float64"}
         Of its numbers.
     """
 
-    def __init__(self, steps: Steps, name: str, dtype: str) -> None:
-        self.steps, self.name, self.dtype = steps, name, np.dtype(dtype)
+    def __init__(self, name: str, dtype: str) -> None:
+        self.name, self.dtype = name, np.dtype(dtype)
         self.real, self.suffix = ("float", "f") if dtype == "float32" else ("double", "")
-        self.given = "double" if steps.offset is not None else self.real  # what inputs are
-        self.made = "double" if steps.result_dtype == np.float64 else self.real  # what predictions are
         self.constants: list[str] = []  # declarations of arrays
         self.functions: dict[str, tuple[str, str]] = {}  # of one number: name and comment, by the text after the name
         self.flash = 0  # bytes of the arrays
-        self.quantised: dict[int, Quantised] = {}  # by the place of a matrix
-        self.about: list[str] = []  # more lines of the comment
         self._names = 0
-
-    # --- int8 -----------------------------------------------------------------------------------
-
-    def quantise(self, rows: Array, outputs: Array, predictor: Callable[[Array], Array] | None) -> None:
-        """Take the matrices to int8, calibrated on rows (n, ins), of which the network makes `outputs`.
-
-        `predictor` makes predictions of outputs, if they are not the same.
-        """
-        x, first = rows.astype(np.float32), True
-        with np.errstate(all="ignore"):
-            for step in self.steps.steps:
-                if isinstance(step, Matrix):
-                    if step.W.shape[1] >= WIDEST:
-                        raise ValueError(
-                            f"layers[{step.place}] has {step.W.shape[1]} inputs; expected fewer than {WIDEST} for "
-                            "int8, or their sum would not fit into 32 bits: take dtype='float32'"
-                        )
-                    made = self.quantised[step.place] = quantised(step, x, first)
-                    x, first = made.outputs(x), False
-                else:
-                    x = np.ascontiguousarray(np.asarray(step.formula(x.T), np.float32).T)
-            if predictor is not None:
-                x, outputs = predictor(x), predictor(outputs)
-            error = np.abs(x.astype(np.float64) - outputs)
-        if not np.all(np.isfinite(error)):
-            raise ValueError("calibration makes outputs that are not finite; expected rows such as in training")
-        largest, mean = _rounded_up(float(error.max())), _rounded_up(math.sqrt(float(np.mean(error**2))))
-        self.about += [
-            f"Weights and the inputs of each matrix are int8, sums int32, calibrated on {len(rows)} rows. On these the",
-            f"predictions differ from the network's by at most {largest:.2g} (root mean square {mean:.2g}); they lie",
-            f"from {float(outputs.min()):.4g} to {float(outputs.max()):.4g}.",
-        ]
 
     # --- numbers and arrays ---------------------------------------------------------------------
 
@@ -288,15 +259,17 @@ class Writer:
         if not any(value.op == INPUT for value in in_order(result)):
             body = "    (void)x;\n" + body
         text = f"({self.real} x)\n{{\n{body}}}\n"
-        comment = f"/* {_plain(repr(formula.part))} */"
+        comment = f"/* {plain(repr(formula.part))} */"
         return self.functions.setdefault(text, (f"{self.name}_f{len(self.functions)}", comment))[0]
 
-    def loops(self, parts: Sequence[Value], width: int, source: str, target: str) -> list[str]:
+    def loops(self, parts: Sequence[Value], width: int, source: str | dict[str, str], target: str) -> list[str]:
         """What makes of `width` numbers at `source` the `parts`, one after another, at `target`.
 
+        Of several inputs `source` has a place for each, by name; one that has one number only is the same for all.
         Sums and the like are loops of their own; what they, or the last one, need of each number is computed in each.
         """
         names: dict[int, str] = {}
+        sources = source if isinstance(source, dict) else {"x": source}
         values = in_order(parts[0] if len(parts) == 1 else _together(parts))
         of_each: dict[int, bool] = {}  # whether a value differs from number to number
         for value in values:
@@ -304,11 +277,14 @@ class Writer:
             if constant and value.width > 1:
                 assert value.number is not None
                 names[value.place] = self.array(self.real, value.number)
+            if value.op == INPUT and value.width < width:
+                names[value.place] = f"{sources[value.name]}[0]"
             of_each[value.place] = (
-                value.op == INPUT
+                (value.op == INPUT and value.width == width)
                 or (constant and value.width > 1)
                 or (value.op not in REDUCTIONS and any(of_each[one.place] for one in value.inputs))
             )
+        each = {one.place: f"{sources[one.name]}[j]" for one in values if one.op == INPUT and of_each[one.place]}
         lines = []
         for value in values:
             if value.op == INPUT or value.number is not None or of_each[value.place]:
@@ -316,7 +292,7 @@ class Writer:
             if value.op in REDUCTIONS:
                 (of,) = value.inputs
                 mine = f"r{len(names)}"
-                within = {**names, **{one.place: f"{source}[j]" for one in values if one.op == INPUT}}
+                within = {**names, **each}
                 if not of_each[of.place]:
                     lines.append(f"const {self.real} {mine} = {self._result(of, within, 'j')};")
                     names[value.place] = mine
@@ -330,51 +306,110 @@ class Writer:
                     "min": "if ({1} < {0} || {1} != {1}) {0} = {1};",
                 }[value.op]
                 lines.append(f"{self.real} {mine} = {start};")
-                lines += _for(width, [*inner, update.format(mine, x)])
+                lines += loop(width, [*inner, update.format(mine, x)])
                 names[value.place] = mine
             elif value.op != "together":
                 lines += self._statements([value], names, "0")
         offset = 0
         for part in parts:
-            within = {**names, **{one.place: f"{source}[j]" for one in values if one.op == INPUT}}
+            within = {**names, **each}
             inner = self._statements([part], within, "j")
             place = f"{target}[j]" if not offset else f"{target}[{offset} + j]"
             count = width if part.width == 1 and of_each[part.place] else part.width
-            lines += _for(count, [*inner, f"{place} = {self._result(part, within, 'j')};"])
+            lines += loop(count, [*inner, f"{place} = {self._result(part, within, 'j')};"])
             offset += count
         declares = any(line.startswith((self.real, "const", "int ")) for line in lines)
         return ["{", *(f"    {line}" for line in lines), "}"] if declares else lines
+
+
+class Writer(Text):
+    """The C text of a network.
+
+    Parameters
+    ----------
+    steps : Steps
+    name, dtype : str
+        As of a `Text`.
+    """
+
+    def __init__(self, steps: Steps, name: str, dtype: str) -> None:
+        super().__init__(name, dtype)
+        self.steps = steps
+        self.given = "double" if steps.offset is not None else self.real  # what inputs are
+        self.made = "double" if steps.result_dtype == np.float64 else self.real  # what predictions are
+        self.quantised: dict[int, Quantised] = {}  # by the place of a matrix
+        self.about: list[str] = []  # more lines of the comment
+
+    # --- int8 -----------------------------------------------------------------------------------
+
+    def quantise(self, rows: Array, outputs: Array, predictor: Callable[[Array], Array] | None) -> None:
+        """Take the matrices to int8, calibrated on rows (n, ins), of which the network makes `outputs`.
+
+        `predictor` makes predictions of outputs, if they are not the same.
+        """
+        x, first = rows.astype(np.float32), True
+        with np.errstate(all="ignore"):
+            for step in self.steps.steps:
+                if isinstance(step, Matrix):
+                    if step.W.shape[1] >= WIDEST:
+                        raise ValueError(
+                            f"layers[{step.place}] has {step.W.shape[1]} inputs; expected fewer than {WIDEST} for "
+                            "int8, or their sum would not fit into 32 bits: take dtype='float32'"
+                        )
+                    made = self.quantised[step.place] = quantised(step, x, first)
+                    x, first = made.outputs(x), False
+                else:
+                    x = np.ascontiguousarray(np.asarray(step.formula(x.T), np.float32).T)
+            if predictor is not None:
+                x, outputs = predictor(x), predictor(outputs)
+            error = np.abs(x.astype(np.float64) - outputs)
+        if not np.all(np.isfinite(error)):
+            raise ValueError("calibration makes outputs that are not finite; expected rows such as in training")
+        largest, mean = _rounded_up(float(error.max())), _rounded_up(math.sqrt(float(np.mean(error**2))))
+        self.about += [
+            f"Weights and the inputs of each matrix are int8, sums int32, calibrated on {len(rows)} rows. On these the",
+            f"predictions differ from the network's by at most {largest:.2g} (root mean square {mean:.2g}); they lie",
+            f"from {float(outputs.min()):.4g} to {float(outputs.max()):.4g}.",
+        ]
 
     # --- the files ------------------------------------------------------------------------------
 
     def source(self, header: str) -> str:
         """The text of the C file, which includes `header`."""
+        steps = self.steps
+        pieces, stack = self.pieces()
+        widths = [steps.ins, *(len(step.b) for step in steps.steps if isinstance(step, Matrix))]
+        names = steps.names
+        about = [
+            f"{plain(header[:-2])}.c: a network {'-'.join(map(str, widths))}, written by fastnn {__version__}.",
+            *sizes(self.flash, stack),
+            *self.about,
+            *([] if names is None else [f"Inputs: {plain(', '.join(names))}"]),
+        ]
+        return document(about, header, pieces, self.has_integers)
+
+    @property
+    def has_integers(self) -> bool:
+        """Whether its text needs ``stdint.h``."""
+        return bool(self.quantised or self.steps.lookups)
+
+    def pieces(self, storage: str = "") -> tuple[list[str], int]:
+        """Arrays and functions, of which ``predict`` has `storage`; and the bytes of the arrays on the stack."""
         steps, name, real, outs = self.steps, self.name, self.real, self.steps.outs
         body, floats, bytes_ = self._outputs()
         if steps.predictions:
             text = f"static void {name}_outputs(const {self.given} *x, {real} *y)\n{body}"
             lines = [f"{real} o[{outs}];", f"{name}_outputs(x, o);", *self._predictions()]
-            predict = f"{text}\n{self._declared('predict', 'y', self.made, outs)}\n{_body(lines)}"
+            predict = [text, f"{storage}{self._declared('predict', 'y', self.made, outs)}\n{block(lines)}"]
         else:
-            predict = f"{self._declared('predict', 'y', real, outs)}\n{body}"
-        proba = ""
+            predict = [f"{storage}{self._declared('predict', 'y', real, outs)}\n{body}"]
         if steps.probabilities is not None:
             parts = [in_terms_of(KNOWN, part, steps.loss, FORMAT) for part in steps.parts]
             called = "outputs" if steps.predictions else "predict"
             lines = [f"{real} y[{outs}];", f"{name}_{called}(x, y);", *self.loops(parts, outs, "y", "p")]
-            proba = f"\n{self._declared('predict_proba', 'p', real, self.classes)}\n{_body(lines)}"
+            predict.append(f"{storage}{self._declared('predict_proba', 'p', real, self.classes)}\n{block(lines)}")
         itemsize = self.dtype.itemsize
-        arrays = floats * itemsize + bytes_ + (outs * itemsize if proba or steps.predictions else 0)
-        widths = [steps.ins, *(len(step.b) for step in steps.steps if isinstance(step, Matrix))]
-        names = steps.names
-        about = [
-            f"{_plain(header[:-2])}.c: a network {'-'.join(map(str, widths))}, written by fastnn {__version__}.",
-            f"Constants: {self.flash} bytes.",
-            f"Stack: {arrays} bytes of arrays, and at most {BESIDE} beside them, with -Os or -O2.",
-            "Nothing is allocated, and no variable is kept from call to call: calls may run side by side.",
-            *self.about,
-            *([] if names is None else [f"Inputs: {_plain(', '.join(names))}"]),
-        ]
+        stack = floats * itemsize + bytes_ + (outs * itemsize if len(predict) > 1 else 0)
         helpers = []
         if self.quantised:
             helpers.append(_DENSE_INT8)
@@ -382,10 +417,7 @@ class Writer:
             helpers.append(_DENSE)
         filled = [text.replace("NAME", name).replace("REAL", real) for text in helpers]
         functions = [f"{comment}\nstatic {real} {own}{text}" for text, (own, comment) in self.functions.items()]
-        whole = self.quantised or steps.lookups
-        includes = f'#include "{header}"\n\n#include <math.h>\n' + ("#include <stdint.h>\n" if whole else "")
-        pieces = [_comment(about) + includes, *self.constants, *filled, *functions, predict]
-        return "\n".join(piece.rstrip("\n") + "\n" for piece in pieces) + proba
+        return [*self.constants, *filled, *functions, *predict], stack
 
     @property
     def classes(self) -> int:
@@ -394,26 +426,18 @@ class Writer:
 
     def header(self) -> str:
         """The text of the header."""
-        guard, upper = f"{self.name.upper()}_H_INCLUDED", self.name.upper()
-        lines = [
-            f"#ifndef {guard}",
-            f"#define {guard}",
-            "",
-            f"#define {upper}_INS {self.steps.ins}",
-            f"#define {upper}_OUTS {self.steps.outs}",
-            *([f"#define {upper}_CLASSES {self.classes}"] if self.steps.probabilities is not None else []),
-            "",
-            "#ifdef __cplusplus",
-            'extern "C" {',
-            "#endif",
-            "",
-            "/* The predictions y for one sample x; the two do not overlap. */",
-            f"{self._declared('predict', 'y', self.made, self.steps.outs)};",
+        numbers = {"INS": self.steps.ins, "OUTS": self.steps.outs}
+        declared = [
+            "/* The predictions y for one sample x; the two do not overlap. */\n"
+            f"{self._declared('predict', 'y', self.made, self.steps.outs)};"
         ]
         if self.steps.probabilities is not None:
-            declared = self._declared("predict_proba", "p", self.real, self.classes)
-            lines.append(f"\n/* The probability p of each class for one sample x. */\n{declared};")
-        return "\n".join([*lines, "", "#ifdef __cplusplus", "}", "#endif", "", "#endif", ""])
+            numbers["CLASSES"] = self.classes
+            declared.append(
+                "/* The probability p of each class for one sample x. */\n"
+                f"{self._declared('predict_proba', 'p', self.real, self.classes)};"
+            )
+        return header_of(self.name, numbers, declared)
 
     def _declared(self, function: str, result: str, kind: str, count: int) -> str:
         given = f"const {self.given} x[{self.steps.ins}]"
@@ -427,7 +451,7 @@ class Writer:
             if isinstance(step.part, StandardizeTargets):  # in double, which tells one second since 1970 from the next
                 scale = step.part.scale
                 std, mean = self.array("double", scale.std, "std"), self.array("double", scale.mean, "mean")
-                lines += _for(step.width, [f"{target}[j] = o[j] * {std}[j] + {mean}[j];"])
+                lines += loop(step.width, [f"{target}[j] = o[j] * {std}[j] + {mean}[j];"])
             else:
                 lines += self._formula(step, "o", target)
         return lines
@@ -451,7 +475,7 @@ class Writer:
         if steps.offset is not None:
             offset = self.array("double", steps.offset, "offset")
             target = place(steps.ins, -1, True) if last >= 0 else "y"
-            lines += _for(steps.ins, [f"{target}[j] = ({self.real})({at}[j] - {offset}[j]);"])
+            lines += loop(steps.ins, [f"{target}[j] = ({self.real})({at}[j] - {offset}[j]);"])
             at = target
         for index, step in enumerate(steps.steps):
             if isinstance(step, Matrix):
@@ -467,10 +491,10 @@ class Writer:
                 lines += self._formula(step, at, target)
             at = target
         if at == "x":
-            lines += _for(steps.ins, ["y[j] = x[j];"])
+            lines += loop(steps.ins, ["y[j] = x[j];"])
         declared = [f"{self.real} {buffer}[{sizes[buffer]}];" for buffer in "ab" if sizes[buffer]]
         declared += [f"int8_t q[{sizes['q']}];"] if sizes["q"] else []
-        return _body(declared + lines), sizes["a"] + sizes["b"], sizes["q"]
+        return block(declared + lines), sizes["a"] + sizes["b"], sizes["q"]
 
     def _lookup(self, step: Lookup, source: str, target: str) -> list[str]:
         """Vectors of the table in the places of the categories' numbers."""
@@ -507,7 +531,7 @@ class Writer:
         else:
             middle, per_step = self.literal(float(made.middle[0])), self.literal(float(made.per_step[0]))
         return [
-            *_for(ins, [f"q[j] = {name}_whole(({source}[j] - {middle}) * {per_step});"]),
+            *loop(ins, [f"q[j] = {name}_whole(({source}[j] - {middle}) * {per_step});"]),
             f"{name}_dense_int8(q, {ins}, {W}, {scale}, {bias}, {outs}, {target});",
         ]
 
@@ -515,7 +539,7 @@ class Writer:
         if step.result.op == INPUT and source == target:
             return []
         if isinstance(step.part, ActivationFunction):
-            return _for(step.width, [f"{target}[j] = {self.function(step)}({source}[j]);"])
+            return loop(step.width, [f"{target}[j] = {self.function(step)}({source}[j]);"])
         result = in_terms_of(KNOWN, step.result, step.part, FORMAT)
         return self.loops([result], step.width, source, target)
 
@@ -559,12 +583,39 @@ static void NAME_dense_int8(const int8_t *q, int ins, const int8_t *W, const flo
 """
 
 
+def sizes(flash: int, stack: int) -> list[str]:
+    """What a comment says of bytes."""
+    return [
+        f"Constants: {flash} bytes.",
+        f"Stack: {stack} bytes of arrays, and at most {BESIDE} beside them, with -Os or -O2.",
+        "Nothing is allocated, and no variable is kept from call to call: calls may run side by side.",
+    ]
+
+
+def document(about: list[str], header: str, pieces: list[str], has_integers: bool) -> str:
+    """A C file: a comment, what it includes, and pieces."""
+    includes = f'#include "{header}"\n\n#include <math.h>\n' + ("#include <stdint.h>\n" if has_integers else "")
+    return "\n".join(piece.rstrip("\n") + "\n" for piece in [_comment(about) + includes, *pieces])
+
+
+def header_of(name: str, numbers: dict[str, int], declared: list[str]) -> str:
+    """A header: numbers by name, and declarations."""
+    upper = name.upper()
+    guard = f"{upper}_H_INCLUDED"
+    lines = [
+        f"#ifndef {guard}", f"#define {guard}", "", *(f"#define {upper}_{key} {n}" for key, n in numbers.items()), "",
+        "#ifdef __cplusplus", 'extern "C" {', "#endif", "", "\n\n".join(declared), "",
+        "#ifdef __cplusplus", "}", "#endif", "", "#endif", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
 def _together(parts: Sequence[Value]) -> Value:
     """A value that needs all of these."""
     return Value("together", parts, 1, parts[0].axis, parts[0].dtype)
 
 
-def _for(count: int, lines: list[str]) -> list[str]:
+def loop(count: int, lines: list[str]) -> list[str]:
     """A loop over j."""
     head = f"for (int j = 0; j < {count}; j++)"
     if len(lines) == 1:
@@ -572,7 +623,7 @@ def _for(count: int, lines: list[str]) -> list[str]:
     return [f"{head} {{", *(f"    {line}" for line in lines), "}"]
 
 
-def _body(lines: Iterable[str]) -> str:
+def block(lines: Iterable[str]) -> str:
     return "{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
 
 
@@ -583,7 +634,7 @@ def _digits(value: Any) -> str:
     return repr(float(str(value)))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """`text` for a comment: in ASCII, and with nothing that ends or begins one."""
     text = " ".join(text.split())
     return re.sub(r"\*/|/\*|//|[^ -~]|[?\\]", "_", text)

@@ -95,34 +95,30 @@ def to_onnx(engine: Engine, path: Path) -> None:
     """Write the network of `engine`; see `NeuralNetwork.to_onnx`."""
     check_target(path)
     steps = steps_of(engine, FORMAT)
-    size = sum(step.W.nbytes + step.b.nbytes for step in steps.steps if isinstance(step, Matrix))
-    if size > LARGEST:
-        raise ValueError(f"the network takes {size:,} bytes; expected less than 2 GB, the most that an ONNX file holds")
     graph = Graph(steps.dtype)
     given = graph.input("x", np.dtype(np.float64) if steps.offset is not None else steps.dtype, steps.ins)
     outputs = output_nodes(graph, steps, given)
     probabilities = probability_nodes(graph, steps, outputs)
-    graph.output(prediction_nodes(graph, steps, outputs), "predictions", steps.outs, steps.result_dtype)
+    graph.output(prediction_nodes(graph, steps, outputs), "predictions", steps.outs,
+                 helper.np_dtype_to_tensor_dtype(steps.result_dtype))  # fmt: skip
     if probabilities:
         graph.output(probabilities, "probabilities", sum(part.width for part in steps.parts))
-    model = graph.model({"loss": _described(steps.loss), "feature_names": steps.names})
-    onnx.checker.check_model(model, full_check=True)
-    with replaced(path) as file:
-        file.write(model.SerializeToString())
+    graph.write(path, {"fastnn": {"loss": _described(steps.loss), "feature_names": steps.names}})
 
 
 class Graph:
     """An ONNX graph as it grows; whoever puts something in front of a network adds nodes of its own.
 
+    All inputs come first: nothing else takes their names.
+
     Parameters
     ----------
     dtype : dtype
-        Of its numbers.
+        Of its numbers. It may be changed: what is added from then on is of the other.
     """
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
-        self.kind = helper.np_dtype_to_tensor_dtype(dtype)
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
         self.inputs: list[Any] = []
@@ -130,25 +126,41 @@ class Graph:
         self.functions: dict[tuple[str, str], Any] = {}  # by class and settings, or by name and body
         self._names = 0
 
-    def input(self, name: str, dtype: np.dtype[Any], width: int) -> str:
-        """An input (n, width)."""
-        kind = helper.np_dtype_to_tensor_dtype(dtype)
+    @property
+    def kind(self) -> int:
+        """ONNX's number of its dtype."""
+        return int(helper.np_dtype_to_tensor_dtype(self.dtype))
+
+    def input(self, name: str, dtype: np.dtype[Any] | None, width: int) -> str:
+        """An input (n, width), of texts if its dtype is None."""
+        kind = onnx.TensorProto.STRING if dtype is None else helper.np_dtype_to_tensor_dtype(dtype)
         self.inputs.append(helper.make_tensor_value_info(name, kind, ["n", width]))
         return name
 
-    def output(self, value: str, name: str, width: int, dtype: np.dtype[Any] | None = None) -> None:
-        """Make `value`, (n, width), an output of that name; its dtype is the graph's if none is given."""
+    def output(self, value: str, name: str, width: int | None, kind: int | None = None) -> None:
+        """Make `value`, (n, width), or (n,) for None, an output of that name, unless an input has it: then ``name_``.
+
+        Its dtype is the graph's, unless `kind` is ONNX's number of another.
+        """
+        name = self._free(name)
         if any(value == one.name for one in (*self.inputs, *self.outputs)):  # of a network that does nothing
             self.nodes.append(helper.make_node("Identity", [value], [name], name=name))
         else:
             for node in self.nodes:
                 for names in (node.input, node.output):
                     names[:] = [name if one == value else one for one in names]
-        kind = self.kind if dtype is None else helper.np_dtype_to_tensor_dtype(dtype)
-        self.outputs.append(helper.make_tensor_value_info(name, kind, ["n", width]))
+        shape = ["n"] if width is None else ["n", width]
+        self.outputs.append(helper.make_tensor_value_info(name, self.kind if kind is None else kind, shape))
+
+    def _free(self, name: str) -> str:
+        """A name that no input has."""
+        while any(name == one.name for one in self.inputs):
+            name += "_"
+        return name
 
     def array(self, name: str, array: Array) -> str:
         """A constant array of that name."""
+        name = self._free(name)
         if name in self.initializers:  # a layer that stands in several places
             name, self._names = f"{name}.{self._names}", self._names + 1
         self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
@@ -158,13 +170,15 @@ class Graph:
         """Some numbers of the graph's dtype, or truths."""
         array = number if number.dtype == np.bool_ else number.astype(self.dtype)
         for name, tensor in self.initializers.items():
-            if name.startswith("constant") and numpy_helper.to_array(tensor).tobytes() == array.tobytes():
-                return name
+            if name.startswith("constant"):
+                there = numpy_helper.to_array(tensor)
+                if there.dtype == array.dtype and there.tobytes() == array.tobytes():
+                    return name
         return self.array(f"constant{len(self.initializers)}", array)
 
     def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """What an operator makes of `inputs`."""
-        name, self._names = f"{op.lower()}{self._names}", self._names + 1
+        name, self._names = self._free(f"{op.lower()}{self._names}"), self._names + 1
         self.nodes.append(helper.make_node(op, inputs, [name], name=name, domain=domain, **attributes))
         return name
 
@@ -183,12 +197,26 @@ class Graph:
     def _operator(self, op: str) -> Callable[..., str]:
         return lambda *inputs: self.node(op, *inputs)
 
+    def write(self, path: Path, about: dict[str, Any]) -> None:
+        """Check the finished model and write it; `about` is kept in its metadata."""
+        size = sum(len(tensor.raw_data) for tensor in self.initializers.values())
+        if size > LARGEST:
+            raise ValueError(
+                f"the model takes {size:,} bytes; expected less than 2 GB, the most that an ONNX file holds"
+            )
+        model = self.model(about)
+        onnx.checker.check_model(model, full_check=True)
+        with replaced(path) as file:
+            file.write(model.SerializeToString())
+
     def model(self, about: dict[str, Any]) -> Any:
         """The finished model."""
         graph = helper.make_graph(
             self.nodes, "network", self.inputs, self.outputs, initializer=list(self.initializers.values())
         )
         opsets = [helper.make_opsetid("", OPSET)] + ([helper.make_opsetid(DOMAIN, 1)] if self.functions else [])
+        if any(node.domain == "ai.onnx.ml" for node in self.nodes):
+            opsets.append(helper.make_opsetid("ai.onnx.ml", 3))
         model = helper.make_model(
             graph,
             opset_imports=opsets,
@@ -197,7 +225,7 @@ class Graph:
             producer_name="fastnn",
             producer_version=__version__,
         )
-        helper.set_model_props(model, {"fastnn": json.dumps(about)})
+        helper.set_model_props(model, {name: json.dumps(value) for name, value in about.items()})
         return model
 
 

@@ -42,6 +42,10 @@ class Matrix(NamedTuple):
     layer: Layer
     place: int
 
+    def first(self, count: int) -> Matrix:
+        """What makes the first `count` of its numbers alone."""
+        return self._replace(W=self.W[:count], b=self.b[:count])
+
 
 class Lookup(NamedTuple):
     """Vectors in the places of categories' numbers, as an `Embedding` says.
@@ -152,6 +156,25 @@ class Steps(NamedTuple):
     probabilities: Value | None
     loss: LossFunction
     names: tuple[str, ...] | None
+
+    def named(self, names: tuple[str, ...] | None) -> Steps:
+        """The same with these names of the inputs."""
+        return self._replace(names=names)
+
+    def first(self, count: int, format: str) -> Steps:
+        """The network that has the first `count` outputs alone, and no probabilities.
+
+        Raises
+        ------
+        FormulaError
+            If its last layer is more than a matrix, so that all outputs may depend on each other.
+        """
+        if count == self.outs:
+            return self._replace(probabilities=None)
+        last = self.steps[-1] if self.steps else None
+        if not isinstance(last, Matrix) or self.predictions:
+            raise no_form(format, f"the first {count} of {self.outs} outputs", "the last layer is not a matrix alone")
+        return self._replace(probabilities=None, outs=count, steps=[*self.steps[:-1], last.first(count)])
 
     @property
     def formulas(self) -> dict[int, Formula]:

@@ -303,32 +303,37 @@ COMPOSED: dict[str, Callable[..., Any]] = {
 # --- tracing and computing -------------------------------------------------------------------------
 
 
-def traced(formula: Callable[..., Any], width: int, axis: int, dtype: np.dtype[Any]) -> Value:
+def traced(
+    formula: Callable[..., Any], width: int, axis: int, dtype: np.dtype[Any], names: Sequence[str] = ("x",)
+) -> Value:
     """What `formula` makes of the numbers of a sample.
 
     Parameters
     ----------
     formula : function
-        Of one array: columns (width, N) if `axis` is 0, rows (N, width) if it is 1. It returns one such array.
+        Of one array, or of one for each of `names`: columns (width, N) if `axis` is 0, rows (N, width) if it is 1. It
+        returns one such array.
     width, axis : int
     dtype : dtype
         Of the numbers.
+    names : sequence of str
+        Of the inputs.
 
     Raises
     ------
     FormulaError
         If it cannot be told from the text; the message is the reason alone.
     """
-    x = Value(INPUT, (), width, axis, dtype, name="x")
+    inputs = [Value(INPUT, (), width, axis, dtype, name=name) for name in names]
     try:
         with np.errstate(all="ignore"):
-            result = formula(x)
+            result = formula(*inputs)
     except FormulaError:
         raise
     except Exception as error:
         refuse(f"its text fails on what stands for the numbers: {type(error).__name__}: {error}")
     if not isinstance(result, Value):
-        result = 0 * x + result  # a constant, for each sample
+        result = 0 * inputs[0] + result  # a constant, for each sample
     return result if not result.is_boolean else np.where(result, 1, 0)  # type: ignore[return-value]
 
 

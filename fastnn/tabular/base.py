@@ -35,6 +35,8 @@ from ..training.guard import DivergedError
 from ..training.history import History
 from ..training.many import fit_many
 from ..training.settings import Settings, callback_list
+from .answer import Answer
+from .c import to_c
 from .learnt import Learnt
 from .preprocessor import Preprocessor, tags_of_tables
 from .recipe import Deadline, LastBest, Shape, batches, make_network
@@ -133,6 +135,10 @@ class BaseTabular(BaseEstimator, ABC):
     @abstractmethod
     def _show(self, learnt: Learnt) -> None:
         """Set the attributes of the kind."""
+
+    @abstractmethod
+    def _answer(self, learnt: Learnt) -> Answer:
+        """What `predict` makes of the networks' outputs, for exports."""
 
     def _weights(self, y: Targets, sample_weight: Array | None) -> Array | None:
         """The weights of the samples, with those of classes."""
@@ -300,6 +306,64 @@ class BaseTabular(BaseEstimator, ABC):
         """
         check_is_fitted(self)
         self._learnt.save(path, type(self).__name__, _plain_parameters(self.get_params(deep=False)))
+
+    def to_onnx(self, path: Path) -> None:
+        """Write the model, preprocessing included, as an ONNX file of opset 20 (needs onnx).
+
+        The graph has an input (n, 1) for each column, by its name (``x0``, ``x1`` and on, if `fit` was given an array):
+        texts and categories are strings, of which those that training did not see, such as ``""``, are taken as
+        missing ones; all others are float64, NaN where one is missing, bools 1 and 0, dates days since 1970 in UTC and
+        durations days. The first output, ``predictions``, is what `predict` gives, (n,) for one target; of a
+        classifier the second, ``probabilities``, is float64 (n, n_classes), as of `predict_proba`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom it ends in ``.onnx``. A file that is there is replaced as a whole, as by `save`.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ImportError
+            If onnx is not installed.
+        ValueError, OSError
+            If a column has the name ``""``, the model is larger than 2 GB, or `path` is no place for a file.
+        """
+        check_is_fitted(self)
+        from .onnx import to_onnx
+
+        learnt = self._learnt
+        to_onnx(learnt.preprocessor, learnt.networks, self._answer(learnt), path)
+
+    def to_c(self, path: Path, name: str = "model", dtype: str = "float32") -> None:
+        """Write the model, the scaling of columns included, as one C99 file and its header, for a small device.
+
+        They are as those of `fastnn.NeuralNetwork.to_c`. A row is ``const double x[]``, a number for each column: NAN
+        where one is missing, bools 1 and 0, dates days since 1970 in UTC, durations days; of a text or a category its
+        place among those of training, or -1. A comment lists all of them. Of a regressor there is ``void
+        model_predict(x, double y[])``; of a classifier ``int model_predict(x)``, the number of the class, ``void
+        model_predict_proba(x, double p[])``, and ``model_classes``, their names.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the C file, ending in ``.c``; the header beside it ends in ``.h``.
+        name : str, default "model"
+            With which all names begin.
+        dtype : {"float32", "float64"}, default "float32"
+            Of the networks. What becomes of columns, and of the networks' outputs, is computed in double.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ValueError, TypeError, OSError
+            If an argument does not fit, or `path` is no place for a file.
+        """
+        check_is_fitted(self)
+        learnt = self._learnt
+        to_c(learnt.preprocessor, learnt.networks, self._answer(learnt), path, name, dtype)
 
     @classmethod
     def load(cls: type[E], path: str | os.PathLike[str]) -> E:

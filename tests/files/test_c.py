@@ -287,7 +287,7 @@ def test_formulas_that_cannot_be_told(tmp_path, monkeypatch, formula, reason):
     net = NeuralNetwork([Layer(2, 2, Identity())], MSELoss(), 0.1)
     monkeypatch.setitem(vars(net.layers[0]), "act_function", _own(formula))
     with pytest.raises(FormulaError, match=rf"no C form for Mine(\.f)?: .*({reason})"):
-        net.to_c(tmp_path / "model.c")
+        net.to_c(tmp_path / "model.c", dtype="float64")
     assert not list(tmp_path.iterdir())
 
 
