@@ -26,8 +26,8 @@ def export(
 ) -> None:
     """Write a model as ONNX, C or PyTorch; several at once are fine.
 
-    Of a model of a table only the network is written as yet, which is said: its inputs are the numbers that the
-    columns become.
+    ONNX and C hold all of a model of a table, the treatment of its columns included. To PyTorch goes the network alone,
+    which is said: its inputs are the numbers that the columns become.
 
     \b
     Example:
@@ -43,8 +43,6 @@ def export(
         loaded = load_any(model)
         for name, path in wanted.items():
             network = loaded if hasattr(loaded, f"to_{name}") else _network(loaded)
-            if not hasattr(network, f"to_{name}"):
-                raise ValueError(f"this version of fastnn has no export to {name}")
             if name == "torch":
                 _write_torch(network, path)
             elif name == "onnx":

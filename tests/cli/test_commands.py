@@ -259,7 +259,8 @@ def test_export_to_c(tmp_path, place):
     assert (tmp_path / "net.h").exists()
     result = run("export", place / "price.safetensors", "--c", tmp_path / "price.c")
     assert (tmp_path / "price.c").exists()
-    assert hasattr(TabularRegressor, "to_c") or "without the treatment of columns" in result.stderr
+    assert "warning" not in result.stderr
+    assert "x[0] city: 0 " in (tmp_path / "price.c").read_text()
     assert "nothing to write" in run("export", place / "price.safetensors", code=2).stderr
 
 
@@ -278,6 +279,18 @@ def test_export_to_onnx_and_torch(tmp_path):
     X = np.random.default_rng(0).normal(size=(5, 3)).astype(net.dtype)
     module = torch.export.load(str(tmp_path / "net.pt2")).module()
     np.testing.assert_allclose(module(torch.from_numpy(X)).detach().numpy(), net.predict(X), atol=1e-6)
+
+
+def test_export_of_a_table(tmp_path, place):
+    ort = pytest.importorskip("onnxruntime")
+    result = run("export", place / "price.safetensors", "--onnx", tmp_path / "price.onnx")
+    assert "warning" not in result.stderr
+    session = ort.InferenceSession(tmp_path / "price.onnx")
+    model = TabularRegressor.load(place / "price.safetensors")
+    assert [one.name for one in session.get_inputs()] == list(model.feature_names_in_)
+    pytest.importorskip("torch")
+    result = run("export", place / "price.safetensors", "--torch", tmp_path / "price.pt2")
+    assert "without the treatment of columns" in result.stderr
 
 
 def test_pictures(tmp_path, place):
