@@ -54,6 +54,7 @@ numpy_helper, helper = onnx.numpy_helper, onnx.helper
 FORMAT = "ONNX"
 OPSET = 20
 IR_VERSION = 10
+TABLE = "fastnn_table"  # the entry of the metadata that says that a model is of a table
 DOMAIN = "fastnn"  # of functions that are classes of fastnn's, or of its users
 LARGEST = 2**31 - 2**20  # bytes of an ONNX file, less room for the nodes
 
@@ -442,16 +443,18 @@ class Reading:
         self.model, self.custom, graph = model, custom, model.graph
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.functions = {(one.domain, one.name): one for one in model.functions}
+        self.about: dict[str, Any] = {}
+        for entry in model.metadata_props:
+            if entry.key == TABLE:
+                raise NodeError("it holds the treatment of a table's columns; expected a network alone: load the model")
+            if entry.key == "fastnn":
+                found = read_json(entry.value)
+                self.about = found if isinstance(found, dict) else {}
         inputs = [one for one in graph.input if one.name not in self.constants]
         if len(inputs) != 1:
             raise NodeError(f"it has {len(inputs)} inputs; expected one, (n, ins)")
         if not graph.output:
             raise NodeError("it has no output")
-        self.about: dict[str, Any] = {}
-        for entry in model.metadata_props:
-            if entry.key == "fastnn":
-                found = read_json(entry.value)
-                self.about = found if isinstance(found, dict) else {}
         self.start = inputs[0].name
         nodes = self._without_constants(graph.node)
         self.segments, self.tail = self._cut(nodes)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..files import Path, check_target
-from ..files.onnx import FORMAT, KNOWN, Graph, onnx, output_nodes, prediction_nodes
+from ..files.onnx import FORMAT, KNOWN, TABLE, Graph, onnx, output_nodes, prediction_nodes
 from ..files.steps import steps_of
 from ..files.trace import lowered, traced
 from ..network import NeuralNetwork
@@ -46,7 +46,7 @@ def to_onnx(preprocessor: Preprocessor, networks: list[NeuralNetwork], answer: A
         if width == 1:
             values = graph.node("Squeeze", values, graph.array("last axis", np.array([-1], np.int64)))
         graph.output(values, "predictions", None if width == 1 else width)
-    graph.write(path, {"fastnn_table": {"columns": [name for name, _, _ in preprocessor.encoded()]}})
+    graph.write(path, {TABLE: {"columns": [name for name, _, _ in preprocessor.encoded()]}})
 
 
 def _columns(graph: Graph, preprocessor: Preprocessor) -> str:

@@ -126,3 +126,77 @@ def test_the_walk_sees_what_is_there():
     assert len(NETWORKS) > 35
     made = [type(layer) for name in NETWORKS for layer in NETWORKS[name]("float64").layers]
     assert set(STAGES) <= set(made)
+
+
+def test_predictions_of_another_loss(tmp_path):
+    """What ends with exp is no network for MSELoss: its predictions would be other ones."""
+    net = of_loss(fastnn.PoissonNLLLoss)("float32")
+    pytest.importorskip("onnx")
+    net.to_onnx(tmp_path / "net.onnx")
+    with pytest.raises(
+        ValueError, match=r"ends with the predictions of PoissonNLLLoss\(\); expected that loss, or none"
+    ):
+        fastnn.from_onnx(tmp_path / "net.onnx", MSELoss())
+    assert type(fastnn.from_onnx(tmp_path / "net.onnx", fastnn.GammaLoss()).loss_function) is fastnn.GammaLoss
+    pytest.importorskip("torch")
+    with pytest.raises(ValueError, match="ends with the predictions of PoissonNLLLoss"):
+        fastnn.from_torch(net.to_torch(), MSELoss())
+
+
+class Shares(MSELoss):
+    """Of a user's own: with predictions and probabilities."""
+
+    def __init__(self, top):
+        self.top = top
+
+    def predictions(self, outputs):
+        return self.top / (1 + np.exp(-outputs))
+
+    def probabilities(self, outputs):
+        return 1 / (1 + np.exp(-outputs))
+
+
+@pytest.mark.parametrize("format", [by_onnx, by_c])
+def test_predictions_and_probabilities_of_your_own(tmp_path, format):
+    layers = [Layer(4, 6, Tanh(), seed=0), Layer(6, 2, Identity(), seed=1)]
+    net = NeuralNetwork(layers, Shares(7.0), 0.1)
+    if format is by_onnx:
+        pytest.importorskip("onnx")
+        from test_onnx import run
+
+        net.to_onnx(tmp_path / "net.onnx")
+        results = list(run(tmp_path / "net.onnx", X).values())
+        twin = fastnn.from_onnx(tmp_path / "net.onnx", custom=[Shares])
+        assert twin.loss_function.top == 7.0
+        np.testing.assert_array_equal(twin.predict(X), net.predict(X))
+    else:
+        results, _ = format(net, tmp_path)
+    for found, wanted in zip(results, (net.predict(X), net.predict_proba(X))):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    assert len(results) == 2
+
+
+class Halves(MSELoss):
+    def predictions(self, outputs):
+        return outputs[:, ::-1]
+
+
+def test_predictions_that_cannot_be_told(tmp_path):
+    net = NeuralNetwork([Layer(4, 2, Identity(), seed=0)], Halves(), 0.1)
+    with pytest.raises(fastnn.FormulaError, match=r"no C form for Halves\.predictions: .*by an index"):
+        net.to_c(tmp_path / "model.c")
+    assert not list(tmp_path.iterdir())
+
+
+def test_int8_states_the_error_of_predictions(tmp_path):
+    if shutil.which("cc") is None:
+        pytest.skip("needs a C compiler")
+    from test_c import run_c, stated_error
+
+    net = of_loss(MSELoss, scaled=True)("float32")
+    net.layers[-1].mean, net.layers[-1].std = np.full((2, 1), 1e9), np.full((2, 1), 1e3)
+    net.to_c(tmp_path / "model.c", dtype="int8", calibration=X)
+    predictions, _ = run_c(tmp_path, X)
+    error, stated = np.abs(predictions - net.predict(X)).max(), stated_error((tmp_path / "model.c").read_text())
+    assert 0 < error <= stated <= 1.2 * error
+    assert stated < 1e3

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import fastnn
 from fastnn.tabular import TabularClassifier, TabularRegressor
 from fastnn.tabular.encoders import Category, Empty, Encoder, Flag, Number
 from fastnn.tabular.table import Column
@@ -129,6 +130,8 @@ def test_onnx(fitted, tmp_path):
         np.testing.assert_allclose(results[0] / scale, expected / scale, rtol=1e-5, atol=1e-5)
     saved = onnx.load(tmp_path / "model.onnx")
     assert {one.domain: one.version for one in saved.opset_import}[""] == 20
+    with pytest.raises(ValueError, match="the treatment of a table's columns; expected a network alone"):
+        fastnn.from_onnx(tmp_path / "model.onnx")
     one, _ = run_onnx(tmp_path / "model.onnx", {name: values[:1] for name, values in given(model, X).items()})
     np.testing.assert_array_equal(one[0], results[0][:1])
 
