@@ -14,7 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +62,22 @@ KNOWN = {*_OPERATORS, *_FUNCTIONS, "sum", "max", "min"}
 def to_c(engine: Engine, path: Path, name: str, dtype: str, calibration: Any) -> None:
     """Write the files; see `NeuralNetwork.to_c`."""
     source, header = places(path, name)
+    check_dtype(dtype, calibration)
+    outputs = None if calibration is None else engine.outputs(engine.form.rows(calibration, "calibration"))
+    names, predictor = engine.form.names, engine.form.predictor
+    engine = engine if dtype == "float64" else narrow(engine)
+    steps = steps_of(engine, FORMAT).named(names)
+    writer = Writer(steps, name, "float64" if dtype == "float64" else "float32")
+    if outputs is not None:
+        made = writer.quantise(engine.form.rows(calibration))
+        made, outputs = (made, outputs) if predictor is None else (predictor(made), predictor(outputs))
+        writer.about = stated(made, outputs, "predictions")
+    text = writer.source(header.name)
+    write({header: writer.header(), source: text})
+
+
+def check_dtype(dtype: Any, calibration: Any) -> None:
+    """See that `dtype` is one that C may have, and that there are rows to calibrate on if it wants some."""
     one_of("float32", "float64", "int8")(dtype, "dtype")
     if (dtype == "int8") != (calibration is not None):
         raise ValueError(
@@ -70,15 +86,20 @@ def to_c(engine: Engine, path: Path, name: str, dtype: str, calibration: Any) ->
             if dtype == "int8"
             else f"calibration is given, but dtype is {dtype!r}; expected dtype='int8', or no calibration"
         )
-    outputs = None if calibration is None else engine.outputs(engine.form.rows(calibration, "calibration"))
-    names, predictor = engine.form.names, engine.form.predictor
-    engine = engine if dtype == "float64" else narrow(engine)
-    steps = steps_of(engine, FORMAT).named(names)
-    writer = Writer(steps, name, "float64" if dtype == "float64" else "float32")
-    if outputs is not None:
-        writer.quantise(engine.form.rows(calibration), outputs, predictor)
-    text = writer.source(header.name)
-    write({header: writer.header(), source: text})
+
+
+def stated(made: Array, wanted: Array, what: str) -> list[str]:
+    """How far what int8 makes of the calibration rows is from what is wanted, for a comment."""
+    with np.errstate(all="ignore"):
+        error = np.abs(made.astype(np.float64) - wanted)
+    if not np.all(np.isfinite(error)):
+        raise ValueError("calibration makes outputs that are not finite; expected rows such as in training")
+    largest, mean = _rounded_up(float(error.max())), _rounded_up(math.sqrt(float(np.mean(error**2))))
+    return [
+        f"Weights and the inputs of each matrix are int8, sums int32, calibrated on {len(made)} rows. On these the",
+        f"{what} differ from the network's by at most {largest:.2g} (root mean square {mean:.2g}); they lie",
+        f"from {float(wanted.min()):.4g} to {float(wanted.max()):.4g}.",
+    ]
 
 
 def places(path: Path, name: Any) -> tuple[Any, Any]:
@@ -342,11 +363,8 @@ class Writer(Text):
 
     # --- int8 -----------------------------------------------------------------------------------
 
-    def quantise(self, rows: Array, outputs: Array, predictor: Callable[[Array], Array] | None) -> None:
-        """Take the matrices to int8, calibrated on rows (n, ins), of which the network makes `outputs`.
-
-        `predictor` makes predictions of outputs, if they are not the same.
-        """
+    def quantise(self, rows: Array) -> Array:
+        """Take the matrices to int8, calibrated on rows (n, ins); returns the outputs (n, outs) that they make then."""
         x, first = rows.astype(np.float32), True
         with np.errstate(all="ignore"):
             for step in self.steps.steps:
@@ -360,17 +378,7 @@ class Writer(Text):
                     x, first = made.outputs(x), False
                 else:
                     x = np.ascontiguousarray(np.asarray(step.formula(x.T), np.float32).T)
-            if predictor is not None:
-                x, outputs = predictor(x), predictor(outputs)
-            error = np.abs(x.astype(np.float64) - outputs)
-        if not np.all(np.isfinite(error)):
-            raise ValueError("calibration makes outputs that are not finite; expected rows such as in training")
-        largest, mean = _rounded_up(float(error.max())), _rounded_up(math.sqrt(float(np.mean(error**2))))
-        self.about += [
-            f"Weights and the inputs of each matrix are int8, sums int32, calibrated on {len(rows)} rows. On these the",
-            f"predictions differ from the network's by at most {largest:.2g} (root mean square {mean:.2g}); they lie",
-            f"from {float(outputs.min()):.4g} to {float(outputs.max()):.4g}.",
-        ]
+        return x
 
     # --- the files ------------------------------------------------------------------------------
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..checks import Array
 
 
@@ -31,3 +33,8 @@ class Answer(NamedTuple):
     width: int
     labels: list[Any] | None = None
     rank: int | None = None
+
+    def of(self, outputs: list[Array]) -> Array:
+        """Probabilities or predictions (n, width) of the outputs (n, outs) of each network."""
+        values = self.formula(*(one.astype(np.float64) for one in outputs))
+        return values if self.rank is None else np.sort(values, axis=1)[:, self.rank : self.rank + 1]

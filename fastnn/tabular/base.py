@@ -336,7 +336,7 @@ class BaseTabular(BaseEstimator, ABC):
         learnt = self._learnt
         to_onnx(learnt.preprocessor, learnt.networks, self._answer(learnt), path)
 
-    def to_c(self, path: Path, name: str = "model", dtype: str = "float32") -> None:
+    def to_c(self, path: Path, name: str = "model", dtype: str = "float32", calibration: Any = None) -> None:
         """Write the model, the scaling of columns included, as one C99 file and its header, for a small device.
 
         They are as those of `fastnn.NeuralNetwork.to_c`. A row is ``const double x[]``, a number for each column: NAN
@@ -351,8 +351,11 @@ class BaseTabular(BaseEstimator, ABC):
             Of the C file, ending in ``.c``; the header beside it ends in ``.h``.
         name : str, default "model"
             With which all names begin.
-        dtype : {"float32", "float64"}, default "float32"
+        dtype : {"float32", "float64", "int8"}, default "float32"
             Of the networks. What becomes of columns, and of the networks' outputs, is computed in double.
+        calibration : data frame or array_like
+            For int8, a table such as the model will meet; the largest error of its predictions, or probabilities, is
+            written into the file.
 
         Raises
         ------
@@ -363,7 +366,7 @@ class BaseTabular(BaseEstimator, ABC):
         """
         check_is_fitted(self)
         learnt = self._learnt
-        to_c(learnt.preprocessor, learnt.networks, self._answer(learnt), path, name, dtype)
+        to_c(learnt.preprocessor, learnt.networks, self._answer(learnt), path, name, dtype, calibration)
 
     @classmethod
     def load(cls: type[E], path: str | os.PathLike[str]) -> E:

@@ -5,11 +5,28 @@ A row is numbers, one for each column: of a text or a category its place among t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from ..checks import one_of
 from ..files import Path
-from ..files.c import FORMAT, KNOWN, Text, Writer, block, document, header_of, loop, narrow, places, plain, sizes, write
+from ..files.c import (
+    FORMAT,
+    KNOWN,
+    Text,
+    Writer,
+    block,
+    check_dtype,
+    document,
+    header_of,
+    loop,
+    narrow,
+    places,
+    plain,
+    sizes,
+    stated,
+    write,
+)
 from ..files.steps import steps_of
 from ..files.trace import CONCAT, Value, lowered, traced
 from ..network import NeuralNetwork
@@ -30,20 +47,31 @@ UNITS = {
 
 
 def to_c(
-    preprocessor: Preprocessor, networks: list[NeuralNetwork], answer: Answer, path: Path, name: str, dtype: str
+    preprocessor: Preprocessor,
+    networks: list[NeuralNetwork],
+    answer: Answer,
+    path: Path,
+    name: str,
+    dtype: str,
+    calibration: Any,
 ) -> None:
     """Write a model; see `TabularRegressor.to_c`."""
     source, header = places(path, name)
-    one_of("float32", "float64")(dtype, "dtype")
+    check_dtype(dtype, calibration)
+    rows = None if calibration is None else preprocessor.numbers(calibration)
+    quantised = []
     table, pieces = Text(name, "float64"), []
     stack, flash, has_integers = 0, 0, False
-    real = "float" if dtype == "float32" else "double"
+    real = "double" if dtype == "float64" else "float"
     lines = [f"{real} z[{preprocessor.width}];", *(f"double o{k}[{answer.outs}];" for k in range(len(networks)))]
     for k, (_, encoder, start) in enumerate(preprocessor.encoded()):
         lines += _column(table, encoder, k, start)
     for k, net in enumerate(networks):
         steps = steps_of(net.engine if dtype == "float64" else narrow(net.engine), FORMAT).first(answer.outs, FORMAT)
-        writer = Writer(steps, f"{name}_net{k}", dtype)
+        writer = Writer(steps, f"{name}_net{k}", "float64" if dtype == "float64" else "float32")
+        if rows is not None:
+            outputs, predictor = writer.quantise(rows), net.engine.form.predictor
+            quantised.append(outputs if predictor is None else predictor(outputs))
         made, needed = writer.pieces("static ")
         pieces += made
         stack, flash, has_integers = max(stack, needed), flash + writer.flash, has_integers or writer.has_integers
@@ -81,11 +109,16 @@ def to_c(
             f"/* The number of the most probable class for one row x. */\n{predict};",
             f"/* The probability p of each class for one row x. */\n{proba};",
         ]
+    errors = []
+    if rows is not None:
+        wanted = answer.of([net.predict(rows)[:, : answer.outs] for net in networks])
+        errors = stated(answer.of(quantised), wanted, "predictions" if answer.labels is None else "probabilities")
     stack += preprocessor.width * (4 if real == "float" else 8)
     stack += 8 * answer.outs * (len(networks) + 1) + 8 * answer.width
     said = [
         f"{plain(source.name)}: a model of a table, written by fastnn {__version__}.",
         *sizes(flash + table.flash, stack),
+        *errors,
         "A row x has a number for each column, and NAN where one is missing:",
         *about,
     ]

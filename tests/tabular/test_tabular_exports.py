@@ -205,6 +205,21 @@ def test_c(fitted, tmp_path, dtype):
         assert "x[3] sold: days since 1970-01-01\n" in text
 
 
+@needs_cc
+def test_int8_is_as_near_as_its_file_says(fitted, tmp_path):
+    model, X = fitted
+    model.to_c(tmp_path / "model.c", dtype="int8", calibration=X)
+    results, _ = run_c(tmp_path, rows_for_c(model, X))
+    is_classifier = isinstance(model, TabularClassifier)
+    found, wanted = (results[:, 1:], model.predict_proba(X)) if is_classifier else (results, model.predict(X))
+    error = np.abs(found - wanted.reshape(len(X), -1)).max()
+    said = re.search(r"(\w+) differ from the network's by at most ([\d.e+-]+)", (tmp_path / "model.c").read_text())
+    assert said[1] == ("probabilities" if is_classifier else "predictions")
+    assert 0 < error <= float(said[2]) * 1.001 + 1e-6
+    assert float(said[2]) <= 1.2 * error + 1e-6
+    assert error < 0.2 * np.ptp(wanted)
+
+
 def test_every_encoder_says_what_it_writes():
     """`numbers`, which exports compute, is what `write` writes."""
     values = np.array([-3.0, 0.0, 1.0, 2.0, np.nan, 1e300, 7.5])
@@ -234,8 +249,10 @@ def test_what_cannot_be_exported(tmp_path):
     pytest.importorskip("onnx")
     with pytest.raises(ValueError, match="the name of a column is ''"):
         model.to_onnx(tmp_path / "model.onnx")
-    with pytest.raises(ValueError, match="dtype is 'int8'; expected 'float32' or 'float64'"):
+    with pytest.raises(ValueError, match="calibration is missing; expected rows"):
         model.to_c(tmp_path / "model.c", dtype="int8")
+    with pytest.raises(ValueError, match="X has 2 features"):
+        model.to_c(tmp_path / "model.c", dtype="int8", calibration=X[:, :2])
     with pytest.raises(ValueError, match="expected the name of a C file"):
         model.to_c(tmp_path / "model.cpp")
     with pytest.raises(ValueError, match="no name in C"):
