@@ -34,7 +34,6 @@ from .engine.engine import Engine
 from .engine.gradients import Gradients
 from .engine.plan import Plan
 from .engine.turns import interrupts_itself
-from .files import c
 from .formulas.losses import LossFunction
 from .formulas.names import named
 from .formulas.optimizers import SGD, Optimizer
@@ -963,6 +962,8 @@ class NeuralNetwork:
         ...     sorted(os.listdir(folder))
         ['model.c', 'model.h']
         """
+        from .files import c
+
         c.to_c(self.engine, path, name, dtype, calibration)
 
     def to_torch(self) -> Any:

@@ -36,7 +36,6 @@ from ..training.history import History
 from ..training.many import fit_many
 from ..training.settings import Settings, callback_list
 from .answer import Answer
-from .c import to_c
 from .learnt import Learnt
 from .preprocessor import Preprocessor, tags_of_tables
 from .recipe import Deadline, LastBest, Shape, batches, make_network
@@ -365,6 +364,8 @@ class BaseTabular(BaseEstimator, ABC):
             If an argument does not fit, or `path` is no place for a file.
         """
         check_is_fitted(self)
+        from .c import to_c
+
         learnt = self._learnt
         to_c(learnt.preprocessor, learnt.networks, self._answer(learnt), path, name, dtype, calibration)
 
