@@ -125,6 +125,8 @@ class Graph:
         self.inputs: list[Any] = []
         self.outputs: list[Any] = []
         self.functions: dict[tuple[str, str], Any] = {}  # by class and settings, or by name and body
+        self._given: set[str] = set()  # names of inputs
+        self._constants: dict[tuple[str, bytes], str] = {}  # their names, by dtype and numbers
         self._names = 0
 
     @property
@@ -136,6 +138,7 @@ class Graph:
         """An input (n, width), of texts if its dtype is None."""
         kind = onnx.TensorProto.STRING if dtype is None else helper.np_dtype_to_tensor_dtype(dtype)
         self.inputs.append(helper.make_tensor_value_info(name, kind, ["n", width]))
+        self._given.add(name)
         return name
 
     def output(self, value: str, name: str, width: int | None, kind: int | None = None) -> None:
@@ -155,7 +158,7 @@ class Graph:
 
     def _free(self, name: str) -> str:
         """A name that no input has."""
-        while any(name == one.name for one in self.inputs):
+        while name in self._given:
             name += "_"
         return name
 
@@ -170,12 +173,10 @@ class Graph:
     def constant(self, number: Array) -> str:
         """Some numbers of the graph's dtype, or truths."""
         array = number if number.dtype == np.bool_ else number.astype(self.dtype)
-        for name, tensor in self.initializers.items():
-            if name.startswith("constant"):
-                there = numpy_helper.to_array(tensor)
-                if there.dtype == array.dtype and there.tobytes() == array.tobytes():
-                    return name
-        return self.array(f"constant{len(self.initializers)}", array)
+        key = array.dtype.name, array.tobytes()
+        if key not in self._constants:
+            self._constants[key] = self.array(f"constant{len(self.initializers)}", array)
+        return self._constants[key]
 
     def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """What an operator makes of `inputs`."""
