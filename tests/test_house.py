@@ -12,7 +12,7 @@ FILES = {".".join(f.relative_to(ROOT.parent).with_suffix("").parts).removesuffix
 OWN = {"self", "cls", "other"}  # names that stand for an object of the same class
 
 ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides itself; nothing is said of those above
-    "kernels": set(),
+    "kernels": {"audience"},
     "formulas": {"checks", "changes", "extras", "kernels.fields", "kernels.formula"},
     "data": {"checks", "formulas", "kernels", "room"},
     "layers": {"checks", "changes", "data", "formulas", "kernels", "room"},
@@ -21,6 +21,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
     "files.arrays": {"checks"},  # on which saving stands, and the other files on that
     "saving": {"checks", "data", "files", "engine", "formulas", "layers"},
     "training": {
+        "audience",
         "checks",
         "extras",
         "files",

@@ -14,10 +14,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, overload
 
-from .compiling import OPTIONS
 from .fields import numeric_fields
 from .formula import FormulaError, Method, age, block_address
 from .memory import ONE, array_value, number, pointer_plus
+from .part import OVERLOAD
 from .refusal import ARRAY, NUMBER, NUMBERS, described
 
 FLOAT64 = types.CPointer(types.float64)
@@ -211,7 +211,7 @@ def _put(result: Any, d: Any) -> None:
     """
 
 
-@overload(_put, jit_options=OPTIONS)
+@overload(_put, jit_options=OVERLOAD)
 def _put_column(result, d):  # type: ignore[no-untyped-def]
     if not isinstance(result, types.Array):
         return lambda result, d: d.fill(result)

@@ -12,19 +12,20 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
 from numba.core import config
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 
+from ..audience import Notice
 from .cache import KernelCache
+from .part import Kernel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 # No fastmath. Nothing is reordered, and a * b + c is one fused multiply-add only where the text says
 # so (see ``fused``): what LLVM would find to fuse depends on the code around it, and a formula must
 # give the same bits wherever it is inlined. The NumPy error model: 1 / 0 is inf, not an exception.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+OPTIONS: dict[str, Any] = {"nopython": True, "nogil": True, "error_model": "numpy"}
 
 
 if config.DISABLE_JIT:
@@ -113,7 +114,8 @@ def undisturbed(function: F) -> F:
         try:
             held.begin()
             _compiling.append(held)
-            return function(*args, **options)
+            with _NOTICE.during():
+                return function(*args, **options)
         finally:
             _compiling.clear()
             held.end()
@@ -121,6 +123,7 @@ def undisturbed(function: F) -> F:
     return run  # type: ignore[return-value]
 
 
+_NOTICE = Notice("fastnn compiles what this network needs; that is kept for later runs, which start at once")
 _compiling: list[_HeldBack] = []  # in the main thread, which is the one that has handlers
 
 
@@ -154,17 +157,17 @@ def sums_kernel(function: F) -> F:
     return _cached(function, {**OPTIONS, "fastmath": {"contract", "reassoc"}})
 
 
-def part_of_formulas(key: str) -> Callable[[F], F]:
-    """The decorator of what becomes part of formulas that call it, and is kept under `key`: a closure may be one."""
-    return lambda function: _cached(function, {**OPTIONS, "forceinline": True}, key)
+def part_of_formulas(function: F) -> F:
+    """A kernel that formulas, and nobody else, may call."""
+    return Kernel(function, {**OPTIONS, "forceinline": True})  # type: ignore[return-value]
 
 
-def _cached(function: F, options: dict[str, Any], key: str | None = None) -> F:
-    dispatcher = numba.njit(**options)(function)
-    dispatcher._cache = KernelCache(function, key)
+def _cached(function: F, options: dict[str, Any]) -> F:
+    dispatcher = Kernel(function, options)
+    dispatcher._cache = KernelCache(function)
     if not config.DISABLE_JIT:
         dispatcher._compile_for_args = undisturbed(dispatcher._compile_for_args)
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher  # type: ignore[return-value]
 
 
 @undisturbed

@@ -28,7 +28,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -38,6 +37,7 @@ from . import numpy_scalars
 from .compiling import OPTIONS, compiled_address, undisturbed
 from .fields import Fields, place_of
 from .memory import ADDRESS, array_value
+from .part import OVERLOAD, Kernel
 from .refusal import (
     FormulaError as FormulaError,
     Text,
@@ -94,7 +94,7 @@ def _methods(cls: type) -> dict[str, pytypes.FunctionType]:
 def _teach_method(own: type[SelfType], name: str) -> None:
     """Let formulas call ``self.name(...)``; it is compiled when one does."""
 
-    @overload_method(own, name)
+    @overload_method(own, name, jit_options=OVERLOAD)
     def method(self, *args):  # type: ignore[no-untyped-def]  # Numba compares the two signatures
         compiled = _compiled(getattr(self.cls, name), self.dtype, self.narrow)
 
@@ -108,7 +108,7 @@ def _teach_method(own: type[SelfType], name: str) -> None:
 def _teach_field(own: type[SelfType], name: str) -> None:
     """Let formulas read ``self.name``."""
 
-    @overload_attribute(own, name)
+    @overload_attribute(own, name, jit_options=OVERLOAD)
     def attribute(self):  # type: ignore[no-untyped-def]
         names = [field for field, _ in self.fields]
         if name not in names:  # of another object it was a number: Numba says that it is unknown
@@ -215,8 +215,7 @@ def _compiled_as(function: pytypes.FunctionType, dtype: types.Float, narrow: boo
     )
     copy.__qualname__ = function.__qualname__
     options = {**OPTIONS, "forceinline": True}  # a call would stop the vectoriser
-    options["pipeline_class"] = NarrowCompiler if narrow and dtype.bitwidth == 32 else FormulaCompiler
-    return numba.njit(**options)(copy)
+    return Kernel(copy, options, NarrowCompiler if narrow and dtype.bitwidth == 32 else FormulaCompiler)
 
 
 # --- the hash of a formula -------------------------------------------------------------------
@@ -388,8 +387,7 @@ _WIDE = (
 def _result_type(text: Text, fields: Fields, kinds: tuple[Any, ...], real: types.Float, narrow: bool) -> Any:
     own: Any = _self_class(text.cls)  # type: ignore[arg-type]
     dispatcher = _compiled(text.function, real, narrow)
-    dispatcher.compile((own(fields, real, narrow), *kinds))
-    return dispatcher.nopython_signatures[-1].return_type
+    return dispatcher.returns(own(fields, real, narrow), *kinds)
 
 
 def _widened(kind: Any) -> Any:

@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic, overload
 
 from .compiling import part_of_formulas
 from .fused import multiply_add
-
-_FORM: dict[str, Any] = {"error_model": "numpy", "forceinline": True}
+from .part import OVERLOAD
 
 
 @intrinsic
@@ -84,28 +83,28 @@ def _forms(
     Below `lowest` exp is 0 and above `highest` infinite; beyond half of `flat` tanh is 1 and -1. To
     add and subtract `magic` rounds to a whole number.
     """
-    reduce = part_of_formulas(f"reduce {real.__name__}")(reduce)
+    reduce = part_of_formulas(reduce)
     one, two, half = real(1), real(2), real(0.5)
     lowest, highest, magic, flat = real(lowest), real(highest), real(magic), real(flat)
 
-    @part_of_formulas(f"parts {real.__name__}")
+    @part_of_formulas
     def parts(x: Any) -> Any:
         """exp(x) = (1 + q) * s * t: one power of two would be out of range where exp(x) is not."""
         q, n = reduce(lowest if x < lowest else highest if x > highest else x)
         part = multiply_add(n, half, magic) - magic
         return q, _power_of_two(part), _power_of_two(n - part)
 
-    @part_of_formulas(f"exp {real.__name__}")
+    @part_of_formulas
     def exp(x: Any) -> Any:
         q, s, t = parts(real(x))
         return multiply_add(q, s, s) * t
 
-    @part_of_formulas(f"expm1 {real.__name__}")
+    @part_of_formulas
     def expm1(x: Any) -> Any:
         q, s, t = parts(real(x))
         return multiply_add(q, s, s - one / t) * t
 
-    @part_of_formulas(f"tanh {real.__name__}")
+    @part_of_formulas
     def tanh(x: Any) -> Any:
         """-u / (u + 2) with u = exp(-2 |x|) - 1."""
         z = -two * abs(real(x))
@@ -131,7 +130,7 @@ def _own_form(name: str) -> Callable[..., Any]:
     def function(x):  # type: ignore[no-untyped-def]
         return original(x)
 
-    @overload(function)
+    @overload(function, jit_options=OVERLOAD)
     def choose(x):  # type: ignore[no-untyped-def]  # Numba wants the signature of what it returns
         if not isinstance(x, types.Number) or isinstance(x, types.Complex):
             return lambda x: original(x)
@@ -154,7 +153,7 @@ def _own_choice(name: str, prefers: Callable[[Any, Any], Any]) -> Callable[..., 
     def function(x, y):  # type: ignore[no-untyped-def]
         return original(x, y)
 
-    @overload(function)
+    @overload(function, jit_options=OVERLOAD)
     def choose(x, y):  # type: ignore[no-untyped-def]
         kinds = {x, y} - {types.boolean}
         if not kinds or not kinds <= {types.float32, types.float64}:
@@ -178,7 +177,7 @@ def where(condition, x, y):  # type: ignore[no-untyped-def]
     return np.where(condition, x, y)
 
 
-@overload(where)
+@overload(where, jit_options=OVERLOAD)
 def _where(condition, x, y):  # type: ignore[no-untyped-def]
     if all(isinstance(value, (types.Number, types.Boolean)) for value in (condition, x, y)):
         return lambda condition, x, y: x if condition else y
@@ -190,7 +189,7 @@ def clip(x, a_min, a_max):  # type: ignore[no-untyped-def]
     return np.clip(x, a_min, a_max)
 
 
-@overload(clip)
+@overload(clip, jit_options=OVERLOAD)
 def _clip(x, a_min, a_max):  # type: ignore[no-untyped-def]
     if all(isinstance(value, (types.Number, types.Boolean)) for value in (x, a_min, a_max)):
         return lambda x, a_min, a_max: least(greatest(x, a_min), a_max)
@@ -202,15 +201,15 @@ def heaviside(x, h0):  # type: ignore[no-untyped-def]
     return np.heaviside(x, h0)
 
 
-@overload(heaviside)
+@overload(heaviside, jit_options=OVERLOAD)
 def _heaviside(x, h0):  # type: ignore[no-untyped-def]
     if isinstance(x, types.Float) and isinstance(h0, (types.Number, types.Boolean)):
         return lambda x, h0: x * 0 + (1 if x > 0 else 0) if x != 0 else x * 0 + h0  # NaN stays
     return None
 
 
-greatest = _own_choice("maximum", njit(lambda a, b: a > b))
-least = _own_choice("minimum", njit(lambda a, b: a < b))
+greatest = _own_choice("maximum", part_of_formulas(lambda a, b: a > b))
+least = _own_choice("minimum", part_of_formulas(lambda a, b: a < b))
 
 
 def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -223,7 +222,7 @@ def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..
     def function(values, axis=None):  # type: ignore[no-untyped-def]
         return original(values, axis)
 
-    @part_of_formulas(f"reduction {name}")
+    @part_of_formulas
     def reduce(values: Any) -> Any:
         result, rest = values[0], 1
         if values.size >= 8:
@@ -237,7 +236,7 @@ def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..
             result = combine(result, values[i])
         return result
 
-    @overload(function)
+    @overload(function, jit_options=OVERLOAD)
     def choose(values, axis=None):  # type: ignore[no-untyped-def]
         if axis is not None and not isinstance(axis, (types.Omitted, types.NoneType)):
             return lambda values, axis=None: original(values, axis)
@@ -249,13 +248,13 @@ def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..
     return function
 
 
-@njit(**_FORM)
+@part_of_formulas
 def _larger(a, b):  # type: ignore[no-untyped-def]
     """NaN where either is."""
     return a if a >= b or a != a else b
 
 
-@njit(**_FORM)
+@part_of_formulas
 def _sum(a, b):  # type: ignore[no-untyped-def]
     return a + b
 

@@ -18,6 +18,7 @@ from numba.extending import intrinsic, models, overload, register_model
 
 from .cpu import lanes
 from .fused import multiply_add as multiply_add, multiply_add_ir as _multiply_add
+from .part import OVERLOAD
 
 INDEX, LANE = ir.IntType(64), ir.IntType(32)
 
@@ -136,7 +137,7 @@ def _add(typingctx: Any, a: Any, b: Any) -> Any:
     return a(a, b), lambda context, builder, sig, args: builder.fadd(*args)
 
 
-@overload(operator.add)
+@overload(operator.add, jit_options=OVERLOAD)
 def _vector_add(a, b):  # type: ignore[no-untyped-def]  # Numba compares the two signatures
     if isinstance(a, Vector) and a == b:
         return lambda a, b: _add(a, b)

@@ -23,7 +23,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .blocks import ELEMENTS, df_method, loss_maker, loss_methods, of_numbers
-from .compiling import OPTIONS, compiled_address, undisturbed
+from .compiling import compiled_address, part_of_formulas, undisturbed
 from .cpu import lanes, padded
 from .epoch import STEPS, not_finite, note_divergence
 from .fields import Fields, numeric_fields
@@ -323,7 +323,7 @@ def _compiled(architecture: Architecture, only_cached: bool = False) -> int:
         scope["loss_self"], scope["loss_f"], scope["loss_df"] = methods
     else:
         block = loss_maker(names, class_index)(*methods)
-        scope["loss_self"], scope["loss"] = _as_it_is, numba.njit(**OPTIONS, forceinline=True)(block)
+        scope["loss_self"], scope["loss"] = _as_it_is, part_of_formulas(block)
     key = class_digest(loss, loss_fields, names, class_index, sizes, strides, dtype, derivatives, digests)
     exec(
         compile(source(sizes, strides, derivatives, names), __file__, "exec"), scope
@@ -331,6 +331,6 @@ def _compiled(architecture: Architecture, only_cached: bool = False) -> int:
     return compiled_address(scope["online"], STEPS, key, only_cached)
 
 
-@numba.njit(**OPTIONS, forceinline=True)
+@part_of_formulas
 def _as_it_is(pointer: Any) -> Any:
     return pointer

@@ -7,6 +7,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from ..audience import is_watched
 from .callbacks import Callback, Logs
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def progress(verbose: int, count: int, unit: str = "epoch") -> Callback | None:
 
     An epoch, or whatever else the `unit` is that is counted.
     """
-    if verbose == 0 or (verbose == 1 and not _is_watched(sys.stderr)):
+    if verbose == 0 or (verbose == 1 and not is_watched(sys.stderr)):
         return None
     if verbose == 2:
         return Lines(count, unit)
@@ -31,16 +32,6 @@ def progress(verbose: int, count: int, unit: str = "epoch") -> Callback | None:
     except ImportError:
         return None
     return Bar(tqdm, count, unit)
-
-
-def _is_watched(stream: Any) -> bool:
-    """Whether it is a terminal or a notebook; a process without a console has no stream, or another object there."""
-    if type(stream).__module__.startswith("ipykernel."):
-        return True  # its isatty() says no; the bar becomes a notebook's own
-    try:
-        return bool(stream.isatty())
-    except Exception:
-        return False
 
 
 class Lines(Callback):
