@@ -8,11 +8,13 @@ from .bank import NetworkBank
 from .engine.gradients import Gradients
 from .engine.threads import get_num_threads, set_num_threads
 from .explanation import Explanation, explain
+from .foreign import from_keras, from_onnx, from_torch
 from .formulas.activations import (
     ELU,
     GELU,
     SELU,
     ActivationFunction,
+    ExactGELU,
     HardTanh,
     Identity,
     LeakyReLU,
@@ -113,6 +115,7 @@ __all__ = [
     "EarlyStopping",
     "ElementwiseLoss",
     "Embedding",
+    "ExactGELU",
     "Explanation",
     "ExponentialDecay",
     "FocalLoss",
@@ -176,6 +179,9 @@ __all__ = [
     "create_bias_vector",
     "create_weight_matrix",
     "explain",
+    "from_keras",
+    "from_onnx",
+    "from_torch",
     "get_num_threads",
     "load",
     "mlp",

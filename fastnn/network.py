@@ -884,6 +884,135 @@ class NeuralNetwork:
         """
         saving.save(self.engine, path)
 
+    def to_onnx(self, path: str | os.PathLike[str]) -> None:
+        """Write the network in inference as an ONNX file, opset 20 (needs onnx); `fastnn.from_onnx` reads it.
+
+        The graph has an input ``x`` (n, ins) of the network's dtype, for any n; an output ``predictions``, which is
+        what `predict` gives, and, where the loss gives them, ``probabilities`` as of `predict_proba`. In a float32
+        network whose `Standardize` has an offset, ``x`` is float64. Activations and stages of your own become functions
+        of the model, whose nodes are read off their NumPy text.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom it ends in ``.onnx``. A file that is there is replaced as a whole, as by `save`.
+
+        Raises
+        ------
+        ImportError
+            If onnx is not installed.
+        FormulaError
+            If a formula cannot be told from its text: the error names the class and the reason.
+        ValueError, OSError
+            If a weight is not finite, the network is larger than 2 GB, or `path` is no place for a file.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from fastnn import CrossEntropyLoss, Identity, Layer, NeuralNetwork, ReLU
+        >>> net = NeuralNetwork([Layer(4, 8, ReLU()), Layer(8, 3, Identity())], CrossEntropyLoss(), 0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.to_onnx(os.path.join(folder, "net.onnx"))
+        """
+        from .files import onnx
+
+        onnx.to_onnx(self.engine, path)
+
+    def to_c(
+        self, path: str | os.PathLike[str], name: str = "model", dtype: str = "float32", calibration: Any = None
+    ) -> None:
+        """Write the network in inference as one C99 file and its header, for a small device.
+
+        They need ``math.h`` alone, allocate nothing, and keep the weights in constant arrays. A comment says how many
+        bytes these are, and the most that the stack takes. There are ``void model_predict(const float x[], float y[])``
+        and, where the loss gives probabilities, ``model_predict_proba``.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the C file, ending in ``.c``; the header beside it ends in ``.h``.
+        name : str, default "model"
+            With which all names begin.
+        dtype : {"float32", "float64", "int8"}, default "float32"
+            Of the weights, and of the arithmetic. In int8 the weights have a scale for each row, and sums are of 32
+            bits; activations are computed in float32.
+        calibration : array_like (n_samples, ins)
+            For int8, rows such as the network will meet. The range of what goes into each layer is taken from them, and
+            the largest error of the outputs on them is written into the file.
+
+        Raises
+        ------
+        FormulaError
+            If a formula cannot be told from its text: the error names the class and the reason.
+        ValueError, TypeError, OSError
+            If an argument does not fit, a weight is not finite, or `path` is no place for a file.
+
+        Notes
+        -----
+        ``y`` is what `predict` gives: in float64 behind a `StandardizeTargets`. Inputs are float64 where `Standardize`
+        takes off an offset, as from seconds since 1970.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> from fastnn import Identity, Layer, MSELoss, NeuralNetwork, Tanh
+        >>> net = NeuralNetwork([Layer(2, 4, Tanh()), Layer(4, 1, Identity())], MSELoss(), 0.1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.to_c(os.path.join(folder, "model.c"))
+        ...     sorted(os.listdir(folder))
+        ['model.c', 'model.h']
+        """
+        from .files import c
+
+        c.to_c(self.engine, path, name, dtype, calibration)
+
+    def to_torch(self) -> Any:
+        """The network as an ``nn.Sequential`` of PyTorch, with copies of the weights (needs torch).
+
+        Layers become Linear and an activation, normalisations and dropout their like, of the network's dtype. What
+        PyTorch has no module for, such as `Standardize` or a formula of your own, is a module that computes its NumPy
+        text, with constants that PyTorch does not train. `fastnn.from_torch` reads the module.
+
+        Returns
+        -------
+        torch.nn.Sequential
+            It gives what `predict` gives once ``module.eval()`` was called; where that is not the outputs themselves,
+            the last module makes it of them. Put ``torch.nn.Softmax(-1)`` behind it for probabilities.
+
+        Raises
+        ------
+        ImportError
+            If torch is not installed.
+        FormulaError
+            If a formula cannot be told from its text: the error names the class and the reason.
+        ValueError
+            If a weight is not finite.
+        """
+        from .files import torch
+
+        return torch.to_torch(self.engine)
+
+    def to_keras(self) -> Any:
+        """The network as a ``Sequential`` of Keras, with copies of the weights (needs keras).
+
+        Returns
+        -------
+        keras.Sequential
+            It gives what `predict` gives. `fastnn.from_keras` reads it.
+
+        Raises
+        ------
+        ImportError
+            If keras is not installed.
+        FormulaError
+            If Keras has no layer for one of the network's: the error names it.
+        ValueError
+            If a weight is not finite.
+        """
+        from .files import keras
+
+        return keras.to_keras(self.engine)
+
     def allclose(self, other: NeuralNetwork, rtol: float = 1e-5, atol: float = 1e-8) -> bool:
         """Whether another network has layers of the same sizes, and weights that are as good as equal."""
         if [(a.ins, a.outs) for a in self.layers] != [(b.ins, b.outs) for b in other.layers]:

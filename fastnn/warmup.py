@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import multiprocessing
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,10 +25,16 @@ from .layers.stage import Stage
 from .network import NeuralNetwork
 
 
-def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
+def warmup(dtype: np.typing.DTypeLike = "float64", part: tuple[int, int] = (0, 1)) -> Iterator[str]:
     """Compile all kernels and formulas for `dtype`; yields the names of the classes as they are ready.
 
     A kernel is compiled once for every size and depth of network, so tiny networks do.
+
+    Parameters
+    ----------
+    dtype : dtype, default "float64"
+    part : (int, int), default (0, 1)
+        ``(k, n)`` is the part number k of n, for processes that share the work.
 
     Examples
     --------
@@ -31,26 +42,52 @@ def warmup(dtype: np.typing.DTypeLike = "float64") -> Iterator[str]:
     >>> {"MSELoss", "Tanh", "Adam", "Dropout"} <= set(warmup("float64"))
     True
     """
+    first, every = part
+    for name, exercise in itertools.islice(_classes(dtype), first, None, every):
+        exercise()
+        yield name
+
+
+def compile_all(dtypes: Sequence[str], jobs: int = 1) -> Iterator[tuple[str, int, float]]:
+    """Warm up for each dtype, in `jobs` processes; yields it, how many classes it has, and the seconds it took."""
+    for dtype in dtypes:
+        started = time.perf_counter()
+        if jobs == 1:
+            count = len(list(warmup(dtype)))
+        else:
+            # What all classes share comes first, or each process would compile it
+            next(warmup(dtype))
+            with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+                count = sum(pool.map(_warm_part, [dtype] * jobs, [(k, jobs) for k in range(jobs)]))
+        yield dtype, count, time.perf_counter() - started
+
+
+def _warm_part(dtype: str, part: tuple[int, int]) -> int:
+    return len(list(warmup(dtype, part)))
+
+
+def _classes(dtype: np.typing.DTypeLike) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Of each class its name, and what compiles it."""
     dense, mse = Layer(1, 1, Identity()), MSELoss()
 
     def network(layers: list[BaseLayer], loss: LossFunction = mse, optimizer: Any = None) -> NeuralNetwork:
         return NeuralNetwork(layers, loss, 0.1, optimizer, dtype=dtype)
 
-    for name, activation in built_in(ActivationFunction).items():
-        _exercise(network([Layer(1, 1, activation.example())]), np.zeros((1, 2)))
-        yield name
-    for name, kind in built_in(LossFunction).items():
-        loss = kind.example()
+    def train(layers: list[BaseLayer], optimizer: Any = None) -> None:
+        network(layers, optimizer=optimizer).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
+
+    def compute(loss: LossFunction) -> None:
         values = np.full((1, 2), 0.0 if loss.domain is None else loss.domain.example)
         _exercise(network([dense], loss), np.zeros(2, int) if loss.target == "class" else values)
-        yield name
+
+    for name, activation in built_in(ActivationFunction).items():
+        yield name, partial(_exercise, network([Layer(1, 1, activation.example())]), np.zeros((1, 2)))
+    for name, loss in built_in(LossFunction).items():
+        yield name, partial(compute, loss.example())
     for name, optimizer in built_in(Optimizer).items():
-        network([dense], optimizer=optimizer.example()).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
-        yield name
+        yield name, partial(train, [dense], optimizer.example())
     for name, stage in built_in(Stage).items():
-        layers = [dense, stage.example()] if stage.stands == "last" else [stage.example(), dense]
-        network(layers).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
-        yield name
+        yield name, partial(train, [dense, stage.example()] if stage.stands == "last" else [stage.example(), dense])
 
 
 def _exercise(net: NeuralNetwork, targets: Any) -> None:

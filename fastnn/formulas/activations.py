@@ -278,6 +278,50 @@ class GELU(ActivationFunction):
         return 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * 0.7978845608028654 * (1 + 0.134145 * x**2)
 
 
+class ExactGELU(ActivationFunction):
+    """x times the normal distribution function of x, exactly: the GELU of PyTorch and Keras by default.
+
+    Their numbers are those of ``x * scipy.stats.norm.cdf(x)`` to a few units in the last place. `GELU`, which differs
+    by less than 5e-4, takes a third of the time.
+
+    References
+    ----------
+    Hendrycks and Gimpel (2016), as for `GELU`.
+    """
+
+    called = ("exact_gelu",)
+
+    def tail(self, x: Array) -> Array:
+        """The normal distribution function of -\\|x\\|, with z = \\|x\\| / sqrt(2) and t = 2 / (2 + z).
+
+        It is t / 2 exp(p - z**2), where p is a Chebyshev series in t, multiplied out.
+        """
+        z = np.abs(x) * 0.7071067811865476
+        t = 2 / (2 + z)
+        u = 2 * t - 1
+        p = 2.980513364515168e-08 * u + 7.992047577730608e-10
+        p = (p * u - 2.895626567435524e-07) * u + 1.5975482569412025e-07
+        p = (p * u + 1.283394915356199e-06) * u - 1.7128780471140371e-06
+        p = (p * u - 2.963484230959699e-06) * u + 8.952692300720023e-06
+        p = (p * u + 1.3989370477611051e-07) * u - 3.0421097531594203e-05
+        p = (p * u + 3.174693542327236e-05) * u + 7.149530982602198e-05
+        p = (p * u - 0.00017430412986925938) * u - 9.376035760297014e-05
+        p = (p * u + 0.0006736791352568864) * u - 0.00014624252395767715
+        p = (p * u - 0.002345812552995894) * u + 0.0017589331171176884
+        p = (p * u + 0.008824938561312326) * u - 0.00987268934319109
+        p = (p * u - 0.04689561023132892) * u + 0.04734330684142489
+        p = (p * u + 0.6726432239776583) * u - 0.6717940840566906
+        return 0.5 * t * np.exp(p - z * z)
+
+    def f(self, x: Array) -> Array:
+        q = self.tail(x)
+        return x * np.where(x >= 0, 1 - q, q)
+
+    def df(self, x: Array) -> Array:
+        q = self.tail(x)
+        return np.where(x >= 0, 1 - q, q) + x * 0.3989422804014327 * np.exp(-0.5 * x * x)
+
+
 class SiLU(ActivationFunction):
     """f(x) = x * sigmoid(x), also called swish.
 

@@ -144,8 +144,8 @@ def _about_arrays(loss: LossFunction) -> str:
 def softmax(outputs: Array) -> Array:
     """exp(outputs) of each row, divided by its sum, without overflow; what is too small for a number is 0."""
     with np.errstate(under="ignore"):
-        e = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        return np.asarray(e / e.sum(axis=1, keepdims=True))
+        e: Array = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        return e / e.sum(axis=1, keepdims=True)
 
 
 class ElementwiseLoss(LossFunction):

@@ -35,6 +35,7 @@ from ..training.guard import DivergedError
 from ..training.history import History
 from ..training.many import fit_many
 from ..training.settings import Settings, callback_list
+from .answer import Answer
 from .learnt import Learnt
 from .preprocessor import Preprocessor, tags_of_tables
 from .recipe import Deadline, LastBest, Shape, batches, make_network
@@ -134,6 +135,10 @@ class BaseTabular(BaseEstimator, ABC):
     def _show(self, learnt: Learnt) -> None:
         """Set the attributes of the kind."""
 
+    @abstractmethod
+    def _answer(self, learnt: Learnt) -> Answer:
+        """What `predict` makes of the networks' outputs, for exports."""
+
     def _weights(self, y: Targets, sample_weight: Array | None) -> Array | None:
         """The weights of the samples, with those of classes."""
         return sample_weight
@@ -148,7 +153,7 @@ class BaseTabular(BaseEstimator, ABC):
         given = None if sample_weight is None else sample_weights(_array(sample_weight), None, None, count)
         if given is not None and not given.any():
             raise ValueError("sample_weight is zero for all samples, so that none counts; expected some above 0")
-        target = self._read_targets(y, count)
+        target, target_given = self._read_targets(y, count), y
         y = target.values
         rng = check_random_state(self.random_state)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=self.n_networks + 2)]
@@ -178,12 +183,14 @@ class BaseTabular(BaseEstimator, ABC):
             self._outs(more),
         )  # fmt: skip
         networks, history, errors = self._train(shape, (sides[0], sides[1]), more, seeds, started)
+        more["target"] = name_of(target_given)
         learnt = Learnt(preprocessor, networks, more)
         measured = sides[1] or sides[0]
         more["importances"] = importances(learnt, measured.X, seeds[-2]).tolist()
         self._finish(learnt, sides[1], y[held] if sides[1] is not None else y[:0])
         self._keep(learnt)
         self.history_, self.validation_errors_ = history, errors
+        self.validation_rows_ = np.unique(held)
         return self
 
     def _check_parameters(self) -> None:
@@ -256,6 +263,7 @@ class BaseTabular(BaseEstimator, ABC):
             self.feature_names_in_ = learnt.preprocessor.feature_names_in_
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+        self.target_name_ = name_of(learnt.more.get("target"))
         self.n_iter_, self.best_epoch_ = learnt.more["n_iter"], learnt.more["best_epoch"]
         self.feature_importances_ = np.array(learnt.more["importances"])
         self._show(learnt)
@@ -297,6 +305,69 @@ class BaseTabular(BaseEstimator, ABC):
         """
         check_is_fitted(self)
         self._learnt.save(path, type(self).__name__, _plain_parameters(self.get_params(deep=False)))
+
+    def to_onnx(self, path: Path) -> None:
+        """Write the model, preprocessing included, as an ONNX file of opset 20 (needs onnx).
+
+        The graph has an input (n, 1) for each column, by its name (``x0``, ``x1`` and on, if `fit` was given an array):
+        texts and categories are strings, of which those that training did not see, such as ``""``, are taken as
+        missing ones; all others are float64, NaN where one is missing, bools 1 and 0, dates days since 1970 in UTC and
+        durations days. The first output, ``predictions``, is what `predict` gives, (n,) for one target; of a
+        classifier the second, ``probabilities``, is float64 (n, n_classes), as of `predict_proba`.
+
+        Parameters
+        ----------
+        path : str or path-like
+            By custom it ends in ``.onnx``. A file that is there is replaced as a whole, as by `save`.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ImportError
+            If onnx is not installed.
+        ValueError, OSError
+            If a column has the name ``""``, the model is larger than 2 GB, or `path` is no place for a file.
+        """
+        check_is_fitted(self)
+        from .onnx import to_onnx
+
+        learnt = self._learnt
+        to_onnx(learnt.preprocessor, learnt.networks, self._answer(learnt), path)
+
+    def to_c(self, path: Path, name: str = "model", dtype: str = "float32", calibration: Any = None) -> None:
+        """Write the model, the scaling of columns included, as one C99 file and its header, for a small device.
+
+        They are as those of `fastnn.NeuralNetwork.to_c`. A row is ``const double x[]``, a number for each column: NAN
+        where one is missing, bools 1 and 0, dates days since 1970 in UTC, durations days; of a text or a category its
+        place among those of training, or -1. A comment lists all of them. Of a regressor there is ``void
+        model_predict(x, double y[])``; of a classifier ``int model_predict(x)``, the number of the class, ``void
+        model_predict_proba(x, double p[])``, and ``model_classes``, their names.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the C file, ending in ``.c``; the header beside it ends in ``.h``.
+        name : str, default "model"
+            With which all names begin.
+        dtype : {"float32", "float64", "int8"}, default "float32"
+            Of the networks. What becomes of columns, and of the networks' outputs, is computed in double.
+        calibration : data frame or array_like
+            For int8, a table such as the model will meet; the largest error of its predictions, or probabilities, is
+            written into the file.
+
+        Raises
+        ------
+        NotFittedError
+            If it has not been fitted.
+        ValueError, TypeError, OSError
+            If an argument does not fit, or `path` is no place for a file.
+        """
+        check_is_fitted(self)
+        from .c import to_c
+
+        learnt = self._learnt
+        to_c(learnt.preprocessor, learnt.networks, self._answer(learnt), path, name, dtype, calibration)
 
     @classmethod
     def load(cls: type[E], path: str | os.PathLike[str]) -> E:
@@ -409,6 +480,12 @@ def targets_of(y: Any, count: int) -> Array:
             f"{more}; expected a target in every row: leave these rows out of X and y"
         )
     return array
+
+
+def name_of(y: Any) -> str | None:
+    """The name of a series, or a name itself; None for what has none."""
+    name = y if isinstance(y, str) else getattr(y, "name", None)
+    return name if isinstance(name, str) else None
 
 
 def _array(values: Any) -> Array:

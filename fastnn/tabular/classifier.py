@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..checks import Array, flag, positive_number
 from ..formulas.activations import SELU, ActivationFunction
 from ..formulas.losses import CrossEntropyLoss, LossFunction, softmax
 from ..training.callbacks import Trainee
+from .answer import Answer
 from .base import BaseTabular, Rows, Targets, targets_of, weighted_mean
 from .learnt import Learnt
 
@@ -81,6 +83,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         The course of its training; not in files.
     validation_errors_ : list of float
         After each epoch; not in files.
+    validation_rows_ : ndarray of int
+        Which rows were held out; not in files.
+    target_name_ : str or None
+        The name of y, if it was a series.
 
     Examples
     --------
@@ -208,7 +214,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
 
     def _finish(self, learnt: Learnt, held_out: Rows | None, y: Array) -> None:
         if self.calibrate and held_out is not None:
-            logits = log_probabilities(learnt.outputs(held_out.X))
+            logits = log_probabilities(learnt.outputs(held_out.X).astype(np.float64))
             learnt.more["temperature"] = temperature(logits, held_out.targets, held_out.weight)
 
     def _show(self, learnt: Learnt) -> None:
@@ -238,10 +244,16 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         outputs = self._outputs(X)
         if outputs.shape[:2] == (1, 1):
             return softmax_of_one(outputs[0, 0].tolist(), self.temperature_)
-        logits = outputs[0].astype(np.float64) if len(outputs) == 1 else log_probabilities(outputs)
-        if self.temperature_ != 1:
-            logits /= self.temperature_
-        return softmax(logits)
+        return self._of_outputs(*outputs.astype(np.float64))
+
+    def _of_outputs(self, *outputs: Array) -> Array:
+        """Probabilities of the outputs (n, n_classes) of each network, in NumPy alone, which exports read."""
+        logits = outputs[0] if len(outputs) == 1 else log_probabilities(outputs)
+        return softmax(logits / self.temperature_)
+
+    def _answer(self, learnt: Learnt) -> Answer:
+        labels = self.classes_.tolist()
+        return Answer(self._of_outputs, len(labels), len(labels), labels)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Logarithms of `predict_proba`."""
@@ -262,10 +274,10 @@ def softmax_of_one(logits: list[float], temperature: float) -> Array:
     return np.array([[part / whole for part in e]])
 
 
-def log_probabilities(outputs: Array) -> Array:
-    """The logarithms of the mean probabilities of networks with these logits (networks, n, classes)."""
-    mean = np.mean([softmax(np.asarray(logits, np.float64)) for logits in outputs], axis=0)
-    return np.asarray(np.log(np.maximum(mean, np.finfo(np.float64).tiny)))
+def log_probabilities(outputs: Sequence[Array] | Array) -> Array:
+    """The logarithms of the mean probabilities of networks with these logits, each float64 (n, classes)."""
+    mean: Array = sum(softmax(logits) for logits in outputs) / len(outputs)
+    return np.log(np.maximum(mean, np.finfo(np.float64).tiny))
 
 
 def temperature(logits: Array, classes: Array, weight: Array | None) -> float:

@@ -1,7 +1,8 @@
 """What becomes of one column: a class for each kind, fitted on the training rows, kept in a file as plain numbers.
 
 An encoder writes the columns that it makes into a given place, (n, width), which holds zeros. `one` does the same for
-a single value, with the same arithmetic.
+a single value, with the same arithmetic. `numbers` says it as a NumPy formula, which exports compute anywhere: an
+encoder that is added says there what goes to ONNX and C.
 """
 
 from __future__ import annotations
@@ -40,6 +41,14 @@ class Encoder(ABC):
     @abstractmethod
     def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
         """Write rows of a column, whose kind is fine, into `out` (n, width)."""
+
+    @abstractmethod
+    def numbers(self, values: Array) -> Array:
+        """What becomes of numbers (n, 1), NaN for what is missing; (n, width).
+
+        Of a text the number is that of its label among `labels`, -1 for what is missing or new. It is written for
+        exports, in NumPy alone: see `fastnn.files.trace`.
+        """
 
     @abstractmethod
     def one(self, value: Any, row: Array, start: int) -> bool:
@@ -89,11 +98,13 @@ class Number(Encoder):
         return super().accepts(column) or (self.kind == NUMBER and column.kind == BOOL)
 
     def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
-        values = column.take(rows)
+        out[:] = self.numbers(column.take(rows)[:, None])
+
+    def numbers(self, values: Array) -> Array:
         missing = np.isnan(values)
-        out[:, 0] = clipped(np.where(missing, self.centre, values), self._half_centre, self._twice_scale)
-        if self.indicator:
-            out[:, 1] = missing
+        there = np.where(missing, self.centre, values)
+        made = clipped(there, self._half_centre, self._twice_scale)
+        return np.hstack([made, missing]) if self.indicator else made
 
     def one(self, value: Any, row: Array, start: int) -> bool:
         if type(value) not in REAL:
@@ -124,7 +135,8 @@ def clipped(values: Array, half_centre: float, twice_scale: float) -> Array:
     z = np.clip(values * 0.5 - half_centre, -FAR, FAR)
     z = np.clip(z * twice_scale, -FAR, FAR)
     q = z / CLIP
-    return np.asarray(z / np.sqrt(1.0 + q * q))
+    made: Array = z / np.sqrt(1.0 + q * q)
+    return made
 
 
 def clipped_one(value: float, half_centre: float, twice_scale: float) -> float:
@@ -149,7 +161,10 @@ class Flag(Encoder):
         return super().accepts(column) or (column.kind == NUMBER and bool(np.isin(known(column.values), (0, 1)).all()))
 
     def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
-        out[:, 0] = np.nan_to_num(2.0 * column.take(rows) - 1.0)
+        out[:] = self.numbers(column.take(rows)[:, None])
+
+    def numbers(self, values: Array) -> Array:
+        return np.where(np.isnan(values), 0.0, 2.0 * values - 1.0)
 
     def one(self, value: Any, row: Array, start: int) -> bool:
         if type(value) is not bool and type(value) is not np.bool_:
@@ -175,6 +190,9 @@ class Empty(Encoder):
 
     def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
         pass
+
+    def numbers(self, values: Array) -> Array:
+        return values[:, :0]
 
     def one(self, value: Any, row: Array, start: int) -> bool:
         return True
@@ -232,6 +250,13 @@ class Category(Encoder):
             out[known, 0] = 1.0 - 2.0 * codes[known]
         else:
             out[known, codes[known]] = 1.0
+
+    def numbers(self, values: Array) -> Array:
+        if self.embedded:
+            return values * np.eye(1, VECTOR)
+        if self.width == 1:
+            return np.where(values >= 0, 1.0 - 2.0 * values, 0.0)
+        return np.where(values == np.arange(self.width)[None], 1.0, 0.0)
 
     def one(self, value: Any, row: Array, start: int) -> bool:
         if value is not None and type(value) is not str:

@@ -207,6 +207,11 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         pairs = zip(self._starts, self.encoders_)
         return np.array([values[start : start + encoder.width].sum() for start, encoder in pairs])
 
+    def encoded(self) -> list[tuple[str, Encoder, int]]:
+        """Each column of `fit`: its name, its encoder, and where what it becomes begins."""
+        names = self._names() or tuple(f"x{k}" for k in range(self.n_features_in_))
+        return list(zip(names, self.encoders_, self._starts))
+
     # --- files --------------------------------------------------------------------------------
 
     def described(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ..data.columns import real_array
 from ..formulas.activations import ActivationFunction, Mish
 from ..formulas.losses import GaussianNLLLoss, LossFunction, MSELoss, PinballLoss
 from ..training.callbacks import Trainee
+from .answer import Answer
 from .base import BaseTabular, Rows, Targets, conformal_level, targets_of
 from .learnt import Learnt
 
@@ -45,7 +46,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     n_outputs_ : int
         How many targets there are.
     network_, networks_, preprocessor_, feature_importances_, n_features_in_, feature_names_in_, n_iter_, best_epoch_
-        As for `TabularClassifier`, and so are `history_` and `validation_errors_`.
+        As for `TabularClassifier`, and so are `history_`, `validation_errors_`, `validation_rows_`, `target_name_`.
 
     Examples
     --------
@@ -220,7 +221,31 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         mean = outputs.mean(axis=0, dtype=np.float64)
         if self.distribution is not None:
             mean = mean[:, : mean.shape[1] // 2]
-        return np.asarray(mean * more["deviation"] + more["mean"])
+        return self._on_scale(mean, more)
+
+    def _on_scale(self, values: Array, more: dict[str, Any]) -> Array:
+        """Standardised values (n, outs) on the scale of the targets, in NumPy alone, which exports read."""
+        return values * np.reshape(more["deviation"], (1, -1)) + np.reshape(more["mean"], (1, -1))
+
+    def _shifted(self, values: Array, more: dict[str, Any]) -> Array:
+        """Quantiles (n, outs) that cover as many targets as they should, not in order yet."""
+        return values + np.reshape(more.get("shifts", 0.0), (1, -1))
+
+    @property
+    def _nearest(self) -> int:
+        """The number of the quantile that is nearest to the median."""
+        return int(np.argmin(np.abs(levels(self.quantiles, "quantiles") - 0.5)))
+
+    def _answer(self, learnt: Learnt) -> Answer:
+        more, quantiles = learnt.more, self.quantiles is not None
+        outs = self._outs(more) // (1 if self.distribution is None else 2)
+
+        def formula(*outputs: Array) -> Array:
+            total: Array = sum(outputs)  # type: ignore[assignment]
+            values = self._on_scale(total / len(outputs), more)
+            return self._shifted(values, more) if quantiles else values
+
+        return Answer(formula, outs, outs, rank=self._nearest if quantiles else None)
 
     def _deviations(self, outputs: Array, more: dict[str, Any]) -> Array:
         """The standard deviation (n, 1) of the mixture of what the networks say."""
@@ -246,8 +271,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
                 "return_std is True, but this regressor has no distribution; expected distribution='normal'"
             )
         if self.quantiles is not None:
-            nearest = int(np.argmin(np.abs(levels(self.quantiles, "quantiles") - 0.5)))
-            return self.predict_quantiles(X)[:, nearest]
+            return self.predict_quantiles(X)[:, self._nearest]
         outputs = self._outputs(X)
         values = self._of_outputs(outputs, self._learnt.more)
         values = values[:, 0] if self.n_outputs_ == 1 else values
@@ -265,7 +289,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             raise ValueError("this regressor has no quantiles; expected quantiles=(0.05, 0.5, 0.95) or others")
         outputs = self._outputs(X)
         more = self._learnt.more
-        return np.sort(self._of_outputs(outputs, more) + more.get("shifts", 0.0), axis=1)
+        return np.sort(self._shifted(self._of_outputs(outputs, more), more), axis=1)
 
     def predict_interval(self, X: Any, coverage: float | None = None) -> Array:
         """Intervals in which new targets lie with a probability, float64 (n_samples, 2): low and high.

@@ -38,6 +38,8 @@ def test_activation(activation, expected):
 
 def test_gelu_is_close_to_the_exact_one():
     assert np.abs(fastnn.GELU().f(X) - X * stats.norm.cdf(X)).max() < 5e-4
+    np.testing.assert_allclose(fastnn.ExactGELU().f(X), X * stats.norm.cdf(X), rtol=1e-12)
+    np.testing.assert_allclose(fastnn.ExactGELU().df(X), stats.norm.cdf(X) + X * stats.norm.pdf(X), rtol=1e-12)
 
 
 def test_selu_keeps_mean_0_and_variance_1():

@@ -13,8 +13,8 @@ import pytest
 from networks import bits, classifier
 
 import fastnn
-from fastnn import Adam, Identity, Layer, MSELoss, NeuralNetwork, Tanh, files
-from fastnn.files import ArrayFile, write_arrays
+from fastnn import Adam, Identity, Layer, MSELoss, NeuralNetwork, Tanh
+from fastnn.files import ArrayFile, arrays, write_arrays
 from tests.reliability.files import split, wrapped
 
 ARRAYS = {
@@ -273,7 +273,7 @@ for i in range(300):
 
 
 def test_a_system_without_locks_saves_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "fcntl", None)
+    monkeypatch.setattr(arrays, "fcntl", None)
     net, _, _ = classifier()
     (tmp_path / f".fastnn-{'0' * 16}.tmp").write_bytes(b"of a killed one")
     net.save(tmp_path / "net")

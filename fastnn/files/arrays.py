@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from .checks import Array
+from ..checks import Array
 
 fcntl: ModuleType | None
 try:

@@ -1,0 +1,108 @@
+"""What commands say: to people in lines and tables, to scripts as one JSON object; and how they fail."""
+
+from __future__ import annotations
+
+import contextlib
+import json as as_json
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+class Report:
+    """What one command has to say.
+
+    Parameters
+    ----------
+    json : bool
+        Whether it is for a script: then `values` are printed at the end, and nothing else on standard output.
+    data_out : bool
+        Whether standard output is for data, and what is said goes to standard error.
+    """
+
+    def __init__(self, json: bool, data_out: bool = False) -> None:
+        self.json, self.data_out = json, data_out
+        self.values: dict[str, Any] = {}
+
+    def say(self, text: str, **values: Any) -> None:
+        """Say a line to people; keep values, by name, for scripts."""
+        self.values.update(values)
+        if not self.json:
+            print(text, file=sys.stderr if self.data_out else sys.stdout, flush=True)
+
+    def table(self, title: str, heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Show a table to people."""
+        if self.json or not rows:
+            return
+        table = Table(title=escape(title), title_justify="left")
+        for head in heads:
+            table.add_column(escape(head), overflow="fold")
+        for row in rows:
+            table.add_row(*(escape(shown(cell)) for cell in row))
+        Console(stderr=self.data_out, highlight=False, width=None if sys.stdout.isatty() else 110).print(table)
+
+    def warn(self, text: str) -> None:
+        """Say on standard error what someone should know; scripts find it under "warnings", too."""
+        self.values.setdefault("warnings", []).append(one_line(text))
+        print(f"fastnn: warning: {one_line(text)}", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """Print the values for a script."""
+        if self.json:
+            print(as_json.dumps(plain(self.values), allow_nan=False), file=sys.stderr if self.data_out else sys.stdout)
+
+
+@contextlib.contextmanager
+def reporting(json: bool, debug: bool, data_out: bool = False) -> Iterator[Report]:
+    """A report for one command: errors inside become one line on standard error and exit code 1."""
+    report = Report(json, data_out)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("default")
+            warnings.showwarning = lambda message, *_args, **_more: report.warn(str(message))
+            yield report
+        report.end()
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        print(f"fastnn: error: {one_line(str(error) or type(error).__name__)}", file=sys.stderr, flush=True)
+        raise typer.Exit(1) from None
+
+
+def one_line(text: str) -> str:
+    """A text without breaks of lines."""
+    return " ".join(text.split())
+
+
+def shown(value: Any) -> str:
+    """A value as a person reads it."""
+    if isinstance(value, (float, np.floating)):
+        number = float(value)
+        return f"{number:,.0f}" if 1e4 <= abs(number) < 1e9 else f"{number:.4g}"
+    return str(value)
+
+
+def plain(value: Any) -> Any:
+    """A value in JSON's terms; what is not finite is null."""
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

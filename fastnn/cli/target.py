@@ -1,0 +1,79 @@
+"""The column to predict: whether it is of classes or of values."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import typer
+
+from .models import listed
+from .tables import polars
+
+FEW, ROWS_EACH = 20, 5  # whole numbers of so few values, each in so many rows on average, are classes
+
+
+class Target(NamedTuple):
+    """What is known of the target: what the task is, why, and the values."""
+
+    task: str
+    reason: str
+    values: Any  # a series
+
+
+def column_of(frame: Any, name: str, path: str) -> Any:
+    """The column of that name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if name not in frame.columns:
+        raise ValueError(f"{path!r} has no column {name!r} for the target; it has {listed(frame.columns)}")
+    series = frame[name]
+    pl = polars()
+    return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
+
+
+def is_there(series: Any) -> Any:
+    """Where a series has a value."""
+    return series.is_not_null() & series.is_not_nan() if series.dtype.is_float() else series.is_not_null()
+
+
+def read_target(series: Any, task: str | None) -> Target:
+    """The task for a target without missing values: the one that is given, or what its values say.
+
+    Raises
+    ------
+    ValueError
+        If its values do not suit a task.
+    """
+    name, different, rows = series.name, series.n_unique(), len(series)
+    pl = polars()
+    numeric = series.dtype.is_numeric()
+    if task not in (None, "classification", "regression"):
+        raise typer.BadParameter(f"{task!r}; expected classification or regression", param_hint="--task")
+    if not numeric and series.dtype not in (pl.String, pl.Boolean):
+        raise ValueError(f"the target {name!r} is of type {series.dtype}; expected numbers, texts or bools")
+    if rows and different < 2:
+        raise ValueError(f"the target {name!r} has the same value in all rows, {series[0]!r}; expected two at least")
+    if task == "regression" and not numeric and series.dtype != pl.Boolean:
+        raise ValueError(f"the target {name!r} holds texts; expected numbers for --task regression")
+    if task is not None:
+        if task == "regression" and not numeric:
+            series = series.cast(pl.Int8)
+        return Target(task, "as --task says", series)
+    if series.dtype == pl.Boolean or not numeric:
+        if not numeric and different > max(2, rows / 2):
+            raise ValueError(
+                f"the target {name!r} has {different} different texts in {rows} rows; expected classes, each in "
+                "several rows, or numbers"
+            )
+        return Target("classification", f"{different} different {'bools' if series.dtype == pl.Boolean else 'texts'}",
+                      series)  # fmt: skip
+    values = series.to_numpy()
+    whole = bool(np.all(np.floor(values) == values))
+    if whole and (different == 2 or (different <= FEW and rows >= ROWS_EACH * different)):
+        return Target("classification", f"{different} different whole numbers", series.cast(pl.Int64))
+    return Target("regression", f"{different} different numbers", series)

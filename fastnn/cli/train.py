@@ -1,0 +1,170 @@
+"""``fastnn train``: from a table to a model in a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..tabular import TabularClassifier, TabularRegressor
+from ..training.callbacks import Callback, Logs
+from .models import columns, parameters, scores
+from .report import Debug, Json, Report, reporting, shown
+from .tables import STANDARD, check_out, polars, read_table, write_table
+from .target import column_of, is_there, read_target
+
+RECIPE, LEAST, VISITS = 256, 16, 1_000_000  # epochs, at most and at least; and how many rows they visit in all, about
+
+
+def train(
+    *,
+    data: Annotated[str, typer.Argument(help="CSV, Parquet, Arrow or NPZ, gzip or not; - is standard input.")],
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    out: Annotated[str, typer.Option(help="Where to write the model, a safetensors file.")],
+    task: Annotated[
+        str | None, typer.Option(help="classification or regression; by default found from the target.")
+    ] = None,
+    drop: Annotated[str, typer.Option(help="Columns to leave out, as id,name.")] = "",
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="By default 256, and fewer for more than 3,900 rows.")
+    ] = None,
+    hidden: Annotated[str, typer.Option(help="Units of each hidden layer.")] = "256,256,256",
+    networks: Annotated[int, typer.Option(min=1, help="How many networks, whose predictions are averaged.")] = 1,
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Calibrate probabilities on held-out rows.")] = False,
+    quantiles: Annotated[str | None, typer.Option(help="Learn quantiles, not the mean, as 0.05,0.5,0.95.")] = None,
+    distribution: Annotated[str | None, typer.Option(help='"normal": learn standard deviations, too.')] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds, after which training ends with its epoch.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of held-out rows, first weights and orders.")] = 0,
+    validation_fraction: Annotated[float, typer.Option(help="The part of the rows to hold out.")] = 0.2,
+    threads: Annotated[int | None, typer.Option(min=1, help="By default as many as repay it.")] = None,
+    history: Annotated[str | None, typer.Option(help="Write loss and validation error of each epoch, as CSV.")] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a model on a table.
+
+    \b
+    Example:
+        fastnn train houses.csv --target price --out houses.safetensors
+    """
+    with reporting(json, debug) as report:
+        started = time.perf_counter()
+        check_out(out, data)
+        if out == STANDARD:
+            raise typer.BadParameter("a model goes to a file, not to standard output", param_hint="--out")
+        if history is not None:
+            check_out(history, data, out, option="--history")
+        settings: dict[str, Any] = {
+            "hidden_layer_sizes": _numbers(hidden, int, "--hidden"), "n_networks": networks, "random_state": seed,
+            "validation_fraction": validation_fraction, "time_limit": time_limit, "n_jobs": threads,
+        }  # fmt: skip
+        levels = None if quantiles is None else _numbers(quantiles, float, "--quantiles")
+        frame = read_table(data)
+        series = column_of(frame, target, data)
+        report.say(f"{data}: {frame.height:,} rows, {frame.width} columns", rows=frame.height)
+        there = is_there(series)
+        if not there.all():
+            missing = int((~there).sum())
+            report.say(f"target {target!r} is missing in {missing:,} rows, which are left out", rows_left_out=missing)
+            frame, series = frame.filter(there), series.filter(there)
+        if frame.height == 0:
+            raise ValueError(f"the target {target!r} is missing in all rows; expected values")
+        found = read_target(series, task)
+        report.say(f"{found.task} of {target!r}: {found.reason}" + ("" if task else " (--task says otherwise)"),
+                   task=found.task, target=target)  # fmt: skip
+        dropped = [name.strip() for name in drop.split(",") if name.strip()]
+        for name in dropped:
+            column_of(frame, name, data)
+        X, y = frame.drop(target, *dropped), found.values
+        if X.width == 0:
+            raise ValueError(f"{data!r} has no column besides the target {target!r}; expected one at least")
+        if epochs is None:
+            epochs = min(RECIPE, max(LEAST, round(VISITS / frame.height)))
+            why = "the recipe's" if epochs == RECIPE else f"of the recipe's {RECIPE}, because there are many rows"
+            report.say(f"{epochs} epochs, {why} (--epochs says otherwise)")
+        settings["epochs"] = epochs
+        model: TabularClassifier | TabularRegressor
+        if found.task == "classification":
+            if levels is not None or distribution is not None:
+                raise typer.BadParameter("quantiles and distributions are for regression", param_hint="--quantiles")
+            model = TabularClassifier(calibrate=calibrate, **settings)
+        else:
+            if calibrate:
+                raise typer.BadParameter("it is for classification", param_hint="--calibrate")
+            model = TabularRegressor(quantiles=levels, distribution=distribution, **settings)
+        if sys.stderr.isatty() and not json:
+            model.callbacks = _Bar(epochs * networks)
+        model.fit(X, y)
+        model.callbacks = None
+        _summarize(report, model, X, y)
+        model.save(out)
+        if history is not None:
+            past = model.history_
+            frame_of = {"epoch": past.epoch, **past}
+            if model.validation_errors_:
+                frame_of["validation_error"] = model.validation_errors_
+            write_table(polars().DataFrame(frame_of), history)
+        seconds = time.perf_counter() - started
+        report.say(f"{out}: written, {seconds:.1f} s in all", model=out, seconds=round(seconds, 3))
+
+
+def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: Any, y: Any) -> None:
+    """Say what was done to the columns, how training went, and how good the model is."""
+    found = columns(model)
+    for column, name in zip(found, X.columns):
+        column["missing"] = int(X[name].null_count()) + (int(X[name].is_nan().sum()) if X[name].dtype.is_float() else 0)
+    heads = ("column", "kind", "missing", "treatment", "importance")
+    report.table("Columns", heads, [[column[head] for head in heads] for column in found])
+    report.values["columns"] = found
+    stopped = f"; {model.history_.stopped}" if model.history_.stopped else ""
+    report.say(
+        f"{model.n_iter_} epochs, the best was number {model.best_epoch_}; networks: {len(model.networks_)}, of "
+        f"{parameters(model.network_):,} parameters{stopped}",
+        epochs=model.n_iter_, best_epoch=model.best_epoch_, networks=len(model.networks_),
+        parameters=parameters(model.network_),
+    )  # fmt: skip
+    rows = model.validation_rows_
+    if len(rows):
+        measured = scores(model, X[rows.tolist()], y.to_numpy()[rows])
+        text = ", ".join(f"{name} {shown(value)}" for name, value in measured.items())
+        report.say(f"on {len(rows):,} held-out rows, which chose the epoch: {text}", validation=measured)
+
+
+def _numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
+    """Numbers with commas between them."""
+    try:
+        return tuple(kind(part) for part in text.split(",") if part.strip() or kind is float)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}; expected numbers with commas between them", param_hint=option) from None
+
+
+class _Bar(Callback):
+    """The epochs of all networks, and the loss on the held-out rows."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.bar: Progress | None = None
+
+    def __deepcopy__(self, memo: object) -> _Bar:
+        return self  # of several networks, all count in one bar
+
+    def on_train_begin(self) -> None:
+        if self.bar is None:
+            texts = TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[loss]}")
+            self.bar = Progress(*texts, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+            self.row = self.bar.add_task("", total=self.count, loss="")
+            self.bar.start()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        if self.bar is not None:
+            text = "  ".join(f"{name} {value:.4g}" for name, value in logs.items() if np.isfinite(value))
+            self.bar.update(self.row, advance=1, loss=text)
+
+    def on_train_end(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()

@@ -1,0 +1,430 @@
+"""The commands, as people and scripts call them."""
+
+import gzip
+import importlib.util
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+for package in ("typer", "rich", "polars", "narwhals", "sklearn.base"):
+    pytest.importorskip(package)
+
+import polars as pl  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+import fastnn  # noqa: E402
+from fastnn.cli.app import app  # noqa: E402
+from fastnn.tabular import TabularClassifier, TabularRegressor  # noqa: E402
+
+QUICK = ("--hidden", "8", "--epochs", "3")
+
+
+def run(*arguments, code=0, stdin=None):
+    """Call a command; its exit code is the expected one, and an error is one line."""
+    result = CliRunner().invoke(app, [str(one) for one in arguments], input=stdin)
+    assert result.exit_code == code, (result.exit_code, result.stdout, result.stderr, result.exception)
+    if code == 1:
+        lines = result.stderr.strip().splitlines()
+        assert [line.startswith("fastnn: error: ") for line in lines if "warning" not in line] == [True], lines
+        assert result.stdout == "" or "--json" not in arguments
+    return result
+
+
+def asked(*arguments, **more):
+    """The JSON object that a command prints."""
+    return json.loads(run(*arguments, "--json", **more).stdout)
+
+
+def houses(rows=200, seed=0):
+    rng = np.random.default_rng(seed)
+    area, city = rng.normal(100, 20, rows).round(2), rng.choice(["Bern", "Basel", "Chur"], rows)
+    frame = pl.DataFrame({
+        "city": city, "area": area, "day": pl.Series(rng.integers(0, 9999, rows)).cast(pl.Date),
+        "garage": rng.random(rows) < 0.5, "price": area * 4.5 + 100 * (city == "Bern") + 0.25,
+        "sold": np.where(area > 100, "yes", "no"),
+    })  # fmt: skip
+    gone = pl.Series(rng.random(rows) < 0.1)
+    return frame.with_columns(
+        pl.when(gone).then(None).otherwise(pl.col(n)).alias(n) for n in ("city", "area", "garage")
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a table, a regressor of its price and a classifier of whether it was sold."""
+    folder = tmp_path_factory.mktemp("cli")
+    houses().write_csv(folder / "houses.csv")
+    run("train", folder / "houses.csv", "--target", "price", "--out", folder / "price.safetensors", *QUICK,
+        "--drop", "sold", "--history", folder / "history.csv")  # fmt: skip
+    run("train", folder / "houses.csv", "--target", "sold", "--out", folder / "sold.safetensors", *QUICK,
+        "--drop", "price", "--calibrate")  # fmt: skip
+    return folder
+
+
+def test_train_says_what_it_found_and_what_it_did(tmp_path, place):
+    out = tmp_path / "model.safetensors"
+    said = run("train", place / "houses.csv", "--target", "price", "--out", out, *QUICK).stdout
+    assert "regression of 'price'" in said
+    assert "3 categories" in said
+    assert "held-out rows" in said
+    assert "r2" in said
+    values = asked("train", place / "houses.csv", "--target", "sold", "--out", out, *QUICK)
+    assert values["task"] == "classification"
+    assert {column["column"]: column["kind"] for column in values["columns"]} == {
+        "city": "text", "area": "number", "day": "date", "garage": "bool", "price": "number",
+    }  # fmt: skip
+    assert values["columns"][0]["missing"] == houses()["city"].null_count() > 0
+    assert set(values["validation"]) == {"accuracy", "balanced_accuracy", "log_loss"}
+    assert TabularClassifier.load(out).classes_.tolist() == ["no", "yes"]
+
+
+def test_the_model_is_that_of_the_library(tmp_path, place):
+    model = TabularRegressor((8,), epochs=3, random_state=0)
+    frame = houses()
+    model.fit(frame.drop("price", "sold"), frame["price"])
+    expected = model.predict(frame.drop("price", "sold"))
+    run("predict", place / "price.safetensors", place / "houses.csv", "--out", tmp_path / "p.csv")
+    assert (pl.read_csv(tmp_path / "p.csv")["prediction"].to_numpy() == expected).all()
+
+
+def test_the_score_is_that_of_the_held_out_rows(tmp_path, place):
+    values = asked("train", place / "houses.csv", "--target", "price", "--out", tmp_path / "m.safetensors", *QUICK)
+    frame = houses()
+    model = TabularRegressor((8,), epochs=3, random_state=0).fit(frame.drop("price"), frame["price"])
+    rows = model.validation_rows_
+    assert len(rows) == 40
+    held = frame[rows.tolist()]
+    assert values["validation"]["r2"] == pytest.approx(model.score(held.drop("price"), held["price"].to_numpy()))
+
+
+@pytest.mark.parametrize(("values", "task"), [
+    ([0, 1], "classification"), (["a", "b"], "classification"), ([True, False], "classification"),
+    ([1.0, 2.0, 3.0], "classification"), ([0.5, 1.0], "regression"), (range(40), "regression"),
+])  # fmt: skip
+def test_the_task_is_found_from_the_target(tmp_path, values, task):
+    frame = pl.DataFrame(
+        {"x": np.arange(80.0), "y": list(values) * (80 // len(values)) + list(values)[: 80 % len(values)]}
+    )
+    frame.write_csv(tmp_path / "t.csv")
+    out = tmp_path / "m.safetensors"
+    assert asked("train", tmp_path / "t.csv", "--target", "y", "--out", out, *QUICK)["task"] == task
+    scored = asked("evaluate", out, tmp_path / "t.csv")
+    assert scored["rows"] == 80
+    assert ("accuracy" in scored["scores"]) == (task == "classification")
+    if task == "classification":
+        assert scored["scores"]["accuracy"] > 0.2
+    if task == "classification" and values != ["a", "b"]:
+        told = asked("train", tmp_path / "t.csv", "--target", "y", "--out", out, *QUICK, "--task", "regression")
+        assert told["task"] == "regression"
+
+
+def test_every_option_reaches_the_estimator(tmp_path, place):
+    out = tmp_path / "m.safetensors"
+    start = ("train", place / "houses.csv", "--target", "price", "--out", out, "--hidden", "8,4", "--epochs", 2)
+    run(*start, "--networks", 2, "--quantiles", "0.1,0.5,0.9", "--seed", 7, "--validation-fraction", 0.3,
+        "--threads", 1, "--time-limit", 1000)  # fmt: skip
+    model = TabularRegressor.load(out)
+    assert [layer.outs for layer in model.network_.layers if isinstance(layer, fastnn.Layer)] == [8, 4, 3]
+    assert len(model.networks_) == 2
+    parameters = model.get_params()
+    assert list(parameters["quantiles"]) == [0.1, 0.5, 0.9]
+    assert [parameters[n] for n in ("epochs", "random_state", "validation_fraction", "n_jobs", "time_limit")] == [
+        2, 7, 0.3, 1, 1000,
+    ]  # fmt: skip
+    run("predict", out, place / "houses.csv", "--out", tmp_path / "p.csv")
+    found = pl.read_csv(tmp_path / "p.csv")
+    assert found.columns[-4:] == ["quantile_0.1", "quantile_0.5", "quantile_0.9", "prediction"]
+    assert (found["quantile_0.5"] == found["prediction"]).all()
+    run(*start, "--distribution", "normal")
+    run("predict", out, place / "houses.csv", "--out", tmp_path / "p.csv", "--interval", 0.8)
+    assert pl.read_csv(tmp_path / "p.csv").columns[-4:] == ["low", "high", "standard_deviation", "prediction"]
+
+
+def test_fewer_epochs_for_many_rows(tmp_path):
+    out = tmp_path / "m.safetensors"
+    for rows, epochs in ((60, 256), (20_000, 50)):
+        pl.DataFrame({"x": np.arange(rows) + 0.5, "y": np.arange(rows) + 0.5}).write_csv(tmp_path / "t.csv")
+        start = ("train", tmp_path / "t.csv", "--target", "y", "--out", out, "--hidden", "2", "--time-limit", "0.01")
+        assert f"{epochs} epochs" in run(*start).stdout
+        assert TabularRegressor.load(out).epochs == epochs
+
+
+def test_rows_without_a_target_are_left_out(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{k},{k % 2}\n{k},NA\n" for k in range(30)))
+    values = asked("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
+    assert values["rows_left_out"] == 30
+    assert asked("evaluate", tmp_path / "m.safetensors", tmp_path / "t.csv")["rows"] == 30
+
+
+# --- predict -------------------------------------------------------------------------------------
+
+
+def test_columns_in_any_order_and_probabilities(tmp_path, place):
+    frame = houses()
+    frame.select(*reversed(frame.columns)).write_parquet(tmp_path / "turned.parquet")
+    run("predict", place / "sold.safetensors", tmp_path / "turned.parquet", "--out", tmp_path / "p.parquet", "--proba")
+    found = pl.read_parquet(tmp_path / "p.parquet")
+    assert found.columns == [*reversed(frame.columns), "probability_no", "probability_yes", "prediction"]
+    p = found.select("probability_no", "probability_yes").to_numpy()
+    assert p == pytest.approx(
+        TabularClassifier.load(place / "sold.safetensors").predict_proba(frame.select("city", "area", "day", "garage"))
+    )
+    assert (np.array(["no", "yes"])[p.argmax(axis=1)] == found["prediction"].to_numpy()).all()
+
+
+def test_from_standard_input_to_standard_output(tmp_path, place):
+    content = (place / "houses.csv").read_bytes()
+    for given in (content, gzip.compress(content)):
+        result = run("predict", place / "price.safetensors", "-", stdin=given)
+        assert pl.read_csv(io.StringIO(result.stdout)).columns[-1] == "prediction"
+        assert "200 predictions" in result.stderr
+    out = tmp_path / "m.safetensors"
+    run("train", "-", "--target", "price", "--out", out, *QUICK, "--drop", "sold", stdin=gzip.compress(content))
+    assert out.read_bytes() == (place / "price.safetensors").read_bytes()
+
+
+def test_new_categories_are_counted_and_named(tmp_path, place):
+    frame = houses().with_columns(city=pl.Series(["Genf"] * 3 + ["Bern"] * 197))
+    frame.write_csv(tmp_path / "new.csv")
+    start = ("predict", place / "price.safetensors", tmp_path / "new.csv", "--out", tmp_path / "p.csv")
+    assert "column 'city' has categories that training did not see, in 3 rows: 'Genf'" in run(*start).stderr
+    values = asked(*start)
+    assert values["new_categories"] == {"city": {"rows": 3, "labels": ["Genf"]}}
+    assert len(values["warnings"]) == 1
+    assert not run("predict", place / "price.safetensors", place / "houses.csv", "--out", tmp_path / "p.csv").stderr
+
+
+def test_categories_that_look_like_numbers_are_texts_in_every_file(tmp_path):
+    codes = ["1", "2", "A"] * 30
+    pl.DataFrame({"code": codes, "y": np.arange(90) + 0.5}).write_csv(tmp_path / "t.csv")
+    run("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
+    (tmp_path / "new.csv").write_text("code\n1\n2\n3\n")
+    values = asked("predict", tmp_path / "m.safetensors", tmp_path / "new.csv", "--out", tmp_path / "p.csv")
+    assert values["new_categories"] == {"code": {"rows": 1, "labels": ["3"]}}
+    run("predict", tmp_path / "m.safetensors", tmp_path / "t.csv", "--out", tmp_path / "q.csv")
+    few, all_ = (pl.read_csv(tmp_path / name)["prediction"].to_list() for name in ("p.csv", "q.csv"))
+    assert few[:2] == pytest.approx(all_[:2])
+
+
+def test_missing_columns_are_named(tmp_path, place):
+    houses().drop("area", "day").write_csv(tmp_path / "new.csv")
+    for command in ("predict", "evaluate"):
+        error = run(command, place / "price.safetensors", tmp_path / "new.csv", code=1).stderr
+        assert "lacks the columns 'area', 'day'" in error
+
+
+def test_unused_columns_are_said(tmp_path, place):
+    values = asked("predict", place / "price.safetensors", place / "houses.csv", "--out", tmp_path / "p.csv")
+    assert values["unused"] == ["sold"]  # and not the target
+
+
+def test_an_existing_column_of_that_name_is_not_replaced(tmp_path, place):
+    houses().with_columns(prediction=1).write_csv(tmp_path / "new.csv")
+    start = ("predict", place / "price.safetensors", tmp_path / "new.csv", "--out", tmp_path / "p.csv")
+    assert "--column" in run(*start, code=1).stderr
+    run(*start, "--column", "price_found")
+    assert pl.read_csv(tmp_path / "p.csv").columns[-2:] == ["prediction", "price_found"]
+
+
+# --- the other commands --------------------------------------------------------------------------
+
+
+def test_info_of_models_and_networks(tmp_path, place):
+    values = asked("info", place / "sold.safetensors")
+    assert values["kind"] == "TabularClassifier"
+    assert values["classes"] == ["no", "yes"]
+    assert values["target"] == "sold"
+    assert [column["column"] for column in values["columns"]] == ["city", "area", "day", "garage"]
+    assert "'area'" not in run("info", place / "price.safetensors").stdout
+    fastnn.mlp([3, 4, 2], seed=0).save(tmp_path / "net.safetensors")
+    values = asked("info", tmp_path / "net.safetensors")
+    assert (values["inputs"], values["outputs"], values["parameters"]) == (3, 2, 3 * 4 + 4 + 4 * 2 + 2)
+    for command in ("predict", "evaluate"):
+        assert (
+            "without a table's columns"
+            in run(command, tmp_path / "net.safetensors", place / "houses.csv", code=1).stderr
+        )
+
+
+def test_export_to_c(tmp_path, place):
+    fastnn.mlp([3, 4, 2], seed=0).save(tmp_path / "net.safetensors")
+    run("export", tmp_path / "net.safetensors", "--c", tmp_path / "net.c")
+    assert "model_predict" in (tmp_path / "net.c").read_text()
+    assert (tmp_path / "net.h").exists()
+    result = run("export", place / "price.safetensors", "--c", tmp_path / "price.c")
+    assert (tmp_path / "price.c").exists()
+    assert "warning" not in result.stderr
+    assert "x[0] city: 0 " in (tmp_path / "price.c").read_text()
+    assert "nothing to write" in run("export", place / "price.safetensors", code=2).stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnx") is not None, reason="for those who do not have onnx")
+def test_export_says_what_to_install(tmp_path, place):
+    assert "pip install" in run("export", place / "price.safetensors", "--onnx", tmp_path / "m.onnx", code=1).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_to_onnx_and_torch(tmp_path):
+    onnx, torch = pytest.importorskip("onnx"), pytest.importorskip("torch")
+    net = fastnn.mlp([3, 4, 2], seed=0)
+    net.save(tmp_path / "net.safetensors")
+    run("export", tmp_path / "net.safetensors", "--onnx", tmp_path / "net.onnx", "--torch", tmp_path / "net.pt2")
+    onnx.checker.check_model(str(tmp_path / "net.onnx"))
+    X = np.random.default_rng(0).normal(size=(5, 3)).astype(net.dtype)
+    module = torch.export.load(str(tmp_path / "net.pt2")).module()
+    np.testing.assert_allclose(module(torch.from_numpy(X)).detach().numpy(), net.predict(X), atol=1e-6)
+
+
+def test_export_of_a_table(tmp_path, place):
+    ort = pytest.importorskip("onnxruntime")
+    result = run("export", place / "price.safetensors", "--onnx", tmp_path / "price.onnx")
+    assert "warning" not in result.stderr
+    session = ort.InferenceSession(tmp_path / "price.onnx")
+    model = TabularRegressor.load(place / "price.safetensors")
+    assert [one.name for one in session.get_inputs()] == list(model.feature_names_in_)
+    pytest.importorskip("torch")
+    result = run("export", place / "price.safetensors", "--torch", tmp_path / "price.pt2")
+    assert "without the treatment of columns" in result.stderr
+
+
+def test_pictures(tmp_path, place):
+    pytest.importorskip("matplotlib")
+    for source in ("price.safetensors", "history.csv"):
+        run("plot", place / source, "--out", tmp_path / "picture.png")
+        assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    assert (
+        "neither a model nor a history" in run("plot", place / "houses.csv", "--out", tmp_path / "p.png", code=1).stderr
+    )
+    assert pl.read_csv(place / "history.csv").columns == ["epoch", "loss", "validation_error"]
+
+
+def test_bench_counts():
+    values = asked("bench", "--seconds", "0.01")
+    assert len(values["measured"]) == 3
+    assert all(row["trained_rows_per_second"] > 0 for row in values["measured"])
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("target", "said"), [
+    ("prize", "no column 'prize'"), ("id", "different texts"), ("same", "the same value"), ("day", "of type"),
+    ("none", "missing in all rows"),
+])  # fmt: skip
+def test_a_wrong_target(tmp_path, target, said):
+    frame = houses().with_columns(id=pl.Series([f"n{k}" for k in range(200)]), same=1, none=pl.lit(None))
+    frame.write_csv(tmp_path / "t.csv")
+    out = tmp_path / "m.safetensors"
+    assert said in run("train", tmp_path / "t.csv", "--target", target, "--out", out, *QUICK, code=1).stderr
+    assert not out.exists()
+
+
+def test_files_that_are_not_there_or_broken(tmp_path, place):
+    (tmp_path / "empty.csv").write_bytes(b"")
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes((place / "price.safetensors").read_bytes()[:-7])
+    out = tmp_path / "p.csv"
+    price, table = place / "price.safetensors", place / "houses.csv"
+    for arguments in (
+        ("predict", price, tmp_path / "empty.csv"), ("predict", price, tmp_path / "nothing.csv"),
+        ("predict", broken, table), ("predict", tmp_path / "nothing.safetensors", table), ("predict", table, table),
+        ("predict", price, tmp_path), ("predict", price, table, "--out", tmp_path / "no" / "p.csv"),
+    ):  # fmt: skip
+        run(*arguments, *(() if "--out" in arguments else ("--out", out)), code=1)
+        run(*arguments, *(() if "--out" in arguments else ("--out", out)), "--json", code=1)
+        assert not out.exists()
+    for arguments in (("info", broken), ("evaluate", broken, table), ("export", broken, "--c", tmp_path / "m.c")):
+        run(*arguments, code=1)
+    assert "Traceback" in CliRunner().invoke(app, ["info", str(broken), "--debug"]).stderr
+
+
+def test_what_is_read_is_never_overwritten(tmp_path, place):
+    table, model = tmp_path / "t.csv", tmp_path / "m.safetensors"
+    table.write_bytes((place / "houses.csv").read_bytes())
+    model.write_bytes((place / "price.safetensors").read_bytes())
+    before = table.read_bytes(), model.read_bytes()
+    os.symlink(table, tmp_path / "link.csv")
+    for arguments in (
+        ("train", table, "--target", "price", "--out", table), ("predict", model, table, "--out", table),
+        ("predict", model, table, "--out", model), ("predict", model, tmp_path / "link.csv", "--out", table),
+        ("export", model, "--c", model), ("plot", model, "--out", model),
+        ("train", table, "--target", "price", "--out", tmp_path / "x", "--history", table),
+    ):  # fmt: skip
+        assert "the file that is read" in " ".join(run(*arguments, code=2).stderr.replace("│", " ").split())
+        assert (table.read_bytes(), model.read_bytes()) == before
+
+
+@pytest.mark.parametrize("arguments", [
+    ("nonsense",), ("train",), ("train", "t.csv"), ("train", "TABLE", "--target", "price", "--out", "-"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--epochs", "0"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--hidden", "many"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--calibrate"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--task", "guessing"),
+    ("train", "TABLE", "--target", "sold", "--out", "OUT", "--quantiles", "0.1,0.9"),
+    ("predict", "PRICE", "TABLE", "--proba"), ("predict", "SOLD", "TABLE", "--interval", "0.9"),
+    ("warmup", "--jobs", "0"), ("warmup", "--dtype", "float16"),
+])  # fmt: skip
+def test_wrong_use_has_exit_code_2(tmp_path, place, arguments):
+    names = {"TABLE": place / "houses.csv", "OUT": tmp_path / "m", "PRICE": place / "price.safetensors",
+             "SOLD": place / "sold.safetensors"}  # fmt: skip
+    run(*(names.get(one, one) for one in arguments), code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--quantiles", "0.9,0.1"), ("--validation-fraction", "2"), ("--time-limit", "-1")]
+)
+def test_settings_that_the_estimator_refuses(tmp_path, place, arguments):
+    run("train", place / "houses.csv", "--target", "price", "--out", tmp_path / "m", *arguments, code=1)
+
+
+@pytest.mark.parametrize("command", ["train", "predict", "evaluate", "info", "export", "plot", "bench", "warmup"])
+def test_help_has_an_example_that_can_be_copied(command):
+    said = run(command, "--help").stdout
+    assert f"    fastnn {command} " in said
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+def process(*arguments, stdin=None, code=0, flags=("-m", "fastnn")):
+    done = subprocess.run([sys.executable, *flags, *map(str, arguments)], capture_output=True, input=stdin, timeout=300)
+    assert done.returncode == code, done.stderr.decode()
+    return done
+
+
+def test_a_process_predicts_from_a_pipe(place):
+    done = process("predict", place / "price.safetensors", "-", stdin=(place / "houses.csv").read_bytes())
+    assert pl.read_csv(done.stdout).height == 200
+    done = process("predict", place / "price.safetensors", "-", stdin=b"city\nBern\n", code=1)
+    assert b"lacks the columns" in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+def test_without_the_extra_there_is_warmup_and_a_hint():
+    start = "import sys; sys.modules['typer'] = None; from fastnn.__main__ import main; "
+    hidden = (
+        "import importlib.util as u; f = u.find_spec; u.find_spec = lambda n, *a: None if n == 'typer' else f(n, *a); "
+    )
+    done = process(flags=("-c", f"{hidden}{start}main(['train', 'x'])"), code=1)
+    assert b'pip install "fastnn[cli]"' in done.stderr
+    assert b"Traceback" not in done.stderr
+    assert b"--jobs" in process(flags=("-c", f"{hidden}{start}main(['warmup', '--help'])")).stdout
+
+
+def test_the_library_imports_nothing_of_the_command_line():
+    names = "('typer', 'rich', 'polars', 'sklearn', 'fastnn.cli')"
+    text = f"import fastnn, sys; print([name for name in {names} if name in sys.modules])"
+    assert process(flags=("-c", text)).stdout.strip() == b"[]"
+
+
+def test_the_script_is_the_program():
+    text = (pathlib.Path(fastnn.__file__).parent.parent / "pyproject.toml").read_text()
+    assert 'fastnn = "fastnn.__main__:main"' in text

@@ -1,0 +1,103 @@
+"""Files of tables: each kind of file gives the same frame, and what is none is refused."""
+
+import gzip
+import io
+
+import numpy as np
+import pytest
+
+pl = pytest.importorskip("polars")
+pytest.importorskip("typer")
+
+from fastnn.cli.tables import read_table, write_table  # noqa: E402
+
+FRAME = {"a": [1, 2, None], "b": ["x", None, "y"], "c": [0.5, 1.5, 2.5]}
+
+
+@pytest.fixture
+def frame():
+    return pl.DataFrame(FRAME)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow"])
+def test_what_is_written_is_read(frame, tmp_path, name):
+    path = str(tmp_path / name)
+    write_table(frame, path)
+    assert read_table(path).equals(frame)
+
+
+def test_the_content_says_what_a_file_is_and_not_its_name(frame, tmp_path):
+    path = tmp_path / "table.csv"
+    content = io.BytesIO()
+    frame.write_parquet(content)
+    path.write_bytes(gzip.compress(content.getvalue()))
+    assert read_table(str(path)).equals(frame)
+    stream = io.BytesIO()
+    frame.write_ipc_stream(stream)
+    path.write_bytes(stream.getvalue())
+    assert read_table(str(path)).equals(frame)
+
+
+def test_arrays_become_columns(tmp_path):
+    path = str(tmp_path / "data.npz")
+    X = np.arange(6.0).reshape(3, 2)
+    np.savez(path, X=X, y=np.array(["a", "b", "a"]))
+    frame = read_table(path)
+    assert frame.columns == ["X0", "X1", "y"]
+    assert (frame["X1"].to_numpy() == X[:, 1]).all()
+    assert frame["y"].to_list() == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("arrays", [
+    {"X": np.zeros((2, 2, 2))}, {"a": np.zeros(2), "b": np.zeros(3)}, {"X": np.zeros((2, 1)), "X0": np.zeros(2)},
+    {"a": np.array([{}, 1], dtype=object)},
+])  # fmt: skip
+def test_arrays_that_are_no_columns_are_refused(tmp_path, arrays):
+    path = str(tmp_path / "data.npz")
+    np.savez(path, **arrays)
+    with pytest.raises(ValueError, match="no table that can be read"):
+        read_table(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["a;b\n1;x\n;NA\n3;y\n", "a\tb\r\n1\tx\r\n\tNA\r\n3\ty\r\n", "\ufeffa,b\n1,x\n,NA\n3,y\n"]
+)
+def test_separators_marks_and_missing_values(tmp_path, text):
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode())
+    assert read_table(str(path)).to_dict(as_series=False) == {"a": [1, None, 3], "b": ["x", None, "y"]}
+
+
+def test_a_text_column_stays_one_where_it_looks_like_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n01,2\n")
+    frame = read_table(str(path), ["a", "not there"])
+    assert frame["a"].to_list() == ["1", "01"]
+    assert frame["b"].dtype == pl.Int64
+
+
+@pytest.mark.parametrize("content", [
+    b"", b"\n\n", b"a,b\n", b"a,b\n1,2,3\n", b"a,a\n1,2\n", b"PK\x03\x04 broken", b"PAR1 broken", b"ARROW1 broken",
+    b"\xff\xff\xff\xff broken", b"\x1f\x8b broken", gzip.compress(b"a\n1\n2\n")[:-6], b"\x00\x01\x02\x03",
+    gzip.compress(b""),
+])  # fmt: skip
+def test_what_is_no_table_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"t\.csv"):
+        read_table(str(path))
+
+
+def test_a_write_that_fails_leaves_the_old_file(frame, tmp_path, monkeypatch):
+    path = tmp_path / "t.csv"
+    path.write_text("old")
+
+    def broken(self, file):
+        file.write(b"half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(pl.DataFrame, "write_csv", broken)
+    with pytest.raises(OSError, match="full"):
+        write_table(frame, str(path))
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
