@@ -199,6 +199,20 @@ def test_int8_of_inputs_and_units_that_never_vary(tmp_path):
 
 
 @needs_cc
+def test_int8_with_a_rare_input_of_a_large_weight(tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(1000, 8)).astype(np.float32)
+    X[:, 3] = rng.random(1000) < 0.003  # which Standardize makes large, and the weight behind it
+    net = NeuralNetwork([Standardize(), Layer(8, 16, Tanh(), seed=1), Layer(16, 2, Identity(), seed=2)], MSELoss(), 0.01)
+    net.fit(X, X[:, :2] * 3, epochs=20, seed=0)
+    net.layers[1].weights[:, 3] *= 10
+    net.to_c(tmp_path / "model.c", dtype="int8", calibration=X)
+    outputs, _ = run_c(tmp_path, X)
+    difference = outputs - net.predict(X)
+    assert np.sqrt(np.mean(difference**2)) < 0.08  # 0.14 where every step is that of the range
+    assert np.abs(difference.mean()) < 0.01  # 0.09 without what the biases take back
+
+
 def test_inputs_far_from_zero(tmp_path):
     seconds = np.arange(1_798_761_300, 1_798_761_600.0).reshape(-1, 1)
     for dtype in ("float32", "float64"):
