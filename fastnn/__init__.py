@@ -19,10 +19,15 @@ else:  # a type checker would believe that there is every name
     def __getattr__(name):
         """A module, or a public name before the first use of one."""
         import importlib.util
+        import sys
 
         if name == "__all__" or not name.startswith("_"):
             if importlib.util.find_spec(f"{__name__}.{name}"):
-                return importlib.import_module(f"{__name__}.{name}")
+                module = importlib.import_module(f"{__name__}.{name}")
+                ours = [part for key, part in [*sys.modules.items()] if key.startswith(f"{__name__}.")]
+                if not any(getattr(part.__spec__, "_initializing", False) for part in ours):  # nor do we ask ourselves
+                    importlib.import_module(f"{__name__}.public")  # what is below the module is there, too
+                return module
             public = importlib.import_module(f"{__name__}.public")
             globals().update({known: getattr(public, known) for known in public.__all__}, __all__=public.__all__)
             if name in globals():
