@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from contest import label
 
 import fastnn
@@ -46,6 +47,7 @@ def test_cold_cache(benchmark, tmp_path):
     assert compiled_files(tmp_path)  # NUMBA_CACHE_DIR is where the cache is
 
 
-def test_numba_alone(benchmark, tmp_path):
-    label(benchmark, GROUP, "import numba alone", UNIT)
-    benchmark.pedantic(run, ("import numba", tmp_path), rounds=3, warmup_rounds=1)
+@pytest.mark.parametrize("program", ["import numba", "import fastnn", "from fastnn import *"])
+def test_import_alone(benchmark, tmp_path, program):
+    label(benchmark, GROUP, f"{program} alone", UNIT)
+    benchmark.pedantic(run, (program, tmp_path), rounds=15, warmup_rounds=1)

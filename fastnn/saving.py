@@ -28,6 +28,7 @@ from .formulas.component import MOST_DEEP, Component, array_from_file, built_in,
 from .formulas.losses import LossFunction
 from .formulas.optimizers import Optimizer
 from .formulas.schedules import Constant, Schedule
+from .layers import embedding, noise, normalisation, scaling, targets  # noqa: F401  # a file may name their classes
 from .layers.base import BaseLayer
 from .layers.dense import Layer
 from .layers.fitting import check_optimizer, check_stage

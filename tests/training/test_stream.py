@@ -592,6 +592,7 @@ LIMITED = """
 import pathlib, resource, sys
 import numpy as np
 import fastnn
+import fastnn.data.sources
 
 def network():
     layers = [fastnn.Layer(1024, 4, fastnn.ReLU(), seed=0), fastnn.Layer(4, 2, fastnn.Identity(), seed=1)]
