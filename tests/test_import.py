@@ -55,10 +55,6 @@ def test_a_module_is_there_without_being_imported_by_name(name):
     assert fresh(f"import fastnn; print(fastnn.{name}.__name__)") == f"fastnn.{name}\n"
 
 
-def test_what_is_below_a_module_is_there_too():
-    assert fresh("import fastnn; print(fastnn.data.sources.__name__)") == "fastnn.data.sources\n"
-
-
 def test_a_name_that_is_not_there():
     for name in ("Typo", "_private", "__wrapped__", "sys", "os"):
         with pytest.raises(AttributeError, match=f"^module 'fastnn' has no attribute '{name}'$"):

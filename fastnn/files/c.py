@@ -182,11 +182,11 @@ def quantised(matrix: Matrix, x: Array, each: bool) -> Quantised:
     scale = np.abs(weights).max(axis=1) / 127
     scale = np.where(scale > 0, scale, 1.0)
     whole = np.round(weights / scale[:, None]).astype(np.int8)
-    made = Quantised(whole, scale.astype(np.float32), matrix.b.astype(np.float32), middle, per_step)
+    made = Quantised(whole, scale.astype(np.float32), np.array(matrix.b, np.float32), middle, per_step)
     # What rounding adds to a sum on the average is known, and goes into the bias
     exact = x.mean(axis=0, dtype=np.float64) @ W.T + matrix.b
-    bias = made.bias + (exact - made.outputs(x).mean(axis=0, dtype=np.float64))
-    return made._replace(bias=bias.astype(np.float32))
+    made.bias[:] += exact - made.outputs(x).mean(axis=0, dtype=np.float64)
+    return made
 
 
 def balanced(W: Array, step: Array, spread: Array) -> Array:

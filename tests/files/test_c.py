@@ -203,7 +203,9 @@ def test_int8_with_a_rare_input_of_a_large_weight(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(1000, 8)).astype(np.float32)
     X[:, 3] = rng.random(1000) < 0.003  # which Standardize makes large, and the weight behind it
-    net = NeuralNetwork([Standardize(), Layer(8, 16, Tanh(), seed=1), Layer(16, 2, Identity(), seed=2)], MSELoss(), 0.01)
+    net = NeuralNetwork(
+        [Standardize(), Layer(8, 16, Tanh(), seed=1), Layer(16, 2, Identity(), seed=2)], MSELoss(), 0.01
+    )
     net.fit(X, X[:, :2] * 3, epochs=20, seed=0)
     net.layers[1].weights[:, 3] *= 10
     net.to_c(tmp_path / "model.c", dtype="int8", calibration=X)
