@@ -84,15 +84,20 @@ CONTESTANTS: dict[str, Callable[[bool, int], Any]] = {
 }
 
 
-def scored(contestant: str, table: str, split: int) -> tuple[float, float]:
-    """The score on the rows held out, and the processor's seconds of `fit` with one thread."""
+def parted(table: str, split: int) -> list[Any]:
+    """What is trained on and what is held out: both parts of X, then of y."""
     from sklearn.model_selection import train_test_split
-    from threadpoolctl import threadpool_limits
 
     X, y = TABLES[table].load()
+    return train_test_split(X, y, test_size=0.2, random_state=split, stratify=y if TABLES[table].classes else None)
+
+
+def scored(contestant: str, table: str, split: int) -> tuple[float, float]:
+    """The score on the rows held out, and the processor's seconds of `fit` with one thread."""
+    from threadpoolctl import threadpool_limits
+
     classes = TABLES[table].classes
-    parts = train_test_split(X, y, test_size=0.2, random_state=split, stratify=y if classes else None)
-    X_train, X_test, y_train, y_test = parts
+    X_train, X_test, y_train, y_test = parted(table, split)
     model = CONTESTANTS[contestant](classes, split)
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # as of scikit-learn, that 200 epochs did not do
