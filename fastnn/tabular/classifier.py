@@ -281,8 +281,8 @@ class Temperature(NamedTuple):
 def temperature(logits: Array, classes: Array, weight: Array | None) -> Temperature:
     """By which to divide logits (n, k), so that the log-loss on these samples is smallest, and that log-loss.
 
-    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017). As in Platt's, a sample more of
-    each class is supposed, which has any class: few samples, all of which are right, make nothing certain. That loss
+    Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017). Much as in Platt's, a
+    sample more is supposed, which has any class: few samples, all of which are right, make nothing certain. That loss
     also says which epoch tells the classes apart best, however sure of them it is: Berta, Holzmueller, Jordan and Bach,
     "Rethinking early stopping: refine, then calibrate" (2025).
 
@@ -292,12 +292,12 @@ def temperature(logits: Array, classes: Array, weight: Array | None) -> Temperat
     >>> from fastnn.tabular.classifier import temperature
     >>> logits = np.repeat([[4.0, 0.0]], 100, axis=0)  # a probability of 0.98, where 75 of 100 are right
     >>> round(temperature(logits, np.arange(100) // 75, None).value, 2)
-    3.73
+    3.68
     """
     from scipy.optimize import minimize_scalar
 
-    n, k = logits.shape
-    spread = k / (n + k)
+    n = len(logits)
+    spread = 1 / (n + 1)
 
     def loss(log_t: float) -> float:
         z = logits / np.exp(log_t)
