@@ -131,6 +131,16 @@ def race(tables: list[str], contestants: list[str], splits: int, kept: Path) -> 
     return results
 
 
+def common(results: dict[str, Any], contestants: list[str]) -> dict[str, Any]:
+    """Of the tables that all of them have done, the splits that all have done."""
+    kept = {}
+    for table, found in results.items():
+        count = min(len(found.get(name, [])) for name in contestants)
+        if count:
+            kept[table] = {name: found[name][:count] for name in contestants}
+    return kept
+
+
 def printed(results: dict[str, Any], contestants: list[str]) -> str:
     """The table, in Markdown, with means of ranks and scores below."""
     lines = ["| table | " + " | ".join(contestants) + " |", "|---|" + "---|" * len(contestants)]
@@ -169,11 +179,11 @@ def draw(results: dict[str, Any], contestants: list[str], path: Path) -> None:
         right.plot(times, rows, marker, alpha=0.8)
     left.set_yticks(rows, list(results))
     left.set_xlabel("score: R2, or the share of errors avoided (right is better)")
-    right.set_xlabel("seconds of fit (left is better)")
+    right.set_xlabel("the processor's seconds of fit (left is better)")
     right.set_xscale("log")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    left.legend(loc="lower left")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=len(contestants))
     figure.savefig(path, dpi=110)
 
 
@@ -189,7 +199,7 @@ def main() -> None:
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they slow NumPy on processors they do not describe
         os.environ.pop(name, None)
     results = race(arguments.tables, arguments.contestants, arguments.splits, arguments.kept)
-    chosen = {name: results[name] for name in arguments.tables}
+    chosen = common({name: results[name] for name in arguments.tables}, arguments.contestants)
     print(printed(chosen, arguments.contestants))
     if arguments.picture:
         draw(chosen, arguments.contestants, arguments.picture)
