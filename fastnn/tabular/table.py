@@ -111,8 +111,9 @@ class Table:
     def _open_array(self, values: Any) -> None:
         array = values if isinstance(values, np.ndarray) else _as_array(values)
         if isinstance(array, np.ma.MaskedArray):
-            kind, missing = (np.float64, np.nan) if array.dtype.kind in "fiub" else (object, None)
-            array = np.where(np.ma.getmaskarray(array), missing, array.data.astype(kind))
+            numeric, gone = array.dtype.kind in "fiub", np.ma.getmaskarray(array)
+            array = array.data.astype(np.float64 if numeric else object)
+            array[gone] = np.nan if numeric else None
         if isinstance(values, Mapping) or array.dtype.names or (array.dtype == object and _has_records(array)):
             raise TypeError(
                 f"X is {shown(type(values))} of columns or records; expected a data frame or rows of values: "

@@ -138,9 +138,9 @@ def test_lists_in_cells(labels):
 @pytest.mark.parametrize("value", [[1.0], (1, "a"), {"b": 1}, {1}, frozenset("a"), np.zeros(2)])
 def test_containers_in_cells_of_objects(model, frame, value, rows, labels):
     cells = pd.Series([value if k == 0 else None for k in range(60)], dtype=object)
-    with pytest.raises(TypeError, match="column 'city' of X holds .* in row 0; expected .*make columns of its parts"):
+    with pytest.raises(TypeError, match=r"column 'city' of X holds .* in row 0; expected .*make columns of its parts"):
         TabularClassifier(**QUICK).fit(frame.assign(city=cells), labels)
-    with pytest.raises(TypeError, match="column 'city' of X holds .* in row 0"):
+    with pytest.raises(TypeError, match=r"column 'city' of X holds .* in row 0"):
         model.predict(frame.assign(city=cells)[:rows])
 
 
