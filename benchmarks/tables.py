@@ -155,7 +155,8 @@ def printed(results: dict[str, Any], contestants: list[str]) -> str:
             cells.append(f"{bold}{score:.3f}{bold} {seconds:.1f} s")
         lines.append(f"| {table} | " + " | ".join(cells) + " |")
     array = np.array(list(means.values()))
-    ranks = (-array).argsort(axis=1).argsort(axis=1).mean(axis=0) + 1
+    better, same = array[:, None] > array[:, :, None], array[:, None] == array[:, :, None]
+    ranks = (better.sum(axis=2) + (same.sum(axis=2) + 1) / 2).mean(axis=0)  # equal ones share their ranks
     lines.append("| mean score | " + " | ".join(f"{x:.4f}" for x in array.mean(axis=0)) + " |")
     lines.append("| mean rank | " + " | ".join(f"{x:.2f}" for x in ranks) + " |")
     ours = np.array(list(times.values()))
