@@ -46,22 +46,22 @@ class Table(NamedTuple):
 
 
 TABLES = {
-    "attrition": Table("modeldata", "attrition", "Attrition", True),
-    "credit": Table("modeldata", "credit_data", "Status", True),
-    "phone churn": Table("modeldata", "mlc_churn", "churn", True),
-    "service churn": Table("modeldata", "wa_churn", "churn", True),
-    "mortgages": Table("AER", "HMDA", "deny", True),
-    "orange juice": Table("ISLR", "OJ", "Purchase", True),
     "penguins": Table("palmerpenguins", "penguins", "species", True),
-    "cells": Table("modeldata", "cells", "class", True, ("case",)),
-    "Ames houses": Table("modeldata", "ames", "Sale_Price", False),
     "car prices": Table("modeldata", "car_prices", "Price", False),
     "concrete": Table("modeldata", "concrete", "compressive_strength", False),
+    "orange juice": Table("ISLR", "OJ", "Purchase", True),
+    "attrition": Table("modeldata", "attrition", "Attrition", True),
     "Saratoga houses": Table("mosaicData", "SaratogaHouses", "price", False),
+    "cells": Table("modeldata", "cells", "class", True, ("case",)),
+    "mortgages": Table("AER", "HMDA", "deny", True),
+    "Ames houses": Table("modeldata", "ames", "Sale_Price", False),
     "wages": Table("ISLR", "Wage", "wage", False, ("logwage",)),
+    "credit": Table("modeldata", "credit_data", "Status", True),
+    "phone churn": Table("modeldata", "mlc_churn", "churn", True),
     "salaries": Table("modeldata", "stackoverflow", "Salary", False),
+    "service churn": Table("modeldata", "wa_churn", "churn", True),
     "deliveries": Table("modeldata", "deliveries", "time_to_delivery", False),
     "hotel rates": Table("modeldata", "hotel_rates", "avg_price_per_room", False, ("arrival_date",)),
     "diamonds": Table("ggplot2", "diamonds", "price", False),
 }
-"""By name: eight of classes, nine of values, 344 to 20,000 rows."""
+"""By name, from 344 to 20,000 rows: eight of classes, nine of values."""

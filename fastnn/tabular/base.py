@@ -489,8 +489,11 @@ def name_of(y: Any) -> str | None:
 
 
 def _array(values: Any) -> Array:
-    """A series, a frame or an array_like as an array."""
-    return np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    """A series, a frame or an array_like as an array; numbers beside texts stay numbers."""
+    array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    if array.dtype.kind in "US" and isinstance(values, (list, tuple)) and array.ndim == 1:
+        return array if all(isinstance(value, (str, bytes)) for value in values) else np.array(values, object)
+    return array
 
 
 def sizes(value: Any) -> list[int]:

@@ -15,8 +15,6 @@ from ..room import room
 from .encoders import Category, Encoder, fitted, restored
 from .table import NUMBER, Table
 
-FEW = 16  # columns of a frame of pandas whose single cells are read one by one, which takes less time than its row
-
 
 class Preprocessor(TransformerMixin, BaseEstimator):
     """Columns of a data frame or an array as float32 numbers of about the same size.
@@ -314,7 +312,24 @@ class _OneRow:
             return None
         if self._are_numbers:  # then they are one array
             return X.values[0].tolist()
-        if self._count > FEW:
-            return X.iloc[0].tolist()
-        cell = X.iat
-        return [cell[0, k] for k in range(self._count)]
+        return cells_of_pandas(X)
+
+
+def cells_of_pandas(frame: Any) -> list[Any]:
+    """The values of a frame of one row: ``frame.iloc[0].tolist()`` in a quarter of the time.
+
+    pandas has no quick way to them that is public, but its blocks have been what they are since pandas 1; where they
+    are something else, the public way is taken.
+    """
+    cells = [None] * frame.shape[1]
+    try:
+        for block in getattr(frame, "_mgr").blocks:  # noqa: B009
+            values, places = block.values, block.mgr_locs.as_array
+            if values.ndim == 1:  # an extension's, of one column
+                cells[places[0]] = values[0]
+            else:
+                for place, value in zip(places, values[:, 0].tolist()):
+                    cells[place] = value
+    except (AttributeError, TypeError, IndexError):
+        return list(frame.iloc[0].tolist())
+    return cells

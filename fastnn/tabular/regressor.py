@@ -218,7 +218,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _of_outputs(self, outputs: Array, more: dict[str, Any]) -> Array:
         """The mean of the networks' outputs (networks, n, outs) as predictions: means, or quantiles, as they come."""
-        mean = outputs.mean(axis=0, dtype=np.float64)
+        mean = outputs[0].astype(np.float64) if len(outputs) == 1 else outputs.mean(axis=0, dtype=np.float64)
         if self.distribution is not None:
             mean = mean[:, : mean.shape[1] // 2]
         return self._on_scale(mean, more)

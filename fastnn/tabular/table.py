@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import math
 import numbers
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -25,6 +25,9 @@ NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING = (
 )  # fmt: skip
 KINDS = (NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING)
 """What a column may be; "missing" is one without any value."""
+
+CONTAINERS = (list, tuple, set, frozenset, Mapping, np.ndarray)
+"""What holds several values and is none itself."""
 
 DAY = 86_400.0  # seconds
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -108,7 +111,14 @@ class Table:
     def _open_array(self, values: Any) -> None:
         array = values if isinstance(values, np.ndarray) else _as_array(values)
         if isinstance(array, np.ma.MaskedArray):
-            array = np.ma.filled(array.astype(np.float64), np.nan) if array.dtype.kind in "fiub" else array.filled()
+            numeric, gone = array.dtype.kind in "fiub", np.ma.getmaskarray(array)
+            array = array.data.astype(np.float64 if numeric else object)
+            array[gone] = np.nan if numeric else None
+        if isinstance(values, Mapping) or array.dtype.names or (array.dtype == object and _has_records(array)):
+            raise TypeError(
+                f"X is {shown(type(values))} of columns or records; expected a data frame or rows of values: "
+                "pandas.DataFrame(X) makes a frame of it"
+            )
         if array.ndim != 2:
             raise ValueError(
                 f"Expected 2D array, got {array.ndim}D array of shape {array.shape} instead. Reshape your data: "
@@ -160,6 +170,11 @@ def _as_array(values: Any) -> Array:
     return array
 
 
+def _has_records(array: Array) -> bool:
+    """Whether these are dicts, as JSON has them, one for each row."""
+    return array.ndim == 1 and array.size > 0 and isinstance(array[0], Mapping)
+
+
 def series_column(narwhals: Any, series: Any, name: str) -> Column:
     """A series of narwhals as a column."""
     dtype = series.dtype
@@ -207,6 +222,12 @@ def array_column(values: Array, name: str) -> Column:
 
 def _of_objects(values: list[Any], name: str) -> Column:
     """A column of Python objects: of one kind if all are, else of texts."""
+    for row, value in enumerate(values):
+        if isinstance(value, CONTAINERS):
+            raise TypeError(
+                f"{name} holds {shown(type(value))} in row {row}; expected numbers, bools, texts, dates or durations: "
+                "make columns of its parts"
+            )
     kinds = {kind_of(value) for value in values} - {MISSING}
     if not kinds:
         return Column(MISSING, np.full(len(values), np.nan))

@@ -134,6 +134,42 @@ def test_lists_in_cells(labels):
         TabularClassifier(**QUICK).fit(pl.DataFrame({"a": [[1.0]] * 60}), labels)
 
 
+@pytest.mark.parametrize("rows", [1, 60])
+@pytest.mark.parametrize("value", [[1.0], (1, "a"), {"b": 1}, {1}, frozenset("a"), np.zeros(2)])
+def test_containers_in_cells_of_objects(model, frame, value, rows, labels):
+    cells = pd.Series([value if k == 0 else None for k in range(60)], dtype=object)
+    with pytest.raises(TypeError, match=r"column 'city' of X holds .* in row 0; expected .*make columns of its parts"):
+        TabularClassifier(**QUICK).fit(frame.assign(city=cells), labels)
+    with pytest.raises(TypeError, match=r"column 'city' of X holds .* in row 0"):
+        model.predict(frame.assign(city=cells)[:rows])
+
+
+@pytest.mark.parametrize("make", [
+    lambda frame: frame.to_dict("records"), lambda frame: frame.to_dict("list"),
+    lambda frame: frame[["age"]].to_records(index=False),
+])  # fmt: skip
+def test_records_are_told_how_to_become_a_frame(frame, make, labels):
+    with pytest.raises(TypeError, match=r"X is .* of columns or records; .*pandas.DataFrame\(X\)"):
+        TabularClassifier(**QUICK).fit(make(frame), labels)
+
+
+def test_masked_values_are_missing(labels):
+    rng = np.random.default_rng(0)
+    X = np.empty((60, 2), object)
+    X[:, 0], X[:, 1] = rng.normal(size=60), rng.choice(list("abc"), 60)
+    gone = rng.random((60, 2)) < 0.3
+    plain = X.copy()
+    plain[gone] = None
+    masked = np.ma.array(X, mask=gone)
+    found = TabularClassifier(**QUICK).fit(masked, labels).predict_proba(masked)
+    np.testing.assert_array_equal(found, TabularClassifier(**QUICK).fit(plain, labels).predict_proba(plain))
+
+
+def test_numbers_beside_texts_in_a_list_are_no_texts(frame):
+    with pytest.raises(TypeError, match="y holds labels of several types, int, str"):
+        TabularClassifier(**QUICK).fit(frame, ["yes", 1] * 30)
+
+
 def test_lazy_frames(labels):
     with pytest.raises(TypeError, match="collect"):
         TabularClassifier(**QUICK).fit(pl.DataFrame({"a": [1.0] * 60}).lazy(), labels)

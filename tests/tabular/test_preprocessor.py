@@ -5,6 +5,7 @@ import datetime as dt
 import decimal
 import json
 import pickle
+import types
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ import pandas as pd
 import polars as pl
 
 from fastnn.tabular import Preprocessor
+from fastnn.tabular.preprocessor import cells_of_pandas
 
 NAN = float("nan")
 
@@ -221,3 +223,14 @@ def test_the_description_says_all(seed):
 def test_what_describes_none_is_refused(about):
     with pytest.raises((ValueError, TypeError)):
         Preprocessor.made(about)
+
+
+@pytest.mark.parametrize("blocks", [True, False])
+def test_the_cells_of_a_frame_of_one_row_are_those_of_its_row(blocks):
+    frame = random_frame(np.random.default_rng(0))
+    for k in range(len(frame)):
+        one = frame.iloc[[k]]
+        given = one if blocks else types.SimpleNamespace(shape=one.shape, iloc=one.iloc)  # another pandas to come
+        cells, row = ([x.item() if isinstance(x, np.generic) else x for x in some]
+                      for some in (cells_of_pandas(given), one.iloc[0]))  # fmt: skip
+        assert repr(cells) == repr(row)

@@ -1,5 +1,6 @@
 """What the estimators predict, and their options."""
 
+import copy
 import time
 
 import numpy as np
@@ -116,7 +117,11 @@ def test_a_temperature_makes_probabilities_better():
         TabularClassifier(**QUICK, calibrate=calibrate).fit(frame[:1000], y[:1000]) for calibrate in (False, True)
     )
     assert plain.temperature_ == 1 != calibrated.temperature_
-    np.testing.assert_array_equal(plain.predict(frame), calibrated.predict(frame))
+    best = int(np.argmin(calibrated.validation_errors_[::-1]))  # log-losses, of which the last smallest is taken
+    assert calibrated.best_epoch_ == len(calibrated.validation_errors_) - best
+    raw = copy.copy(calibrated)
+    raw.temperature_ = 1
+    np.testing.assert_array_equal(raw.predict(frame), calibrated.predict(frame))
     losses = [log_loss(y[1000:], model.predict_proba(frame[1000:])) for model in (plain, calibrated)]
     assert losses[1] <= losses[0] + 0.01
 
