@@ -159,11 +159,11 @@ def sums_kernel(function: F) -> F:
 
 def part_of_formulas(function: F) -> F:
     """A kernel that formulas, and nobody else, may call."""
-    return Kernel(function, {**OPTIONS, "forceinline": True})  # type: ignore[return-value]
+    return Kernel(function, targetoptions={**OPTIONS, "forceinline": True})  # type: ignore[return-value]
 
 
 def _cached(function: F, options: dict[str, Any]) -> F:
-    dispatcher = Kernel(function, options)
+    dispatcher = Kernel(function, targetoptions=options)
     dispatcher._cache = KernelCache(function)
     if not config.DISABLE_JIT:
         dispatcher._compile_for_args = undisturbed(dispatcher._compile_for_args)

@@ -215,7 +215,7 @@ def _compiled_as(function: pytypes.FunctionType, dtype: types.Float, narrow: boo
     )
     copy.__qualname__ = function.__qualname__
     options = {**OPTIONS, "forceinline": True}  # a call would stop the vectoriser
-    return Kernel(copy, options, NarrowCompiler if narrow and dtype.bitwidth == 32 else FormulaCompiler)
+    return Kernel(copy, {}, options, NarrowCompiler if narrow and dtype.bitwidth == 32 else FormulaCompiler)
 
 
 # --- the hash of a formula -------------------------------------------------------------------

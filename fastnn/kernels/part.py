@@ -71,12 +71,21 @@ OVERLOAD: dict[str, Any] = {"error_model": "numpy", "pipeline_class": part_compi
 
 
 class Kernel(CPUDispatcher):  # type: ignore[misc]
-    """What `numba.njit` makes of a function, but as a part where compiled code calls it."""
+    """What `numba.njit` makes of a function, with the same arguments, but a part where compiled code calls it."""
 
-    def __init__(self, function: Any, options: dict[str, Any], pipeline: Any = Compiler) -> None:
-        super().__init__(function, targetoptions=options, pipeline_class=pipeline)
+    def __init__(
+        self,
+        py_func: Any,
+        locals: dict[str, Any] | None = None,
+        targetoptions: dict[str, Any] | None = None,
+        pipeline_class: Any = Compiler,
+    ) -> None:
+        options = targetoptions or {}
+        super().__init__(py_func, locals or {}, options, pipeline_class)
         self._parts: dict[tuple[Any, ...], Any] = {}
-        self._part_compiler = type(self._compiler)(function, self.targetdescr, options, {}, part_compiler(pipeline))
+        self._part_compiler = type(self._compiler)(
+            py_func, self.targetdescr, options, locals or {}, part_compiler(pipeline_class)
+        )
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """How compiled code calls it with arguments of these types; called by Numba."""

@@ -1,11 +1,13 @@
 """A kernel that another one calls is a part of it; called from Python it is compiled by itself."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from numba import cloudpickle
 
 from fastnn import audience
 from fastnn.kernels.compiling import kernel
@@ -39,6 +41,15 @@ def test_a_part_has_no_code_of_its_own_until_python_calls_it():
     assert len(half.signatures) == 1
     assert quarter(np.float32(6)) == 1.5  # for other types, too, it is a part again
     assert len(half.signatures) == 1
+
+
+def test_a_copy_through_pickle():
+    """As joblib's processes get a stage that calls one, if it was written in a notebook."""
+    text = cloudpickle.dumps({"half": half, "quarter": quarter})
+    program = f"import pickle; found = pickle.loads({text!r}); print(found['half'](3.0), found['quarter'](6.0))"
+    folder = pathlib.Path(__file__).parent
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder)
+    assert done.stdout == "1.5 1.5\n", done.stderr
 
 
 def test_defaults_and_names_of_arguments():
