@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from strategies import problems
 
 from fastnn import MSELoss, NeuralNetwork, Tanh, reference
@@ -16,14 +16,22 @@ def assert_same_parameters(net, slow, tolerance):
             np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=tolerance * max(1, np.abs(theirs).max()))
 
 
+def trained(slow, x, t, **arguments):
+    """The loss of the reference, in training that does not leap: there the last digits would decide."""
+    with np.errstate(all="ignore"):
+        loss = slow.train(x, t, **arguments)
+    assume(loss < 1e3 and all(np.abs(layer._W).max() < 100 for layer in slow._layers))
+    return loss
+
+
 @settings(max_examples=120, deadline=None)
 @given(problems(), st.integers(1, 45), st.integers(1, 4), st.booleans())
 def test_float64_training_equals_the_reference(problem, batch_size, epochs, shuffle):
     net, x, t = problem
     slow = reference.copy_of(net)
     arguments = {"epochs": epochs, "batch_size": batch_size, "shuffle": shuffle, "seed": 3}
+    expected = trained(slow, x, t, **arguments)
     loss = net.train(x, t, **arguments)
-    expected = slow.train(x, t, **arguments)
     assert loss == pytest.approx(expected, rel=1e-10, abs=1e-10)
     assert_same_parameters(net, slow, 1e-10)
     np.testing.assert_allclose(net.forward_pass(x), slow.forward_pass(x), rtol=1e-9, atol=1e-9)
@@ -35,8 +43,8 @@ def test_float32_training_stays_within_1e_4(problem, batch_size, epochs):
     net, x, t = problem
     slow = reference.copy_of(net)
     fast = NeuralNetwork(net.layers, net.loss_function, net.lr, dtype="float32")
+    trained(slow, x, t, epochs=epochs, batch_size=batch_size)
     fast.train(x, t, epochs=epochs, batch_size=batch_size)
-    slow.train(x, t, epochs=epochs, batch_size=batch_size)
     assert_same_parameters(fast, slow, 1e-4)
 
 
