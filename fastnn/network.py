@@ -82,8 +82,8 @@ class NeuralNetwork:
     ValueError
         If there is no layer, sizes do not match, a name is unknown, or the learning rate is negative or not finite.
     TypeError
-        If `layers` holds anything but `Layer`, or loss or optimiser is neither an object nor a name; also
-        `FormulaError`, if an activation or a loss of your own cannot be compiled.
+        If `layers` holds anything but `Layer`, or loss or optimiser is neither an object nor a name. A formula of your
+        own that cannot be compiled is a `FormulaError`, a TypeError too, of the first call that needs it.
 
     Notes
     -----

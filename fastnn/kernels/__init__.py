@@ -22,7 +22,8 @@ Read it in this order:
 ``zeros``                 inputs that are zero in a whole batch, which the products pass over
 ``records``               the tables by which Python tells a kernel where everything is
 ``memory``, ``cpu``       addresses to arrays; the processor
-``compiling``, ``cache``  the decorator; compiled code on disk
+``compiling``, ``part``   the decorator; kernels that are compiled as parts of those that call them
+``cache``                 compiled code on disk
 ========================  ====================================================================
 
 Kernels allocate nothing, hold no Python object and release the GIL. They also trust their
