@@ -20,14 +20,14 @@ from numba import from_dtype, types
 
 from .compiling import compiled_address, kernel, sums_kernel
 from .loss import add_losses
-from .memory import call, pointer_at, pointer_plus
+from .memory import call, number, pointer_at, pointer_plus
 from .order import INT64
 from .products import TILE_ROWS
 from .records import network_at
 from .recursion import FLOAT64, band_of, input_of, layer_of, multiply, places_of
 from .team import meet, share
 from .tile import load, multiply_add, splat, store, width_of
-from .zeros import nonzero_columns
+from .zeros import nonzero_columns, worth_listing
 
 BAND_NUMBERS = 8192  # of a band of gradients, which is to stay in the cache with what else belongs to its rows
 BAND_TILES = 4  # but a band is no narrower than so many tiles
@@ -132,9 +132,11 @@ def product_of_rows(
     layer = layer_of(net, l)
     x_in, x_stride = input_of(net, l, x, like)
     db, stride = pointer_at(layer.db, like), layer.stride
+    rows = last - first
     if l == 0 and net.multiply_listed != 0:
+        rows = nonzero_columns(x_in, x_stride, 0, n, first, last, places_of(net, who), band_of(net, who, like))
+    if worth_listing(rows, last - first):
         places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
-        rows = nonzero_columns(x_in, x_stride, 0, n, first, last, places, band_of(net, who, like))
         if beta == 0:
             for i in range((last - first) * stride):
                 C[i] = 0
@@ -174,7 +176,9 @@ def adjust(net: Any, layer: Any, first: int, last: int, dW: Any, like: Any) -> N
         l1, l2 = net.penalty_share * layer.l1, net.penalty_share * layer.l2
         for k in range(first, min(last, layer.ins)):
             row, dW_row = pointer_plus(W, k * stride), pointer_plus(dW, (k - first) * stride)
-            penalties[k] = penalise(row, dW_row, stride, l1, l2)
+            penalties[k] = penalise_squares(row, dW_row, stride, l2)
+            if l1 != 0:
+                penalties[k] += penalise_sizes(row, dW_row, stride, l1)
     if net.clip_value != 0:
         for i in range((last - first) * stride):
             dW[i] = min(max(dW[i], -net.clip_value), net.clip_value)
@@ -243,14 +247,23 @@ def norm_squared(net: Any) -> float:
 
 
 @sums_kernel
-def penalise(W: Any, dW: Any, count: int, l1: float, l2: float) -> float:
-    """Add the gradient of l1 * sum |W| + l2 / 2 * sum W**2 to dW, for one row; returns that penalty."""
-    absolute, square = 0.0, 0.0
+def penalise_squares(W: Any, dW: Any, count: int, l2: float) -> float:
+    """Add the gradient of l2 / 2 * sum W**2 to dW, for one row; returns that penalty."""
+    square, factor = 0.0, number(W, l2)
+    for j in range(count):
+        square += W[j] * W[j]
+        dW[j] += factor * W[j]
+    return 0.5 * l2 * square
+
+
+@sums_kernel
+def penalise_sizes(W: Any, dW: Any, count: int, l1: float) -> float:
+    """The same of l1 * sum |W|."""
+    absolute, factor = 0.0, number(W, l1)
     for j in range(count):
         absolute += abs(W[j])
-        square += W[j] * W[j]
-        dW[j] += l1 * np.sign(W[j]) + l2 * W[j]
-    return l1 * absolute + 0.5 * l2 * square
+        dW[j] += factor * np.sign(W[j])
+    return l1 * absolute
 
 
 @sums_kernel
@@ -289,9 +302,23 @@ def subtract(W: Any, dW: Any, count: int, lr: float) -> None:
 
 @kernel
 def sum_rows(db: Any, total: Any, n: int, stride: int) -> None:
-    """The sum of the n rows of db."""
-    for j in range(0, stride, width_of(db)):
-        column = load(db, j)
+    """The sum of the n rows of db, four vectors of columns at a time: one sum alone waits for each addition."""
+    width = width_of(db)
+    j = 0
+    while j + 4 * width <= stride:
+        a, b, c, d = load(db, j), load(db, j + width), load(db, j + 2 * width), load(db, j + 3 * width)
         for i in range(1, n):
-            column = column + load(db, i * stride + j)
-        store(column, total, j)
+            row = pointer_plus(db, i * stride + j)
+            a, b = a + load(row, 0), b + load(row, width)
+            c, d = c + load(row, 2 * width), d + load(row, 3 * width)
+        store(a, total, j)
+        store(b, total, j + width)
+        store(c, total, j + 2 * width)
+        store(d, total, j + 3 * width)
+        j += 4 * width
+    while j < stride:
+        a = load(db, j)
+        for i in range(1, n):
+            a = a + load(db, i * stride + j)
+        store(a, total, j)
+        j += width

@@ -28,7 +28,7 @@ from .records import LAYER, STAGE, layer_at, stage_at
 from .single import affine, descend, find_nonzero, propagate
 from .team import meet, share
 from .tile import transpose_square, width_of
-from .zeros import nonzero_columns
+from .zeros import nonzero_columns, worth_listing
 
 LAYER_BYTES, STAGE_BYTES = LAYER.itemsize, STAGE.itemsize
 FLOAT64 = np.empty(0)  # says "float64" to pointer_at
@@ -145,9 +145,12 @@ def affine_batch(net: Any, l: int, x: Any, part: Part, like: Any) -> None:
     layer, first, last, who = layer_of(net, l), part.first, part.last, part.who
     x_in, x_stride = input_of(net, l, x, like)
     W, b, y = pointer_at(layer.W, like), pointer_at(layer.b, like), pointer_at(layer.y, like)
+    depth = layer.ins
     if l == 0 and net.multiply_listed != 0:
         places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
         depth = nonzero_columns(x_in, x_stride, first, last, 0, layer.ins, places, band_of(net, who, like))
+    if worth_listing(depth, layer.ins):
+        places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
         call(
             net.multiply_listed, x_in, x_stride, 1, W, layer.stride, y, layer.stride, b, 0,
             pointer_plus(numbers, first), last - first, layer.columns, places, depth, 1.0, 1.0,

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .compiling import kernel
+from .compiling import inlined_kernel, kernel
 from .tile import either, load, splat, store, width_of
+
+
+@inlined_kernel
+def worth_listing(count: int, all: int) -> bool:
+    """Whether a product of `count` columns out of `all` is quicker by their list, which costs a tenth of its time."""
+    return 4 * count < 3 * all
 
 
 @kernel
