@@ -72,6 +72,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "extras",
         "data",
         "engine.crew",
+        "engine.hired",
         "engine.threads",
         "engine.workers",
         "formulas",

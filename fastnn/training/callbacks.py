@@ -92,6 +92,7 @@ class Callback(Checked):
     quantities: tuple[str, ...] | None = None
     resumed: int = 0
     measures: Mapping[str, Metric] = {}
+    stays: str = ""  # why it cannot be sent to another process, if it cannot
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""
@@ -161,6 +162,8 @@ def same_names(callback: Callback, state: Mapping[str, Any], names: Iterable[str
 
 class LambdaCallback(Callback):
     """Functions as a callback, with the arguments of the methods of `Callback`."""
+
+    stays = "what its functions write to would stay there: make a subclass of Callback"
 
     checked = {
         "on_train_begin": function_of(),
