@@ -82,7 +82,7 @@ from .training.guard import DivergedError, NaNGuard
 from .training.history import History
 from .training.loggers import CSVLogger, TensorBoard
 from .training.lr_finder import LRCurve
-from .training.monitors import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from .training.monitors import EarlyStopping, ModelCheckpoint, OptunaPruning, ReduceLROnPlateau
 from .version import __version__
 
 __all__ = [
@@ -145,6 +145,7 @@ __all__ = [
     "NeuralNetwork",
     "OneCycle",
     "Optimizer",
+    "OptunaPruning",
     "PinballLoss",
     "PoissonNLLLoss",
     "RAdam",

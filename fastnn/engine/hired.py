@@ -6,16 +6,20 @@ changes by it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .threads import at_most_threads, get_num_threads
 
 T = TypeVar("T")
+
+_own = threading.local()  # `at_work` in a thread that does a block: Dask's workers have an active backend, too
 
 
 class Hired(NamedTuple):
@@ -93,7 +97,7 @@ def hired(jobs: int | None = None) -> Hired | None:
         How many of them to use; None for what ``parallel_config(n_jobs=...)`` says, or else all.
     """
     parallel = sys.modules.get("joblib.parallel")
-    if parallel is None or not hasattr(parallel, "get_active_backend"):
+    if getattr(_own, "at_work", False) or parallel is None or not hasattr(parallel, "get_active_backend"):
         return None
     try:  # of a default backend the two would be of two kinds
         (backend, told), (other, _) = (parallel.get_active_backend(prefer=kind) for kind in ("threads", "processes"))
@@ -109,9 +113,19 @@ def hired(jobs: int | None = None) -> Hired | None:
     return Hired(count, name, bool(getattr(backend, "supports_sharedmem", False)), asked)
 
 
+@contextlib.contextmanager
+def _working() -> Iterator[None]:
+    before = getattr(_own, "at_work", False)
+    _own.at_work = True
+    try:
+        yield
+    finally:
+        _own.at_work = before
+
+
 def _at_work(function: Callable[[Any], T], block: Any, threads: int, home: int) -> tuple[T, list[Any]]:
     """What a worker does; with the warnings of one that is not the process `home`."""
-    with at_most_threads(min(threads, get_num_threads())):
+    with _working(), at_most_threads(min(threads, get_num_threads())):
         if os.getpid() == home:
             return function(block), []
         with warnings.catch_warnings(record=True) as said:

@@ -78,6 +78,9 @@ class Callback(Checked):
         How many epochs a `Checkpoint` brought along; 0 in a fit that starts anew.
     measures : mapping of str to function
         The metrics of the fit by name.
+    stays : str
+        Why it cannot be sent to another process, as a `NetworkBank` does under ``joblib.parallel_config``; empty if it
+        can: then the copy of there sends its attributes home.
 
     Examples
     --------

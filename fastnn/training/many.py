@@ -29,7 +29,7 @@ from .epochs import split_seed, take_epochs, warn_of_idleness, weighed_samples
 from .guard import DivergedError
 from .history import History
 from .loggers import CSVLogger, TensorBoard
-from .monitors import ModelCheckpoint, ReduceLROnPlateau
+from .monitors import ModelCheckpoint, OptunaPruning, ReduceLROnPlateau
 from .progress import progress
 from .run import Run
 from .settings import Settings, callback_list
@@ -252,7 +252,7 @@ def check_places(callbacks: Iterable[Callback], what: str, expected: str) -> Non
         If they would; the error calls the networks `what`, and says what is `expected` of a callback of that name.
     """
     for callback in callbacks:
-        if isinstance(callback, (Checkpoint, CSVLogger, ModelCheckpoint, TensorBoard)):
+        if isinstance(callback, (Checkpoint, CSVLogger, ModelCheckpoint, OptunaPruning, TensorBoard)):
             name = type(callback).__name__
             raise ValueError(
                 f"callbacks holds {name}, and all {what} would write to the same place; expected "
