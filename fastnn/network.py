@@ -26,10 +26,9 @@ from .checks import (
     shown,
 )
 from .data.columns import COPY, READY, not_finite, real_array, sample_kind, write_sample
-from .data.rows import check_rows
 from .data.samples import Samples
-from .data.sources import CHUNK_BYTES
-from .data.tables import SparseRows, checked_names, is_sparse
+from .data.sources import row_parts
+from .data.tables import checked_names
 from .engine.engine import Engine
 from .engine.gradients import Gradients
 from .engine.plan import Plan
@@ -659,7 +658,7 @@ class NeuralNetwork:
         """
         return np.asarray(self.loss_function.classes(self.outputs(X)))
 
-    def evaluate(self, X: Any, y: Any, metrics: Metrics = (), sample_weight: Any = None) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any = None, metrics: Metrics = (), sample_weight: Any = None) -> dict[str, float]:
         """The mean loss and the metrics on rows X, by name. The metrics judge what `predict` gives.
 
         With weights the loss is sum(weight * loss) / n, as in `fit`, and the metrics are weighted averages; a
@@ -1060,18 +1059,14 @@ class NeuralNetwork:
             and len(X)
         ):
             return self.engine.outputs(X, unchecked=True)
-        if is_sparse(X):
-            return self._sparse_outputs(X, plan)
-        return self.engine.outputs(plan.form.rows(X))
-
-    def _sparse_outputs(self, X: Any, plan: Plan) -> Array:
-        """The outputs for a sparse matrix, whose rows are dense some at a time."""
-        check_rows(tuple(X.shape), "X", plan.form.ins)
-        rows, each = SparseRows(X, "X"), max(1, CHUNK_BYTES // (plan.form.ins * plan.dtype.itemsize))
-        out = np.empty((X.shape[0], plan.form.outs), plan.dtype)
-        for first in range(0, X.shape[0], each):
-            part = slice(first, first + each)
-            self.engine.outputs(plan.form.rows(rows[part], f"X[{first}:]"), out[part])
+        parts = row_parts(X, plan.form)
+        if parts is None:
+            return self.engine.outputs(plan.form.rows(X))
+        out, first = np.empty((parts[0], plan.form.outs), plan.dtype), 0
+        for where, some in parts[1]:
+            rows = plan.form.rows(some, f"X{where}")
+            self.engine.outputs(rows, out[first : first + len(rows)])
+            first += len(rows)
         return out
 
     def _train_column(self, x: Array, t: Any, plan: Plan) -> float:

@@ -1,6 +1,7 @@
 """The public names, each from where it is at home; ``fastnn`` gets them here when the first is asked for."""
 
 from .bank import NetworkBank
+from .data.parquet import parquet
 from .engine.gradients import Gradients
 from .engine.threads import get_num_threads, set_num_threads
 from .explanation import Explanation, explain
@@ -182,5 +183,6 @@ __all__ = [
     "get_num_threads",
     "load",
     "mlp",
+    "parquet",
     "set_num_threads",
 ]

@@ -74,9 +74,7 @@ def fit_many(
             drawn = [split_seed(settings, seeds[0], list(itertools.chain(*called)))] * count
         own = [replace(some, split_seed=seed) for some, seed in zip(own, drawn)]
     shares = shares_of([net.engine.form for net in networks], X, y, settings, drawn)
-    tasks = [
-        Task(net, shares[k], own[k], seeds[k] if bootstrap else None, bootstrap) for k, net in enumerate(networks)
-    ]
+    tasks = [Task(net, shares[k], own[k], seeds[k] if bootstrap else None, bootstrap) for k, net in enumerate(networks)]
     outcomes = [Outcome() for _ in networks]
     shown = progress(settings.verbose, count, "network")
     done = iter(range(1, count + 1))
@@ -181,7 +179,7 @@ def _train_block(block: tuple[list[Task], int | None]) -> list[tuple[Trainee, Ou
 def _luggage(task: Task) -> Task:
     """The task without what its fit does not need."""
     callbacks = [_without_network(callback) for callback in task.settings.callbacks]
-    return task._replace(settings=replace(task.settings, callbacks=callbacks))
+    return Task(task.net, task.share, replace(task.settings, callbacks=callbacks), task.seed, task.bootstrap)
 
 
 def _without_network(callback: Callback) -> Callback:

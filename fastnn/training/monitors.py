@@ -307,6 +307,13 @@ class ModelCheckpoint(_Monitor):
             raise ValueError(f"path is {self.path!r}, which cannot be filled in: {reason}") from None
 
 
+def a_trial(value: Any, name: str) -> Any:
+    """The check that a value is a trial of Optuna."""
+    if isinstance(value, type) or not all(callable(getattr(value, one, None)) for one in ("report", "should_prune")):
+        raise TypeError(f"{name} is {shown(value)}; expected the trial that Optuna gives to an objective")
+    return value
+
+
 class OptunaPruning(_Monitor):
     """Report a quantity to a trial of Optuna after every epoch, and end the fit if the study's pruner says so.
 
@@ -323,19 +330,15 @@ class OptunaPruning(_Monitor):
 
     Raises
     ------
-    ImportError
-        Without Optuna: ``pip install "fastnn[optuna]"``.
     TypeError
         If `trial` is no trial.
     """
 
+    checked = {"trial": a_trial}
     needs_direction = False
     stays = "its trial is known to this process alone"
 
     def __init__(self, trial: Any, monitor: str | None = None) -> None:
-        self._pruned = needs("optuna", "the callback OptunaPruning", "optuna").TrialPruned
-        if not all(callable(getattr(trial, name, None)) for name in ("report", "should_prune")):
-            raise TypeError(f"trial is {shown(trial)}; expected the trial that Optuna gives to an objective")
         super().__init__(monitor, "auto", 0.0)
         self.trial = trial
 
@@ -345,6 +348,7 @@ class OptunaPruning(_Monitor):
 
     def on_train_begin(self) -> None:
         super().on_train_begin()
+        self._pruned = needs("optuna", "the callback OptunaPruning", "optuna").TrialPruned
         self._sign = 1.0
         study, large = getattr(self.trial, "study", None), greater_is_better(self.watched, self.measures)
         if study is not None and len(study.directions) == 1 and large is not None:

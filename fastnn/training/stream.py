@@ -19,7 +19,7 @@ from ..data.columns import real_array
 from ..data.held_out import seed_of
 from ..data.rows import balanced_weights, blocks_of, given_rows, sample_weights
 from ..data.samples import Samples
-from ..data.sources import Chunk, Given, Slices
+from ..data.source import Chunk, Source
 from ..data.tables import column_names
 from ..engine.engine import Engine
 from ..engine.workers import Worker
@@ -28,6 +28,7 @@ from ..layers.fitting import check_batches
 from .run import Run, agreed_seed
 from .settings import Settings
 
+WHOLE = 2**31 - 1  # the batch size under which each chunk is one batch
 PATIENCE = 0.8  # seconds that an interrupted fit waits for a read that is under way
 
 
@@ -45,7 +46,7 @@ class StreamRun:
     Parameters
     ----------
     engine : Engine
-    source : Slices or Given
+    source : Source
     settings : Settings
         As for `Run`; shuffled are the samples of a chunk, and the chunks of `Slices`. Metrics that are means
         over samples are measured; others need validation data.
@@ -53,7 +54,7 @@ class StreamRun:
 
     outputs = None  # those of all samples may be larger than memory
 
-    def __init__(self, engine: Engine, source: Slices | Given, settings: Settings) -> None:
+    def __init__(self, engine: Engine, source: Source, settings: Settings) -> None:
         other = [name for name, measure in settings.measures.items() if not is_mean(measure)]
         if other and not settings.validates:
             raise ValueError(
@@ -62,17 +63,19 @@ class StreamRun:
             )
         if source.batches is not None:  # of the caller's chunks nobody knows before they have come
             check_batches(engine.layers, source.batches, settings.batch_size)
+        if source.whole:
+            settings = replace(settings, batch_size=WHOLE, shuffle=False)
         self.engine, self.source, self.settings = engine, source, settings
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step = 0
         self.epochs_done = 0
         self.measures = {name: measure for name, measure in settings.of_training.items() if is_mean(measure)}
         balanced = settings.class_weight == "balanced"
-        self.form = engine.form
+        self.form = engine.form.named(source.names)
         self._class_weight = self._balanced() if balanced else settings.class_weight
         if self.form.measures_targets:
             self.form = self.form.measured_targets(self._given_targets())
-            if isinstance(source, Given) and not self.form.measures:
+            if not source.known and not self.form.measures:
                 for chunk in source.sample():  # which has not been checked with its inputs
                     self._prepare(chunk)
         if self.form.measures:  # before anything is converted, validation data too
@@ -188,7 +191,7 @@ class StreamRun:
 
     def _balanced(self) -> dict[Any, float]:
         """Weights by class for "balanced", from all targets."""
-        if isinstance(self.source, Given):
+        if not self.source.known:
             raise ValueError(
                 "class_weight is 'balanced', which needs all targets before the first step, but X is made of chunks; "
                 "give a dict from class to weight"

@@ -68,7 +68,13 @@ def make(seed, hidden=8, lr=0.01):
 def state(net):
     kept = net.engine.state
     weights = [array.tobytes() for arrays in net.get_weights() for array in arrays]
-    return weights, [n.tobytes() for n in kept.numbers], int(kept.steps[0]), int(kept.epochs[0]), float(net.engine.rate.lr)
+    return (
+        weights,
+        [n.tobytes() for n in kept.numbers],
+        int(kept.steps[0]),
+        int(kept.epochs[0]),
+        float(net.engine.rate.lr),
+    )
 
 
 def trained(**settings):
@@ -77,7 +83,15 @@ def trained(**settings):
     called = [[EarlyStopping(patience=2), ReduceLROnPlateau(patience=1), Seen()] for _ in bank]
     layers = [net.layers for net in bank]
     bank.fit(
-        X, Y, epochs=4, seed=0, validation_split=0.2, metrics=["r2"], callbacks=lambda k: called[k], verbose=0, **settings
+        X,
+        Y,
+        epochs=4,
+        seed=0,
+        validation_split=0.2,
+        metrics=["r2"],
+        callbacks=lambda k: called[k],
+        verbose=0,
+        **settings,
     )
     first = bank.histories
     bank.fit(X, Y, epochs=2, seed=0, bootstrap=True, verbose=0, **settings)
@@ -157,7 +171,9 @@ def test_what_cannot_go_to_another_process_is_named():
     stuck.handle = sys._getframe()
     with joblib.parallel_config("loky", n_jobs=2):
         for callback in (LambdaCallback(), stuck):
-            with pytest.raises(TypeError, match=f"callbacks holds {type(callback).__name__}, which cannot go to the proc"):
+            with pytest.raises(
+                TypeError, match=f"callbacks holds {type(callback).__name__}, which cannot go to"
+            ):
                 bank.fit(X, Y, callbacks=lambda k, one=callback: [one] if k else [], verbose=0)
     assert [state(net) for net in bank] == before
     with joblib.parallel_config("threading", n_jobs=2):
