@@ -10,11 +10,14 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from ..checks import shown
 from .columns import real_array
 from .form import Form
 from .source import Chunk, Source
 
+TOGETHER = 32  # batches at most that are a chunk
 TARGETS = {"y", "target", "targets", "label", "labels"}  # what the parts of a batch may be called
 WEIGHTS = {"sample_weight", "weight", "weights"}
 
@@ -64,20 +67,55 @@ class Given(Source):
         if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
             have = f"{len(chunk)} parts" if isinstance(chunk, (tuple, list)) else f"a {type(chunk).__name__}"
             raise TypeError(f"{name} of X is {have}; expected (X, y) or (X, y, sample_weight)")
-        return Chunk(number, f" of {name}", *chunk, *[None] * (3 - len(chunk)))
+        X, y, weight = (*chunk, None)[:3]
+        return Chunk(number, f" of {name}", X, y, weight)
 
 
 class Loader(Given):
-    """The batches of a `torch.utils.data.DataLoader`, each a step, in the order in which they come."""
+    """The batches of a `torch.utils.data.DataLoader`, each a step, in the order in which they come.
 
-    whole = True
+    Some of one size make a chunk: to hand each over from thread to thread would take longer than its step.
+    """
+
+    batched = True
+    lasting = True  # a chunk is an array of its own
     word = "batch"
 
+    def chunks(self, epoch: int, seed: int | None) -> Iterator[Chunk]:
+        """As of `Source`."""
+        some: list[Chunk] = []
+        for batch in super().chunks(epoch, seed):
+            if some and (len(some) == TOGETHER or _kinds(batch) != _kinds(some[0])):
+                yield _together(some)
+                some = []
+            some.append(batch)
+        if some:
+            yield _together(some)
+
     def _chunk(self, number: int, chunk: Any) -> Chunk:
-        number, where, X, *others = super()._chunk(number, chunk)
-        if getattr(X, "ndim", 2) > 2:  # such as images
+        number, where, X, *others, _ = super()._chunk(number, chunk)
+        X = real_array(X, f"X{where}")
+        if X.ndim > 2:  # such as images
             X = X.reshape(X.shape[0], -1)
-        return Chunk(number, where, X, *others)
+        y, weight = (
+            None if some is None else real_array(some, f"{name}{where}")
+            for name, some in zip(("y", "sample_weight"), others)
+        )
+        return Chunk(number, where, X, y, weight)
+
+
+def _kinds(batch: Chunk) -> list[Any]:
+    """What is the same in batches that can be taken together."""
+    return [None if some is None else (some.shape, some.dtype) for some in (batch.X, batch.y, batch.sample_weight)]
+
+
+def _together(some: list[Chunk]) -> Chunk:
+    """Batches of one size as a chunk."""
+    first, last = some[0], some[-1]
+    where = first.where if first is last else f" of batches {first.number} to {last.number}"
+    parts = zip(*((batch.X, batch.y, batch.sample_weight) for batch in some))
+    X, y, weight = (None if part[0] is None else np.concatenate(part) if part[0].ndim else part[0] for part in parts)
+    return Chunk(first.number, where, X, y, weight, len(first.X) if first.X.ndim else 1)
 
 
 def is_loader(X: Any) -> bool:

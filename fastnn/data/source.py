@@ -21,6 +21,7 @@ class Chunk(NamedTuple):
     X: Any
     y: Any
     sample_weight: Any
+    batch_size: int | None = None  # of its batches, where the source has made them
 
 
 class Source(ABC):
@@ -36,8 +37,8 @@ class Source(ABC):
         Whether what it gave stays as it is when the next chunk is read.
     known : bool
         Whether all targets can be read before the first step.
-    whole : bool
-        Whether each chunk is a batch, in the order in which it comes.
+    batched : bool
+        Whether it has made batches, to be taken in the order in which they come.
     batches : Batches or None
         Those of an epoch.
     count, steps, rows_each : int
@@ -48,7 +49,7 @@ class Source(ABC):
     names: tuple[str, ...] | None = None
     lasting = True
     known = True
-    whole = False
+    batched = False
     count: int = 0
     rows_each: int = 0
 

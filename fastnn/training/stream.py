@@ -28,7 +28,6 @@ from ..layers.fitting import check_batches
 from .run import Run, agreed_seed
 from .settings import Settings
 
-WHOLE = 2**31 - 1  # the batch size under which each chunk is one batch
 PATIENCE = 0.8  # seconds that an interrupted fit waits for a read that is under way
 
 
@@ -38,6 +37,7 @@ class Prepared(NamedTuple):
     number: int
     samples: Samples
     weights: Array | None
+    batch_size: int | None
 
 
 class StreamRun:
@@ -63,8 +63,8 @@ class StreamRun:
             )
         if source.batches is not None:  # of the caller's chunks nobody knows before they have come
             check_batches(engine.layers, source.batches, settings.batch_size)
-        if source.whole:
-            settings = replace(settings, batch_size=WHOLE, shuffle=False)
+        if source.batched:
+            settings = replace(settings, shuffle=False)
         self.engine, self.source, self.settings = engine, source, settings
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step = 0
@@ -170,7 +170,7 @@ class StreamRun:
         if not self.source.lasting:
             rows, targets = _own(rows, chunk.X), _own(targets, chunk.y)
             y = None if y is None else _own(y, chunk.y)
-        return Prepared(chunk.number, Samples(rows, targets, classes, y, form=self.form), weights)
+        return Prepared(chunk.number, Samples(rows, targets, classes, y, form=self.form), weights, chunk.batch_size)
 
     def _train(self, chunk: Prepared) -> dict[str, float]:
         """The steps of one chunk; returns the sums of the losses and of the metrics."""
@@ -210,6 +210,8 @@ class ChunkRun(Run):
     def __init__(self, whole: StreamRun, chunk: Prepared) -> None:
         seed, metrics = seed_of(whole.seed, chunk.number), tuple(whole.measures)
         settings = replace(whole.settings, seed=seed, metrics=metrics, train_metrics=True)
+        if chunk.batch_size is not None:
+            settings = replace(settings, batch_size=chunk.batch_size)
         super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
         self.step = whole.epochs_done * self.steps_per_epoch  # the order of the samples is that of this epoch
 
@@ -295,4 +297,5 @@ class Reader:
 
 def _own(array: Array, given: Any) -> Array:
     """`array`, which no longer shares memory with what was given."""
-    return array.copy() if np.may_share_memory(array, np.asarray(given)) else array
+    given = real_array(given, "X") if hasattr(given, "detach") else np.asarray(given)
+    return array.copy() if np.may_share_memory(array, given) else array
