@@ -508,7 +508,8 @@ class NeuralNetwork:
           have no say in them.
 
         `shuffle` reads what is in chunks or row groups in a random order of these, and mixes samples in a buffer of
-        about 128 MB. Of other data it takes the samples within a chunk in random order, and the chunks of arrays, not those of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
+        about 128 MB. Of other data it takes the samples within a chunk in random order, and the chunks of arrays, not
+        those of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
         all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
         ``log_loss``; others are measured on the validation data only, which are in memory. With an
         iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` and

@@ -171,9 +171,7 @@ def test_what_cannot_go_to_another_process_is_named():
     stuck.handle = sys._getframe()
     with joblib.parallel_config("loky", n_jobs=2):
         for callback in (LambdaCallback(), stuck):
-            with pytest.raises(
-                TypeError, match=f"callbacks holds {type(callback).__name__}, which cannot go to"
-            ):
+            with pytest.raises(TypeError, match=f"callbacks holds {type(callback).__name__}, which cannot go to"):
                 bank.fit(X, Y, callbacks=lambda k, one=callback: [one] if k else [], verbose=0)
     assert [state(net) for net in bank] == before
     with joblib.parallel_config("threading", n_jobs=2):

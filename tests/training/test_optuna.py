@@ -69,7 +69,7 @@ def test_what_is_reported_and_with_which_sign():
         net.fit(X, Y, callbacks=OptunaPruning(trial, "accuracy"), verbose=0)
     net.fit(X, Y, callbacks=OptunaPruning(optuna.trial.FixedTrial({})), verbose=0)
     for wrong in (None, 3, optuna.trial.Trial, study()):
-        with pytest.raises(TypeError, match="trial is .*; expected the trial"):
+        with pytest.raises(TypeError, match=r"trial is .*; expected the trial"):
             OptunaPruning(wrong)
 
 
