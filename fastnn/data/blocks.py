@@ -145,7 +145,7 @@ class Buffer:
     >>> buffer.take(3, None).y, buffer.take(5, None).y
     (array([0, 1, 2]), array([3, 4, 5, 6, 7]))
     >>> buffer, rng = Buffer(pieces(), room=4), np.random.default_rng(0)
-    >>> sorted([*buffer.take(3, rng).y, *buffer.take(5, rng).y])  # each once
+    >>> sorted([*buffer.take(3, rng).y.tolist(), *buffer.take(5, rng).y.tolist()])  # each once
     [0, 1, 2, 3, 4, 5, 6, 7]
     """
 
