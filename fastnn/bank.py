@@ -191,6 +191,12 @@ class NetworkBank(Sequence[NeuralNetwork]):
         `bootstrap`, ``i = bank.bootstrap_rows(n, seed_k)`` and ``bank[k].fit(X[i], y[i], ..., seed=seed_k)``; with
         a `validation_split` of shared data that is drawn, if what is held out there is the same.
 
+        **Under joblib.** Within ``joblib.parallel_config("loky")``, or ``"dask"``, ``"ray"``, ``"threading"``, each of
+        its workers trains a block of the networks, in `threads` threads (by default its share of those here). The
+        bits are the same. What a callback keeps in its attributes comes home from another process; one that cannot go
+        there, such as a `LambdaCallback`, is a TypeError before anything is trained. After Ctrl-C networks that were
+        in other processes are as they were before the fit.
+
         Ctrl-C stops all threads within about a tenth of a second. The steps taken so far stay, and
         each ``history.stopped`` says how many. An error in a callback or a metric stops all
         networks in the same way, and is raised.

@@ -26,10 +26,9 @@ from .checks import (
     shown,
 )
 from .data.columns import COPY, READY, not_finite, real_array, sample_kind, write_sample
-from .data.rows import check_rows
 from .data.samples import Samples
-from .data.sources import CHUNK_BYTES
-from .data.tables import SparseRows, checked_names, is_sparse
+from .data.sources import row_parts
+from .data.tables import checked_names
 from .engine.engine import Engine
 from .engine.gradients import Gradients
 from .engine.plan import Plan
@@ -426,19 +425,19 @@ class NeuralNetwork:
 
         Parameters
         ----------
-        X : array_like (n_samples, n_features), or chunks
+        X : array_like (n_samples, n_features), or a data set with its targets
             One sample a row, of any real dtype: an array, a data frame, or a sparse matrix of SciPy, of which
             some rows at a time are made dense. It may be larger than memory; see Notes. The first frame gives the
             network its `feature_names`, to which all later ones are held.
         y : array_like
             Targets: class indices (n_samples,) or one-hot rows for a loss of classes, else values
-            (n_samples, n_outputs), or (n_samples,) for one output. None if X is made of chunks.
+            (n_samples, n_outputs), or (n_samples,) for one output. None if X brings them along.
         epochs, batch_size : int, default 1 and 32
             How many times to go through all samples, and at most how many of them to a step: the batches are as few
             as that allows, and their sizes differ by one at most. (`train` takes full ones and a last, short one.)
         validation_data : (X, y) or (X, y, sample_weight), optional
             Other samples, on which loss and metrics are measured after every epoch. With weights, the loss
-            is sum(weight * loss) / n, as in training.
+            is sum(weight * loss) / n, as in training. Or a `fastnn.parquet` or a DataLoader, read into memory.
         validation_split : float, default 0.0
             The part of the samples to hold out for that instead.
         validation_shuffle : bool, default True
@@ -501,12 +500,16 @@ class NeuralNetwork:
           (HDF5, zarr); y is the same or an ordinary array. A chunk is about 64 MB of rows in the
           network's dtype, and whole batches: without shuffling, the steps are bit for bit those on an
           array (but for the random numbers of dropout and noise). What fits into one chunk is read
-          once, and then is an array.
+          once, and then is an array. Arrays in chunks on disk (HDF5, zarr) are read chunk by chunk.
+        - `fastnn.parquet`, of which row groups are read one after another.
         - an iterable of chunks ``(X, y)`` or ``(X, y, sample_weight)``, each of which is parted into batches
           of its own. A generator lasts for one epoch; for more, give a function that returns a new one.
+        - a `torch.utils.data.DataLoader`. Its batches are the steps, in its order: `batch_size`, `shuffle` and `seed`
+          have no say in them.
 
-        `shuffle` takes the samples within a chunk in random order, and the chunks of arrays, not those
-        of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
+        `shuffle` reads what is in chunks or row groups in a random order of these, and mixes samples in a buffer of
+        about 128 MB. Of other data it takes the samples within a chunk in random order, and the chunks of arrays, not
+        those of an iterable; samples that are sorted on disk should be mixed there. The loss is the mean over
         all samples of the epoch, as are the metrics ``accuracy``, ``top_k``, ``mse``, ``mae`` and
         ``log_loss``; others are measured on the validation data only, which are in memory. With an
         iterable, `validation_split` and ``class_weight="balanced"`` are refused. `Standardize` and
@@ -659,8 +662,10 @@ class NeuralNetwork:
         """
         return np.asarray(self.loss_function.classes(self.outputs(X)))
 
-    def evaluate(self, X: Any, y: Any, metrics: Metrics = (), sample_weight: Any = None) -> dict[str, float]:
+    def evaluate(self, X: Any, y: Any = None, metrics: Metrics = (), sample_weight: Any = None) -> dict[str, float]:
         """The mean loss and the metrics on rows X, by name. The metrics judge what `predict` gives.
+
+        X may be a `fastnn.parquet` or a DataLoader, which brings y along; it is read into memory.
 
         With weights the loss is sum(weight * loss) / n, as in `fit`, and the metrics are weighted averages; a
         function of your own gets the weights if it takes ``sample_weight``.
@@ -1060,18 +1065,14 @@ class NeuralNetwork:
             and len(X)
         ):
             return self.engine.outputs(X, unchecked=True)
-        if is_sparse(X):
-            return self._sparse_outputs(X, plan)
-        return self.engine.outputs(plan.form.rows(X))
-
-    def _sparse_outputs(self, X: Any, plan: Plan) -> Array:
-        """The outputs for a sparse matrix, whose rows are dense some at a time."""
-        check_rows(tuple(X.shape), "X", plan.form.ins)
-        rows, each = SparseRows(X, "X"), max(1, CHUNK_BYTES // (plan.form.ins * plan.dtype.itemsize))
-        out = np.empty((X.shape[0], plan.form.outs), plan.dtype)
-        for first in range(0, X.shape[0], each):
-            part = slice(first, first + each)
-            self.engine.outputs(plan.form.rows(rows[part], f"X[{first}:]"), out[part])
+        parts = row_parts(X, plan.form)
+        if parts is None:
+            return self.engine.outputs(plan.form.rows(X))
+        out, first = np.empty((parts[0], plan.form.outs), plan.dtype), 0
+        for where, some in parts[1]:
+            rows = plan.form.rows(some, f"X{where}")
+            self.engine.outputs(rows, out[first : first + len(rows)])
+            first += len(rows)
         return out
 
     def _train_column(self, x: Array, t: Any, plan: Plan) -> float:

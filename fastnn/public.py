@@ -1,6 +1,7 @@
 """The public names, each from where it is at home; ``fastnn`` gets them here when the first is asked for."""
 
 from .bank import NetworkBank
+from .data.parquet import parquet
 from .engine.gradients import Gradients
 from .engine.threads import get_num_threads, set_num_threads
 from .explanation import Explanation, explain
@@ -82,7 +83,7 @@ from .training.guard import DivergedError, NaNGuard
 from .training.history import History
 from .training.loggers import CSVLogger, TensorBoard
 from .training.lr_finder import LRCurve
-from .training.monitors import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau
+from .training.monitors import EarlyStopping, ModelCheckpoint, OptunaPruning, ReduceLROnPlateau
 from .version import __version__
 
 __all__ = [
@@ -145,6 +146,7 @@ __all__ = [
     "NeuralNetwork",
     "OneCycle",
     "Optimizer",
+    "OptunaPruning",
     "PinballLoss",
     "PoissonNLLLoss",
     "RAdam",
@@ -181,5 +183,6 @@ __all__ = [
     "get_num_threads",
     "load",
     "mlp",
+    "parquet",
     "set_num_threads",
 ]

@@ -15,7 +15,19 @@ from pathlib import Path
 from typing import Any
 
 FENCE = re.compile(r"^( *)```(\S*).*?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-SEPARATE = {"jax", "keras", "torch"}  # blocks that import one run where it is installed; others do without
+SEPARATE = {
+    "dask",
+    "dask_ml",
+    "distributed",
+    "h5py",
+    "jax",
+    "keras",
+    "optuna",
+    "pyarrow",
+    "ray",
+    "torch",
+    "zarr",
+}  # blocks that import one run where it is installed; others do without
 NUMBER = re.compile(r"(?<![\w.])(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 

@@ -22,7 +22,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXTRAS = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE))
 NEED = {
     "fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib", "fastnn.cli": "typer",
-    "fastnn.tabular.onnx": "onnx", **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
+    "fastnn.tabular.onnx": "onnx", "fastnn.data.parquet": "pyarrow",
+    **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
 }  # fmt: skip
 MISSING = [name for name in ("onnx", "torch", "keras") if importlib.util.find_spec(name) is None]
 if importlib.util.find_spec("tensorflow") is None and "torch" not in MISSING:

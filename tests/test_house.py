@@ -15,7 +15,7 @@ OWN = {"self", "cls", "other"}  # names that stand for an object of the same cla
 ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides itself; nothing is said of those above
     "kernels": {"audience"},
     "formulas": {"checks", "changes", "extras", "kernels.fields", "kernels.formula"},
-    "data": {"checks", "formulas", "kernels", "room"},
+    "data": {"checks", "extras", "formulas", "kernels", "room"},
     "layers": {"checks", "changes", "data", "formulas", "kernels", "room"},
     "engine": {"checks", "changes", "data", "formulas", "kernels", "layers", "room"},
     "files": {"checks", "engine", "extras", "formulas", "kernels.formula", "layers", "saving", "version"},
@@ -72,6 +72,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "extras",
         "data",
         "engine.crew",
+        "engine.hired",
         "engine.threads",
         "engine.workers",
         "formulas",

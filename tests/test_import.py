@@ -12,6 +12,7 @@ from fastnn import public
 
 ROOT = pathlib.Path(__file__).parent.parent
 OPTIONAL = {"matplotlib", "narwhals", "onnx", "pandas", "polars", "safetensors"}
+OPTIONAL |= {"h5py", "joblib", "optuna", "pyarrow", "zarr"}
 OPTIONAL |= {"sklearn", "tensorboardX", "torch", "tqdm"}
 
 

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import itertools
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import Array
+from ..checks import Array, shown
 from ..kernels.order import shuffle
 from .batches import Batches
+from .blocks import Blocks, Table
 from .columns import real_array
 from .form import Form
 from .held_out import held_out_rows, missing, rows_to_keep, seed_of
+from .loader import Given, is_loader, loader
+from .parquet import ParquetTable
 from .rows import check_count, check_rows, sample_weights
-from .tables import SomeRows, SparseRows, is_sparse
+from .source import Chunk, Source
+from .stored import StoredArrays, stored_rows
+from .tables import Names, SomeRows, SparseRows, check_names, column_names, is_sparse
 
 CHUNK_BYTES = 64 * 2**20  # of rows in the network's dtype; two such chunks are in memory at a time
 
 
-class Chunk(NamedTuple):
-    """Some samples, as the caller's data hold them."""
-
-    number: int  # of the chunk in its source
-    where: str  # completes a name: "X" + where is "X[0:1000]" or "X of chunk 3"
-    X: Any
-    y: Any
-    sample_weight: Any
-
-
-class Slices:
+class Slices(Source):
     """The chunks of arrays that can be sliced: `rows_each` samples each, the last one fewer.
 
     Parameters
@@ -45,8 +40,6 @@ class Slices:
         Whether the batches are (see `Batches`).
     """
 
-    lasting = True  # what a slice gave stays as it is when the next one is read
-
     def __init__(self, X: Any, y: Any, weights: Array | None, batch_size: int, rows_each: int, equal: bool) -> None:
         self.X, self.y, self.weights = X, y, weights
         self.count, self.rows_each = int(X.shape[0]), rows_each
@@ -57,11 +50,6 @@ class Slices:
     def batches(self) -> Batches:
         """Those of an epoch, of all chunks in their own order."""
         return Batches.of(self.count, self._batch_size, self._equal)
-
-    @property
-    def steps(self) -> int:
-        """Steps of an epoch."""
-        return self.batches.steps
 
     @property
     def _chunk_count(self) -> int:
@@ -88,22 +76,12 @@ class Slices:
         weights = None if self.weights is None else self.weights[start:stop]
         return Chunk(number, f"[{start}:{stop}]", self.X[start:stop], self.y[start:stop], weights)
 
-    def sample(self) -> Iterator[Chunk]:
-        """The chunks from which to learn about all samples: all."""
-        return self.chunks(0, None)
-
     def targets(self) -> Iterator[tuple[str, Any]]:
         """The targets of each chunk, and where they are."""
         for number in range(self._chunk_count):
             start, stop = self._bounds(number)
             y = self.y if self._kept is None else SomeRows(self.y, self._kept)
             yield f"[{start}:{stop}]", real_array(y[start:stop], f"y[{start}:{stop}]")
-
-    def classes(self, form: Form) -> Array | None:
-        """The class of each sample, or None where they have none; all targets are read and checked."""
-        found = [form.classes_of(*form.row_targets(y, y.shape[0], f"y{where}"))[0] for where, y in self.targets()]
-        some = [one for one in found if one is not None]
-        return np.concatenate(some) if len(some) == len(found) else None
 
     def hold_out(self, part: float, seed: int | None, form: Form) -> tuple[tuple[Any, ...], str]:
         """Be without that part of the samples from now on (see `held_out_rows`).
@@ -118,83 +96,123 @@ class Slices:
         return (X, y) if self.weights is None else (X, y, self.weights[held]), missing(classes, sides, seed)
 
 
-class Given:
-    """The chunks that an iterable gives, or what a function without arguments returns.
+class Opened(NamedTuple):
+    """What X and y turned out to be: a source, or arrays in memory."""
 
-    Nobody knows how many there are before they have come, so `count`, `steps` and `rows_each` are 0.
+    source: Source | None
+    X: Any
+    y: Any
+    sample_weight: Any
+
+
+def opened(X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, equal: bool, form: Form) -> Opened:
+    """The source that X and y are, with `equal` batches or not; without a source, they are in memory now.
+
+    What is outside memory and fits into one chunk is read here, once.
     """
-
-    lasting = False  # a generator may fill the same array again and again
-    batches: Batches | None = None
-    count = steps = rows_each = 0
-
-    def __init__(self, X: Any) -> None:
-        self.X = X
-
-    def chunks(self, epoch: int, seed: int | None) -> Iterator[Chunk]:
-        """All chunks, in the order in which they come."""
-        made = self.X() if callable(self.X) else self.X
-        if not isinstance(made, Iterable):
-            raise TypeError(f"X() returned {made!r}; expected an iterable of chunks (X, y)")
-        return map(self._chunk, itertools.count(), made)  # map keeps no chunk that it has handed on
-
-    def sample(self) -> Iterator[Chunk]:
-        """The chunks from which to learn about all samples: the first, which an iterator gives again later."""
-        if not isinstance(self.X, Iterator):
-            return itertools.islice(self.chunks(0, None), 1)
-        first = list(itertools.islice(self.X, 1))
-        self.X = itertools.chain(first, self.X)
-        return map(self._chunk, itertools.count(), first)
-
-    def targets(self) -> Iterator[tuple[str, Any]]:
-        """The targets of that chunk, and where they are."""
-        return ((chunk.where, real_array(chunk.y, f"y{chunk.where}")) for chunk in self.sample())
-
-    def hold_out(self, part: float, seed: int | None, form: Form) -> tuple[tuple[Any, ...], str]:
-        """Nobody knows where the end is."""
-        raise ValueError(
-            f"validation_split is {part!r} but X is made of chunks, whose end is not known; give validation_data"
-        )
-
-    @staticmethod
-    def _chunk(number: int, chunk: Any) -> Chunk:
-        if not isinstance(chunk, (tuple, list)) or len(chunk) not in (2, 3):
-            have = f"{len(chunk)} parts" if isinstance(chunk, (tuple, list)) else f"a {type(chunk).__name__}"
-            raise TypeError(f"chunk {number} of X is {have}; expected (X, y) or (X, y, sample_weight)")
-        return Chunk(number, f" of chunk {number}", *chunk, *[None] * (3 - len(chunk)))
-
-
-def opened(
-    X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, equal: bool, form: Form
-) -> tuple[Slices | Given | None, Any, Any]:
-    """The source that X and y are, with `equal` batches or not, and X and y; without a source, they are in memory now.
-
-    Arrays outside memory that fit into one chunk are read here, once.
-    """
+    _check_kind(X, y)
+    if isinstance(X, ParquetTable):
+        return _table(X, sample_weight, batch_size, equal, form)
     if y is None and not hasattr(X, "shape"):
-        return _given(X, sample_weight, epochs), X, y
+        return Opened(_given(X, sample_weight, epochs, batch_size), X, y, None)
     if y is None:
         raise ValueError("y is None; expected the targets of X (only an iterable of chunks (X, y) brings them along)")
-    if callable(X) or isinstance(X, Iterator):
-        kind = "function" if callable(X) else type(X).__name__
-        raise ValueError(f"y is given but X is a {kind}, whose chunks (X, y) bring their targets; leave y out")
     if is_sparse(X):
         check_rows(tuple(X.shape), "X", form.ins)
         X = SparseRows(X, "X")
     if not outside_memory(X):
-        return None, X, y
+        return Opened(None, X, y, sample_weight)
     check_rows(tuple(X.shape), "X", form.ins)
     y = y if outside_memory(y) else real_array(y, "y")
     check_count(tuple(y.shape), "y", X.shape[0])
-    row_bytes = (form.ins + form.outs) * form.dtype.itemsize
-    rows_each = batch_size * max(1, CHUNK_BYTES // (row_bytes * batch_size))
+    rows_each = _rows_each(form, batch_size, CHUNK_BYTES)
     if X.shape[0] <= rows_each:
-        return None, X[:], y[:]
+        return Opened(None, X[:], y[:], sample_weight)
     weights = sample_weights(sample_weight, None, None, X.shape[0])
-    return Slices(X, y, weights, batch_size, rows_each, equal), X, y
+    if stored_rows(X):
+        return Opened(_blocks(StoredArrays(X, y, weights), batch_size, equal, form), X, y, weights)
+    return Opened(Slices(X, y, weights, batch_size, rows_each, equal), X, y, weights)
 
 
-def _given(X: Any, sample_weight: Any, epochs: int) -> Given:
+def gathered(X: Any, y: Any, sample_weight: Any, form: Form, name: str = "X") -> tuple[Any, Any, Any]:
+    """X, y and the weights in memory: what brings its targets along is read to its end."""
+    if not brings_targets(X):
+        return X, y, sample_weight
+    _check_kind(X, y)
+    if isinstance(X, ParquetTable):
+        return _table(X, sample_weight, 1, True, form, read=True)[1:]
+    chunks = list(_given(X, sample_weight, 1, 32).chunks(0, None))
+    if not chunks:
+        raise ValueError(f"{name} gave no chunks; expected at least one")
+    parts = [
+        (form.rows(one.X, f"X{one.where}"), real_array(one.y, f"y{one.where}"), one.sample_weight) for one in chunks
+    ]
+    weights = None if parts[0][2] is None else np.concatenate([real_array(w, "sample_weight") for *_, w in parts])
+    return np.concatenate([rows for rows, *_ in parts]), np.concatenate([some for _, some, _ in parts]), weights
+
+
+def brings_targets(X: Any) -> bool:
+    """Whether it is a data set with its targets in it: a `ParquetTable`, or a DataLoader of PyTorch."""
+    return isinstance(X, ParquetTable) or is_loader(X)
+
+
+def input_names(X: Any) -> Names:
+    """The names of the inputs, where X has some."""
+    return X.names if isinstance(X, ParquetTable) else column_names(X)
+
+
+def row_parts(X: Any, form: Form) -> tuple[int, Iterator[tuple[str, Any]]] | None:
+    """The number of the rows of X, and the rows, some at a time, with where they are; None if X is in memory."""
+    if isinstance(X, ParquetTable):
+        _check_inputs(X, form)
+        numbers = range(len(X.sizes))
+        return sum(X.sizes), ((f" of {X.where(k)}", piece.X) for k in numbers for piece in X.pieces(k))
+    _check_kind(X, None)
+    sparse = is_sparse(X)
+    if not sparse and not outside_memory(X):
+        return None
+    check_rows(tuple(X.shape), "X", form.ins)
+    rows, each = SparseRows(X, "X") if sparse else X, max(1, CHUNK_BYTES // (form.ins * form.dtype.itemsize))
+    return X.shape[0], ((f"[{first}:]", rows[first : first + each]) for first in range(0, X.shape[0], each))
+
+
+def _rows_each(form: Form, batch_size: int, room: int) -> int:
+    """The rows of a chunk of so many bytes, in whole batches."""
+    row_bytes = (form.ins + form.outs) * form.dtype.itemsize
+    return batch_size * max(1, room // (row_bytes * batch_size))
+
+
+def _blocks(table: Table, batch_size: int, equal: bool, form: Form) -> Blocks:
+    room = max(1, 2 * CHUNK_BYTES // (8 * (form.ins + form.outs)))
+    return Blocks(table, batch_size, _rows_each(form, batch_size, CHUNK_BYTES // 4), room, equal)
+
+
+def _table(
+    X: ParquetTable, sample_weight: Any, batch_size: int, equal: bool, form: Form, *, read: bool = False
+) -> Opened:
+    """What a table is: a source, or if it fits into a chunk, or is to be `read`, arrays."""
+    if not X.target:
+        raise ValueError(f"X is {X} without a target; expected parquet(..., target='a column')")
+    if sample_weight is not None:
+        raise ValueError(f"sample_weight is given but X is {X}; expected parquet(..., sample_weight='a column')")
+    _check_inputs(X, form)
+    source = _blocks(X, batch_size, equal, form)
+    if read or source.count <= _rows_each(form, batch_size, CHUNK_BYTES):
+        return Opened(None, *source.read())
+    return Opened(source, X, None, None)
+
+
+def _check_inputs(X: ParquetTable, form: Form) -> None:
+    check_names(X.names, form.names, "X")
+    if len(X.names) != form.ins:
+        names = ", ".join(map(repr, X.names[:20]))
+        raise ValueError(
+            f"X is {X} with {len(X.names)} columns for inputs ({names}) but the first layer takes {form.ins}; expected "
+            "parquet(..., columns=[...]) with as many names"
+        )
+
+
+def _given(X: Any, sample_weight: Any, epochs: int, batch_size: int) -> Given:
     if not callable(X) and not isinstance(X, Iterable):
         raise TypeError(f"X is {X!r} and y is None; expected arrays X and y, or an iterable of chunks (X, y)")
     if sample_weight is not None:
@@ -204,7 +222,33 @@ def _given(X: Any, sample_weight: Any, epochs: int) -> Given:
             f"X is a {type(X).__name__}, which gives its chunks only once, but epochs is {epochs}; "
             "give a function that returns a new one for each epoch: fit(lambda: chunks(), epochs=...)"
         )
-    return Given(X)
+    return loader(X, batch_size) if is_loader(X) else Given(X)
+
+
+def _check_kind(X: Any, y: Any) -> None:
+    """Say what to do with things that look like data and are none."""
+    kind = type(X).__name__
+    if y is not None and (callable(X) or isinstance(X, Iterator) or brings_targets(X)):
+        kind = "function" if callable(X) and not brings_targets(X) else kind
+        whose = "chunks (X, y) bring their" if not isinstance(X, ParquetTable) else "column is its"
+        raise ValueError(f"y is given but X is a {kind}, whose {whose} targets; leave y out")
+    if isinstance(X, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"X is {X!r}; expected arrays, or what reads the file: fastnn.parquet({X!r}, target='a column'), a dataset "
+            "of h5py.File(...), an array of zarr.open(...), numpy.load(..., mmap_mode='r')"
+        )
+    package = type(X).__module__.partition(".")[0]
+    if package == "pyarrow" and not hasattr(X, "shape"):
+        raise TypeError(f"X is a {kind} of pyarrow; expected fastnn.parquet(X, target='a column')")
+    for name, some in (("X", X), ("y", y)):
+        if type(some).__module__.startswith("h5py") and not some:
+            raise ValueError(f"{name} is of a closed HDF5 file; expected one that is open until the fit is over")
+        if hasattr(some, "keys") and not hasattr(some, "shape"):
+            keys = list(some.keys())
+            raise TypeError(
+                f"{name} is a {type(some).__name__} of {', '.join(map(shown, keys[:8])) or 'nothing'}; expected one of "
+                f"its arrays{f', such as {name}[{shown(keys[0])}]' if keys else ''}"
+            )
 
 
 def outside_memory(array: Any) -> bool:

@@ -174,6 +174,11 @@ def real_table(values: Any, name: str) -> Array | None:
         return np.column_stack(made) if made else np.empty(values.shape)
     if hasattr(values, "iloc"):
         return real_array_of(_plain(values), name)
+    if hasattr(values, "detach") and hasattr(values, "cpu"):  # a tensor of PyTorch
+        tensor = values.detach().cpu()
+        if str(tensor.dtype) == "torch.bfloat16":  # which NumPy has not
+            tensor = tensor.float()
+        return real_array_of(np.asarray(tensor), name)
     return None
 
 

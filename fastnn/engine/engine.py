@@ -445,6 +445,23 @@ class Engine(Watched):
         if self.feature_names is None and form.names is not None:
             self.feature_names = form.names
 
+    def take_after(self, other: Engine) -> None:
+        """Take the weights of a copy that was trained elsewhere, and all else that training changes."""
+        self.weights = other.weights
+        mine, its = self.state, other.state
+        if its.numbers:
+            mine.make_room(self.dtype)
+            mine.numbers = its.numbers
+        mine.steps, mine.epochs = its.steps, its.epochs
+        if self.base_rate() != other.base_rate():  # callbacks set the rate, or the first one of a schedule
+            if isinstance(self.rate, Constant):
+                self.rate = other.rate
+            else:
+                self.rate.lr = other.rate.lr
+        for layer, twin in zip(self.measuring, other.measuring):
+            layer.fitted = twin.fitted
+        self.feature_names = other.feature_names
+
     def gradients(
         self, samples: Samples, training: bool = False, seed: int = 0, weights: Array | None = None
     ) -> Gradients:

@@ -320,6 +320,7 @@ class BaseMLP(BaseEstimator, ABC):
                 threads=None if self.n_jobs is None else effective_n_jobs(self.n_jobs),
             )  # fmt: skip
             endings = [outcome.history.stopped for outcome in outcomes]
+            self._courses = [rule.course for rule in rules]  # workers of joblib send others home
             for rule, outcome in zip(rules, outcomes):
                 if outcome.diverged:
                     diverged = True

@@ -92,6 +92,9 @@ class BankSearchCV(BaseSearchCV):
     that has converged stays as it is. `max_iter` cannot be searched for then; in ``best_params_`` it is that of the
     last round.
 
+    Within ``joblib.parallel_config("loky")``, or ``"dask"``, ``"ray"``, ``"threading"``, each of joblib's workers gets
+    a block of the fits, and `n_jobs` says how many workers there are; scores are the same.
+
     Ctrl-C stops the search within about a tenth of a second, where the fits are fastnn's.
 
     Examples

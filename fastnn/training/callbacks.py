@@ -78,6 +78,9 @@ class Callback(Checked):
         How many epochs a `Checkpoint` brought along; 0 in a fit that starts anew.
     measures : mapping of str to function
         The metrics of the fit by name.
+    stays : str
+        Why it cannot be sent to another process, as a `NetworkBank` does under ``joblib.parallel_config``; empty if it
+        can: then the copy of there sends its attributes home.
 
     Examples
     --------
@@ -92,6 +95,7 @@ class Callback(Checked):
     quantities: tuple[str, ...] | None = None
     resumed: int = 0
     measures: Mapping[str, Metric] = {}
+    stays: str = ""  # why it cannot be sent to another process, if it cannot
 
     def on_train_begin(self) -> None:
         """Before the first epoch."""
@@ -161,6 +165,8 @@ def same_names(callback: Callback, state: Mapping[str, Any], names: Iterable[str
 
 class LambdaCallback(Callback):
     """Functions as a callback, with the arguments of the methods of `Callback`."""
+
+    stays = "what its functions write to would stay there: make a subclass of Callback"
 
     checked = {
         "on_train_begin": function_of(),

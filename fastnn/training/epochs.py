@@ -13,8 +13,7 @@ from ..checks import Array
 from ..data.form import Form
 from ..data.held_out import split
 from ..data.samples import Samples
-from ..data.sources import opened
-from ..data.tables import column_names
+from ..data.sources import gathered, input_names, opened
 from ..engine.engine import Engine
 from ..engine.workers import Flag
 from ..formulas.metrics import scores
@@ -32,10 +31,12 @@ from .stream import StreamRun
 def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
     """See `NeuralNetwork.fit`."""
     engine = net.engine
-    form = engine.form.named(column_names(X))  # before they are lost on the way
+    form = engine.form.named(input_names(X))  # before they are lost on the way
     warn_of_idleness(engine)
     sample_weight, validation_data = settings.sample_weight, settings.validation_data
-    source, X, y = opened(X, y, sample_weight, settings.epochs, settings.batch_size, settings.equal_batches, form)
+    source, X, y, sample_weight = opened(
+        X, y, sample_weight, settings.epochs, settings.batch_size, settings.equal_batches, form
+    )
     of_validation, part = " of validation_data", settings.validation_split
     if validation_data is None and part:
         drawn = split_seed(settings, settings.seed, settings.callbacks)
@@ -105,6 +106,7 @@ def warn_of_idleness(engine: Engine) -> None:
 def weighed_samples(form: Form, data: tuple[Any, ...], where: str = "") -> Samples:
     """The samples of ``(X, y)`` or ``(X, y, sample_weight)``, with their weights."""
     X, y, weights = (*data, None)[:3]
+    X, y, weights = gathered(X, y, weights, form, f"X{where}")
     samples = Samples.of_rows(form, X, y, where)
     return samples.weighed(samples.weights(weights, None, where))
 

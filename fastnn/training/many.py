@@ -20,6 +20,7 @@ from ..data.samples import Samples
 from ..data.tables import SomeRows, column_names, is_sparse
 from ..engine.crew import share_out, thread_count
 from ..engine.engine import Engine
+from ..engine.hired import Hired, hired
 from ..engine.workers import Flag
 from ..formulas.metrics import Metric
 from .callbacks import Callback, StopTraining, Trainee, check_callbacks
@@ -28,7 +29,7 @@ from .epochs import split_seed, take_epochs, warn_of_idleness, weighed_samples
 from .guard import DivergedError
 from .history import History
 from .loggers import CSVLogger, TensorBoard
-from .monitors import ModelCheckpoint, ReduceLROnPlateau
+from .monitors import ModelCheckpoint, OptunaPruning, ReduceLROnPlateau
 from .progress import progress
 from .run import Run
 from .settings import Settings, callback_list
@@ -59,6 +60,7 @@ def fit_many(
     threads: int | None,
 ) -> list[Outcome]:
     """See `NetworkBank.fit`; each network has its own callbacks and seed in the place of those in `settings`."""
+    workers, given_threads = hired(), threads is not None
     threads, count = thread_count(threads), len(networks)
     seeds, called = seeds_of(seed, count), callbacks_of(callbacks, networks)
     own = [replace(settings, seed=seeds[k], callbacks=called[k], verbose=0) for k in range(count)]
@@ -72,31 +74,8 @@ def fit_many(
             drawn = [split_seed(settings, seeds[0], list(itertools.chain(*called)))] * count
         own = [replace(some, split_seed=seed) for some, seed in zip(own, drawn)]
     shares = shares_of([net.engine.form for net in networks], X, y, settings, drawn)
+    tasks = [Task(net, shares[k], own[k], seeds[k] if bootstrap else None, bootstrap) for k, net in enumerate(networks)]
     outcomes = [Outcome() for _ in networks]
-    interrupt = Flag()
-    for outcome in outcomes:
-        outcome.measures = settings.measures
-    chunks: dict[tuple[int, ...], int] = {}  # how many steps a call may take, by the sizes of a network's layers
-
-    def work(k: int) -> None:
-        net, outcome = networks[k], outcomes[k]
-        share = shares[k]
-        if bootstrap:
-            share = share.drawn(bootstrap_rows(share.train.size, seeds[k]), net.engine.form, settings)
-        train, weights, held_out = share.train, share.weights, share.held_out
-        run = Run(net.engine, train, own[k], weights)
-        run.interrupt = interrupt
-        sizes = tuple(layer.outs for layer in net.layers)
-        run.chunk = chunks.get(sizes, 1)
-        try:
-            take_epochs(net, run, own[k], train.y, held_out, outcome.history)
-        except DivergedError:
-            outcome.diverged = True
-            outcome.history.stopped = f"diverged in epoch {outcome.history.epoch[-1]}"
-        else:
-            outcome.scores = _scores(net.engine, outcome.history, held_out, own[k])
-        chunks[sizes] = run.chunk
-
     shown = progress(settings.verbose, count, "network")
     done = iter(range(1, count + 1))
 
@@ -107,7 +86,12 @@ def fit_many(
     try:
         if shown is not None:
             shown.on_train_begin()
-        share_out(work, count, threads, interrupt, finished)
+        if workers is None:
+            train_tasks(tasks, outcomes, threads, finished)
+        else:
+            _send(tasks, outcomes, workers, threads if given_threads else None)
+            for k in range(count):
+                finished(k)
     except KeyboardInterrupt:
         for outcome in outcomes:
             if not outcome.history.epoch and not outcome.history.stopped:
@@ -115,7 +99,94 @@ def fit_many(
     finally:
         if shown is not None:
             shown.on_train_end()
+    for outcome in outcomes:
+        outcome.measures = settings.measures
     return outcomes
+
+
+class Task(NamedTuple):
+    """The fit of one network: what it learns from, and what it is told."""
+
+    net: Trainee
+    share: Share
+    settings: Settings
+    seed: int | None  # of its bootstrap sample
+    bootstrap: bool
+
+
+def train_tasks(
+    tasks: Sequence[Task], outcomes: Sequence[Outcome], threads: int, finished: Callable[[int], None] | None = None
+) -> None:
+    """Do them in so many threads, and note what came of each."""
+    interrupt = Flag()
+    chunks: dict[tuple[int, ...], int] = {}  # how many steps a call may take, by the sizes of a network's layers
+
+    def work(k: int) -> None:
+        (net, share, settings, seed, bootstrap), outcome = tasks[k], outcomes[k]
+        if bootstrap:
+            share = share.drawn(bootstrap_rows(share.train.size, seed), net.engine.form, settings)
+        train, weights, held_out = share.train, share.weights, share.held_out
+        run = Run(net.engine, train, settings, weights)
+        run.interrupt = interrupt
+        sizes = tuple(layer.outs for layer in net.layers)
+        run.chunk = chunks.get(sizes, 1)
+        try:
+            take_epochs(net, run, settings, train.y, held_out, outcome.history)
+        except DivergedError:
+            outcome.diverged = True
+            outcome.history.stopped = f"diverged in epoch {outcome.history.epoch[-1]}"
+        else:
+            outcome.scores = _scores(net.engine, outcome.history, held_out, settings)
+        chunks[sizes] = run.chunk
+
+    share_out(work, len(tasks), threads, interrupt, finished)
+
+
+def _send(tasks: Sequence[Task], outcomes: list[Outcome], workers: Hired, threads: int | None) -> None:
+    """Have workers of joblib do the tasks, a block each, and take home what has changed: all, or of an error nothing.
+
+    Raises
+    ------
+    TypeError
+        If a callback cannot be sent to them.
+    """
+    for task in tasks:
+        workers.check_travels([_without_network(callback) for callback in task.settings.callbacks], "callbacks")
+    blocks = workers.blocks(len(tasks))
+    sent = [([tasks[k] if workers.here else _luggage(tasks[k]) for k in block], threads) for block in blocks]
+    for block, results in zip(blocks, workers.do(_train_block, sent)):
+        for k, (net, outcome, callbacks) in zip(block, results):
+            mine = tasks[k]
+            outcomes[k] = outcome
+            if net is not mine.net:
+                mine.net.engine.take_after(net.engine)
+            for callback, other in zip(mine.settings.callbacks, callbacks):
+                if other is not callback:
+                    vars(callback).update({**vars(other), "net": mine.net})
+
+
+def _train_block(block: tuple[list[Task], int | None]) -> list[tuple[Trainee, Outcome, list[Callback]]]:
+    """What a worker does: the networks, trained, what came of them, and their callbacks."""
+    tasks, threads = block
+    outcomes = [Outcome() for _ in tasks]
+    train_tasks(tasks, outcomes, thread_count(threads))
+    return [
+        (task.net, outcome, [_without_network(callback) for callback in task.settings.callbacks])
+        for task, outcome in zip(tasks, outcomes)
+    ]
+
+
+def _luggage(task: Task) -> Task:
+    """The task without what its fit does not need."""
+    callbacks = [_without_network(callback) for callback in task.settings.callbacks]
+    return Task(task.net, task.share, replace(task.settings, callbacks=callbacks), task.seed, task.bootstrap)
+
+
+def _without_network(callback: Callback) -> Callback:
+    """A copy that does not bring the network along."""
+    twin = copy.copy(callback)
+    vars(twin).pop("net", None)
+    return twin
 
 
 def _scores(engine: Engine, history: History, held_out: Samples | None, settings: Settings) -> dict[str, float]:
@@ -179,7 +250,7 @@ def check_places(callbacks: Iterable[Callback], what: str, expected: str) -> Non
         If they would; the error calls the networks `what`, and says what is `expected` of a callback of that name.
     """
     for callback in callbacks:
-        if isinstance(callback, (Checkpoint, CSVLogger, ModelCheckpoint, TensorBoard)):
+        if isinstance(callback, (Checkpoint, CSVLogger, ModelCheckpoint, OptunaPruning, TensorBoard)):
             name = type(callback).__name__
             raise ValueError(
                 f"callbacks holds {name}, and all {what} would write to the same place; expected "

@@ -21,8 +21,10 @@ from ..checks import (
     one_of,
     optional,
     path_text,
+    shown,
     text,
 )
+from ..extras import needs
 from ..files import check_target
 from ..formulas.metrics import Metric, greater_is_better
 from ..formulas.schedules import Schedule
@@ -303,6 +305,61 @@ class ModelCheckpoint(_Monitor):
         except (KeyError, IndexError, ValueError, TypeError) as error:
             reason = f"there is no {error}" if isinstance(error, KeyError) else str(error)
             raise ValueError(f"path is {self.path!r}, which cannot be filled in: {reason}") from None
+
+
+def a_trial(value: Any, name: str) -> Any:
+    """The check that a value is a trial of Optuna."""
+    if isinstance(value, type) or not all(callable(getattr(value, one, None)) for one in ("report", "should_prune")):
+        raise TypeError(f"{name} is {shown(value)}; expected the trial that Optuna gives to an objective")
+    return value
+
+
+class OptunaPruning(_Monitor):
+    """Report a quantity to a trial of Optuna after every epoch, and end the fit if the study's pruner says so.
+
+    A pruned fit raises ``optuna.TrialPruned``, and the network stays as it was after that epoch. The estimators of
+    `fastnn.sklearn` take it too: ``MLPClassifier(callbacks=[OptunaPruning(trial)])``.
+
+    Parameters
+    ----------
+    trial : optuna.trial.Trial
+    monitor : str, optional
+        What to report; by default ``"val_loss"`` where there is validation, else ``"loss"``. Where it goes against
+        the study's direction, such as a loss in one that maximizes the accuracy, it is reported with its sign
+        changed, so that the pruner ends the worse trials.
+
+    Raises
+    ------
+    TypeError
+        If `trial` is no trial.
+    """
+
+    checked = {"trial": a_trial}
+    needs_direction = False
+    stays = "its trial is known to this process alone"
+
+    def __init__(self, trial: Any, monitor: str | None = None) -> None:
+        super().__init__(monitor, "auto", 0.0)
+        self.trial = trial
+
+    def __deepcopy__(self, memo: object) -> OptunaPruning:
+        """Another one for the same trial: the study would hear nothing of a copy."""
+        return type(self)(self.trial, self.monitor)
+
+    def on_train_begin(self) -> None:
+        super().on_train_begin()
+        self._pruned = needs("optuna", "the callback OptunaPruning", "optuna").TrialPruned
+        self._sign = 1.0
+        study, large = getattr(self.trial, "study", None), greater_is_better(self.watched, self.measures)
+        if study is not None and len(study.directions) == 1 and large is not None:
+            self._sign = 1.0 if large == (study.direction.name == "MAXIMIZE") else -1.0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        self._check_watched(logs)
+        value = float(logs[self.watched])
+        self.trial.report(self._sign * value, epoch)
+        if self.trial.should_prune():
+            raise self._pruned(f"pruned after epoch {epoch}, with {self.watched} {value:.6g}")
 
 
 def _is_number(value: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import flag, one_or_many, positive_integer, seed as checked_seed
+from ..data.sources import brings_targets
 from ..formulas.metrics import Metric, named_metrics
 from .callbacks import Callback, check_callbacks
 
@@ -35,9 +36,11 @@ def callback_list(callbacks: Iterable[Callback] | Callback | None) -> list[Callb
 
 
 def validation_parts(data: Any) -> tuple[Any, ...] | None:
-    """The two or three parts of `validation_data`, or None."""
+    """The two or three parts of `validation_data`, or None; what brings its targets along comes with None for them."""
     if data is None:
         return None
+    if brings_targets(data):
+        return data, None
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
         have = f"has {len(data)} items" if isinstance(data, (tuple, list)) else f"is a {type(data).__name__}"
         raise ValueError(f"validation_data {have}; expected (X, y), or (X, y, sample_weight)")

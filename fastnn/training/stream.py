@@ -19,7 +19,7 @@ from ..data.columns import real_array
 from ..data.held_out import seed_of
 from ..data.rows import balanced_weights, blocks_of, given_rows, sample_weights
 from ..data.samples import Samples
-from ..data.sources import Chunk, Given, Slices
+from ..data.source import Chunk, Source
 from ..data.tables import column_names
 from ..engine.engine import Engine
 from ..engine.workers import Worker
@@ -37,6 +37,7 @@ class Prepared(NamedTuple):
     number: int
     samples: Samples
     weights: Array | None
+    batch_size: int | None
 
 
 class StreamRun:
@@ -45,7 +46,7 @@ class StreamRun:
     Parameters
     ----------
     engine : Engine
-    source : Slices or Given
+    source : Source
     settings : Settings
         As for `Run`; shuffled are the samples of a chunk, and the chunks of `Slices`. Metrics that are means
         over samples are measured; others need validation data.
@@ -53,7 +54,7 @@ class StreamRun:
 
     outputs = None  # those of all samples may be larger than memory
 
-    def __init__(self, engine: Engine, source: Slices | Given, settings: Settings) -> None:
+    def __init__(self, engine: Engine, source: Source, settings: Settings) -> None:
         other = [name for name, measure in settings.measures.items() if not is_mean(measure)]
         if other and not settings.validates:
             raise ValueError(
@@ -62,17 +63,19 @@ class StreamRun:
             )
         if source.batches is not None:  # of the caller's chunks nobody knows before they have come
             check_batches(engine.layers, source.batches, settings.batch_size)
+        if source.batched:
+            settings = replace(settings, shuffle=False)
         self.engine, self.source, self.settings = engine, source, settings
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step = 0
         self.epochs_done = 0
         self.measures = {name: measure for name, measure in settings.of_training.items() if is_mean(measure)}
         balanced = settings.class_weight == "balanced"
-        self.form = engine.form
+        self.form = engine.form.named(source.names)
         self._class_weight = self._balanced() if balanced else settings.class_weight
         if self.form.measures_targets:
             self.form = self.form.measured_targets(self._given_targets())
-            if isinstance(source, Given) and not self.form.measures:
+            if not source.known and not self.form.measures:
                 for chunk in source.sample():  # which has not been checked with its inputs
                     self._prepare(chunk)
         if self.form.measures:  # before anything is converted, validation data too
@@ -167,7 +170,7 @@ class StreamRun:
         if not self.source.lasting:
             rows, targets = _own(rows, chunk.X), _own(targets, chunk.y)
             y = None if y is None else _own(y, chunk.y)
-        return Prepared(chunk.number, Samples(rows, targets, classes, y, form=self.form), weights)
+        return Prepared(chunk.number, Samples(rows, targets, classes, y, form=self.form), weights, chunk.batch_size)
 
     def _train(self, chunk: Prepared) -> dict[str, float]:
         """The steps of one chunk; returns the sums of the losses and of the metrics."""
@@ -188,7 +191,7 @@ class StreamRun:
 
     def _balanced(self) -> dict[Any, float]:
         """Weights by class for "balanced", from all targets."""
-        if isinstance(self.source, Given):
+        if not self.source.known:
             raise ValueError(
                 "class_weight is 'balanced', which needs all targets before the first step, but X is made of chunks; "
                 "give a dict from class to weight"
@@ -207,6 +210,8 @@ class ChunkRun(Run):
     def __init__(self, whole: StreamRun, chunk: Prepared) -> None:
         seed, metrics = seed_of(whole.seed, chunk.number), tuple(whole.measures)
         settings = replace(whole.settings, seed=seed, metrics=metrics, train_metrics=True)
+        if chunk.batch_size is not None:
+            settings = replace(settings, batch_size=chunk.batch_size)
         super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
         self.step = whole.epochs_done * self.steps_per_epoch  # the order of the samples is that of this epoch
 
@@ -292,4 +297,5 @@ class Reader:
 
 def _own(array: Array, given: Any) -> Array:
     """`array`, which no longer shares memory with what was given."""
-    return array.copy() if np.may_share_memory(array, np.asarray(given)) else array
+    given = real_array(given, "X") if hasattr(given, "detach") else np.asarray(given)
+    return array.copy() if np.may_share_memory(array, given) else array

@@ -543,3 +543,26 @@ def test_a_search_leaves_no_threads_and_no_folds():
     started = time.monotonic()
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=300)
     assert time.monotonic() - started < 300
+
+
+@pytest.mark.parametrize("backend", ["threading", "loky"])
+@pytest.mark.parametrize("halving", [False, True])
+def test_workers_of_joblib_find_the_same(backend, halving):
+    joblib = pytest.importorskip("joblib")
+    X, y = load_iris(return_X_y=True)
+    model = MLPClassifier(max_iter=8, tol=0, random_state=0, n_networks=2)
+    grid = {"alpha": [1e-4, 1e-2], "hidden_layer_sizes": [(4,), (8,)]}
+
+    def searched():
+        return BankSearchCV(model, grid, cv=3, halving=halving).fit(X, y)
+
+    mine = searched()
+    with joblib.parallel_config(backend, n_jobs=2):
+        other = searched()
+    for name in ("mean_test_score", "split0_test_score", "rank_test_score"):
+        assert np.array_equal(mine.cv_results_[name], other.cv_results_[name])
+    assert mine.best_params_ == other.best_params_
+    ours, theirs = mine.best_estimator_, other.best_estimator_  # an ensemble, which the workers have fitted too
+    assert np.array_equal(ours.predict_proba(X), theirs.predict_proba(X))
+    assert ours.loss_curve_ == theirs.loss_curve_
+    assert ours.n_iter_ == theirs.n_iter_

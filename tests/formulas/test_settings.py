@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import types
 
 import numpy as np
 import pytest
@@ -80,7 +81,9 @@ FINE_FOR = {  # ... and for these
     ("Layer", "act_function"): {"a component"},
     ("PinballLoss", "quantiles"): {"list of a number"}, ("Embedding", "categories"): {"tuple"},
 }  # fmt: skip
-ONE_OF_EACH = {"path": "a.csv", "seconds": 1.0}  # of the parameters without a default
+ONE_OF_EACH = {
+    "path": "a.csv", "seconds": 1.0, "trial": types.SimpleNamespace(report=print, should_prune=print),
+}  # fmt: skip  # of the parameters without a default
 
 
 def arguments(cls):
