@@ -9,7 +9,7 @@ import pytest
 pl = pytest.importorskip("polars")
 pytest.importorskip("typer")
 
-from fastnn.cli.tables import read_table, write_table  # noqa: E402
+from fastnn.cli.tables import read_table, write_blocks, write_table  # noqa: E402
 
 FRAME = {"a": [1, 2, None], "b": ["x", None, "y"], "c": [0.5, 1.5, 2.5]}
 
@@ -88,16 +88,14 @@ def test_what_is_no_table_is_refused_by_name(tmp_path, content):
         read_table(str(path))
 
 
-def test_a_write_that_fails_leaves_the_old_file(frame, tmp_path, monkeypatch):
-    path = tmp_path / "t.csv"
-    path.write_text("old")
-
-    def broken(self, file):
-        file.write(b"half")
+def test_a_write_that_fails_leaves_the_old_file(frame, tmp_path):
+    def broken():
+        yield frame
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(pl.DataFrame, "write_csv", broken)
-    with pytest.raises(OSError, match="full"):
-        write_table(frame, str(path))
-    assert path.read_text() == "old"
-    assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
+    for name in ("t.csv", "t.csv.gz", "t.parquet", "t.arrow"):
+        (tmp_path / name).write_text("old")
+        with pytest.raises(OSError, match="full"):
+            write_blocks(broken(), str(tmp_path / name))
+        assert (tmp_path / name).read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 4
