@@ -27,6 +27,7 @@ MISSING = [
 ]  # fmt: skip
 """What stands for a missing value in CSV."""
 
+HEAD = 1 << 16  # bytes of a file that say what it is; a CSV with no more is asked for all its rows at once
 SAMPLE = 10_000  # rows of a CSV that say at first of what type a column is
 MOST = 65_536  # rows of a block at most
 LEAST = 1024  # and at least
@@ -142,7 +143,7 @@ def _kept(stream: BinaryIO, folder: str, name: str) -> pathlib.Path:
 
 def _start(place: pathlib.Path) -> bytes:
     with place.open("rb") as file:
-        return file.read(1 << 16)
+        return file.read(HEAD)
 
 
 def _read(place: pathlib.Path, folder: str, texts: set[str]) -> tuple[dict[str, Any], Callable[[int], Iterable[Any]]]:
@@ -189,7 +190,7 @@ def _csv(place: pathlib.Path, start: bytes, texts: set[str]) -> Any:
     guessed = scan(infer_schema_length=SAMPLE, schema_overrides=overrides)
     schema = guessed.collect_schema()
     lazy = scan(schema=schema)
-    if len(start) == 1 << 16:
+    if len(start) == HEAD:
         try:
             said = guessed.head(SAMPLE).select(pl.all().count()).collect().row(0)
             unknown = [name for name, count in zip(schema, said) if not count and name not in overrides]
