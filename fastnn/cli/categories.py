@@ -7,7 +7,7 @@ from typing import Any
 from ..tabular.encoders import Category
 from ..tabular.table import TEXT, Table
 from .models import Model, feature_names, listed
-from .report import Report
+from .report import Report, rows_of
 
 NAMED = 100  # new categories of a column that are kept, the first ones in alphabetical order
 
@@ -45,7 +45,7 @@ class NewCategories:
         values = {}
         for name, count in self._counts.items():
             labels = sorted(self._labels[name])
-            rows = "1 row" if count == 1 else f"{count:,} rows"
+            rows = rows_of(count)
             many = f" (more than {NAMED})" if len(labels) > NAMED else ""
             report.warn(f"column {name!r} has categories that training did not see{many}, in {rows}: {listed(labels)}")
             values[name] = {"rows": count, "labels": labels[:NAMED]}

@@ -10,7 +10,7 @@ from ..tabular import TabularClassifier
 from .categories import NewCategories
 from .models import block_from, check_features, feature_names, load_model, text_columns
 from .predict import say_unused
-from .report import Debug, Json, reporting
+from .report import Debug, Json, reporting, rows_of
 from .scores import Scores
 from .source import opened
 from .target import check_column, column_of, is_there
@@ -54,7 +54,7 @@ def evaluate(
         if not counted.rows:
             raise ValueError(f"the target {name!r} is missing in all rows; expected values")
         if missing := rows - counted.rows:
-            report.say(f"target {name!r} is missing in {missing:,} rows, which are left out", rows_left_out=missing)
+            report.say(f"target {name!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
         new.say(report)
         say_unused(report, loaded, [column for column in source.columns if column != name])
         measured = counted.values()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import pathlib
+import re
 import shutil
 import sys
 import tempfile
@@ -130,7 +131,15 @@ def _clear_errors(name: str) -> Iterator[None]:
     except (EOFError, zlib.error) as error:
         raise ValueError(f"{name!r} is damaged: {error}") from None
     except Exception as error:
-        raise ValueError(f"{name!r} is no table that can be read: {error}") from error
+        raise ValueError(f"{name!r} is no table that can be read: {_plainly(error)}") from error
+
+
+def _plainly(error: Exception) -> str:
+    """What an error says, without the advice that is for programs."""
+    text = str(error)
+    if "more fields than" in text:
+        return "a line has more fields than the first one; expected as many, and quotes around commas in a text"
+    return f"{text}; expected UTF-8: save it as that" if "utf-8" in text.lower() else text
 
 
 def _kept(stream: BinaryIO, folder: str, name: str) -> pathlib.Path:
@@ -172,34 +181,59 @@ def _csv(place: pathlib.Path, start: bytes, texts: set[str]) -> Any:
     pl = polars()
     if not start.strip():
         raise ValueError("it is empty")
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise ValueError("its texts are UTF-16; expected UTF-8: save it as that")
     if b"\x00" in start[:4096]:
         raise ValueError("it is none of CSV, Parquet, Arrow, NPZ and gzip of one of them")
     first = start.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
-    separator = max(",;\t|", key=lambda sign: first.count(sign.encode()))
+    outside = re.sub(rb'"[^"]*"', b"", first)
+    separator = max(",;\t|", key=lambda sign: outside.count(sign.encode()))
     names = pl.read_csv(first + b"\n", separator=separator, has_header=False, infer_schema=False).row(0)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"it has two columns named {min(map(str, twice))!r}; expected different names: rename one")
-
-    def scan(**types: Any) -> Any:
-        return pl.scan_csv(place, separator=separator, null_values=MISSING, try_parse_dates=True, glob=False, **types)
-
+    given: dict[str, Any] = {"separator": separator, "null_values": MISSING, "try_parse_dates": True, "glob": False}
+    asked = {"infer_schema_length": SAMPLE, "schema_overrides": {name: pl.String for name in names if name in texts}}
+    guessed = pl.scan_csv(place, **given, **asked)
+    schema = guessed.collect_schema()
+    if separator != ",":  # where 1,5 may be a number
+        comma = pl.scan_csv(place, decimal_comma=True, **given, **asked)
+        if _floats(comma.collect_schema()) > _floats(schema):
+            given["decimal_comma"], guessed, schema = True, comma, comma.collect_schema()
     # A column is of the type that all its rows say. To ask each of them takes long. So the first rows are asked; and
     # if they know of every column, and all others can be read so, these would have said the same.
-    overrides = {name: pl.String for name in names if name in texts}
-    guessed = scan(infer_schema_length=SAMPLE, schema_overrides=overrides)
-    schema = guessed.collect_schema()
-    lazy = scan(schema=schema)
-    if len(start) == HEAD:
-        try:
-            said = guessed.head(SAMPLE).select(pl.all().count()).collect().row(0)
-            unknown = [name for name, count in zip(schema, said) if not count and name not in overrides]
-            if not unknown:
-                lazy.select(pl.all().count()).collect(engine="streaming")
-                return lazy
-        except pl.exceptions.ComputeError:
-            pass
-    return scan(schema=scan(infer_schema_length=None, schema_overrides=overrides).collect_schema())
+    lazy = pl.scan_csv(place, schema=schema, **given)
+    if len(start) < HEAD or not _holds(lazy, guessed.head(SAMPLE), texts):
+        schema = pl.scan_csv(place, **given, **{**asked, "infer_schema_length": None}).collect_schema()
+        lazy = pl.scan_csv(place, schema=schema, **given)
+    if len(schema) > 1 and (empty := _empty_lines(place)):
+        lazy = lazy.head(max(0, lazy.select(pl.len()).collect(engine="streaming").item() - empty))
+    return lazy
+
+
+def _floats(schema: Any) -> int:
+    return sum(dtype.is_float() for dtype in schema.values())
+
+
+def _holds(lazy: Any, first: Any, texts: set[str]) -> bool:
+    """Whether the types of a frame, which its first rows said, are those of all rows."""
+    pl = polars()
+    try:
+        counts = first.select(pl.all().count()).collect().row(0, named=True)
+        if not all(count or name in texts for name, count in counts.items()):
+            return False  # nothing is known of a column without a value
+        lazy.select(pl.all().count()).collect(engine="streaming")
+    except pl.exceptions.ComputeError:
+        return False
+    return True
+
+
+def _empty_lines(place: pathlib.Path) -> int:
+    """How many lines at the end of a CSV are empty, which polars takes for rows of missing values."""
+    with place.open("rb") as file:
+        file.seek(-min(HEAD, place.stat().st_size), 2)
+        end = file.read()
+    return max(0, end[len(end.rstrip(b"\r\n")) :].count(b"\n") - 1)
 
 
 def _arrays(place: pathlib.Path, folder: str) -> tuple[dict[str, Any], int]:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..tabular import TabularClassifier, TabularRegressor
 from ..training.callbacks import Callback, Logs
 from .models import columns, parameters
-from .report import Debug, Json, Report, reporting, shown
+from .report import Debug, Json, Report, reporting, rows_of, shown
 from .rows import Rows
 from .scores import Scores
 from .source import STANDARD, opened, polars
@@ -81,7 +81,7 @@ def train(
             frame = kept.of(source)
         report.say(f"{data}: {kept.read:,} rows, {width} columns", rows=kept.read)
         if missing := kept.without_target:
-            report.say(f"target {target!r} is missing in {missing:,} rows, which are left out", rows_left_out=missing)
+            report.say(f"target {target!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
         if frame.height == 0:
             raise ValueError(f"the target {target!r} is missing in all rows; expected values")
         if frame.height < kept.read - kept.without_target:
