@@ -1,4 +1,4 @@
-"""The pictures of docs/pictures.md: what fastnn.plot draws, of networks trained here.
+"""The pictures of README.md and docs/pictures.md: what fastnn.plot draws, of networks trained here.
 
 It needs matplotlib and scikit-learn, whose bundled digits it learns.
 """
@@ -29,12 +29,13 @@ def main():
     digits(options.out, options.seed)
     ensemble(options.out, options.seed)
     search(options.out, options.seed)
+    three(options.out, options.seed)
 
 
-def save(out, name, draw, size=(5, 4)):
+def save(out, name, draw, size=(5, 4), panels=1):
     """Let `draw` draw into new axes, and save them."""
     figure = Figure(size, layout="constrained")
-    draw(figure.subplots())
+    draw(figure.subplots(1, panels))
     figure.savefig(out / name, dpi=100)
     Image.open(out / name).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(
         out / name, optimize=True
@@ -96,6 +97,21 @@ def search(out, seed):
         warnings.simplefilter("ignore", ConvergenceWarning)  # twenty epochs are meant to be few
         found = BankSearchCV(model, grid, cv=3).fit(X / 16, y)
     save(out, "search.png", lambda ax: plot.search_heatmap(found, ax=ax), (6, 4))
+
+
+def three(out, seed):
+    """Side by side: how a network learns two half circles, what it has learnt, and the network itself."""
+    X, y = make_moons(300, noise=0.25, random_state=seed)
+    net = fastnn.mlp([2, 8, 8, 2], "tanh", loss="cross_entropy", lr=0.02, seed=seed)
+    history = net.fit(X, y, epochs=60, batch_size=32, validation_split=0.3, seed=seed)
+
+    def draw(axes):
+        curves, regions, diagram = axes
+        plot.learning_curves(history, ax=curves)
+        plot.decision_regions(net, X, y, ax=regions)
+        plot.network_diagram(net, input_names=["x0", "x1"], ax=diagram)
+
+    save(out, "three.png", draw, (12, 3.6), panels=3)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+CONTAINER = "/sys/fs/cgroup/memory"
+
 
 @contextmanager
 def room(nbytes: int, what: str, cure: str) -> Iterator[None]:
@@ -38,6 +40,21 @@ def room(nbytes: int, what: str, cure: str) -> Iterator[None]:
 def no_room(nbytes: int, what: str, cure: str) -> MemoryError:
     """The error for `what`, which takes so many bytes, with its `cure`."""
     return MemoryError(f"{what} takes {nbytes:,} bytes, more than there are; expected {cure}")
+
+
+def available() -> float:
+    """Bytes that this process can still take without others being in want; infinity where the system does not say."""
+    try:
+        with open("/proc/meminfo") as file:
+            found = 1024.0 * int(next(line for line in file if line.startswith("MemAvailable:")).split()[1])
+    except (OSError, ValueError, StopIteration):
+        return float("inf")
+    try:  # the limit of a container; what is kept of files can be given back
+        with open(f"{CONTAINER}.max") as most, open(f"{CONTAINER}.current") as now, open(f"{CONTAINER}.stat") as file:
+            kept = int(next(line for line in file if line.startswith("inactive_file ")).split()[1])
+            return min(found, float(int(most.read()) - int(now.read()) + kept))
+    except (OSError, ValueError, StopIteration):  # there is none
+        return found
 
 
 def _all_there_is() -> float:

@@ -61,6 +61,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "version",
         "engine.threads",
         "plot",
+        "room",
         "tabular",
         "training",
     },

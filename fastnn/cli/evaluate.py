@@ -7,11 +7,13 @@ from typing import Annotated
 import typer
 
 from ..tabular import TabularClassifier
-from .models import features, load_model, scores, text_columns
-from .predict import told_of_columns
-from .report import Debug, Json, reporting
-from .tables import read_table
-from .target import column_of, is_there
+from .categories import NewCategories
+from .models import block_from, check_features, feature_names, load_model, text_columns
+from .predict import say_unused
+from .report import Debug, Json, reporting, rows_of
+from .scores import Scores
+from .source import opened
+from .target import check_column, column_of, is_there
 
 
 def evaluate(
@@ -34,19 +36,27 @@ def evaluate(
         if name is None:
             raise typer.BadParameter("the model does not know its target's name; expected one", param_hint="--target")
         of_texts = isinstance(loaded, TabularClassifier) and loaded.classes_.dtype.kind in "UO"
-        frame = read_table(data, [*text_columns(loaded), *([name] if of_texts else [])])
-        series = column_of(frame, name, data)
-        there = is_there(series)
-        if not there.any():
+        with opened(data, [*text_columns(loaded), *([name] if of_texts else [])]) as source:
+            check_column(source.columns, name, data)
+            check_features(loaded, source.columns, data)
+            new, counted, rows = NewCategories(loaded), Scores(loaded), 0
+            for frame in source.blocks(loaded.preprocessor_.width):
+                series = column_of(frame, name)
+                there = is_there(series)
+                X, y = frame.select(feature_names(loaded)).filter(there), series.filter(there)
+                if X.height:
+                    if not isinstance(loaded, TabularClassifier) and not y.dtype.is_numeric():
+                        raise ValueError(f"the target {name!r} is of type {y.dtype}; expected numbers")
+                    with block_from(rows):
+                        new.add(X)
+                        counted.add(X, y.to_numpy())
+                rows += frame.height
+        if not counted.rows:
             raise ValueError(f"the target {name!r} is missing in all rows; expected values")
-        if not there.all():
-            missing = int((~there).sum())
-            report.say(f"target {name!r} is missing in {missing:,} rows, which are left out", rows_left_out=missing)
-            frame, series = frame.filter(there), series.filter(there)
-        if not isinstance(loaded, TabularClassifier) and not series.dtype.is_numeric():
-            raise ValueError(f"the target {name!r} is of type {series.dtype}; expected numbers")
-        X = features(loaded, frame, data)
-        told_of_columns(report, loaded, frame.drop(name), X)
-        measured = scores(loaded, X, series.to_numpy())
-        report.table(f"{data}: {frame.height:,} rows", ("score", "value"), list(measured.items()))
-        report.values.update(rows=frame.height, scores=measured)
+        if missing := rows - counted.rows:
+            report.say(f"target {name!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
+        new.say(report)
+        say_unused(report, loaded, [column for column in source.columns if column != name])
+        measured = counted.values()
+        report.table(f"{data}: {counted.rows:,} rows", ("score", "value"), list(measured.items()))
+        report.values.update(rows=counted.rows, scores=measured)

@@ -1,17 +1,16 @@
-"""Models in files, and what there is to say of their columns and of what they predict."""
+"""Models in files, and what there is to say of their columns."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from .. import saving
-from ..checks import Array
 from ..network import NeuralNetwork, load
 from ..tabular import TabularClassifier, TabularRegressor
 from ..tabular.encoders import Category, Number
-from ..tabular.table import TEXT, Table
+from ..tabular.table import TEXT
 
 Model = TabularClassifier | TabularRegressor
 
@@ -49,8 +48,8 @@ def text_columns(model: Model) -> list[str]:
     return [n for n, encoder in zip(feature_names(model), model.preprocessor_.encoders_) if encoder.kind == TEXT]
 
 
-def features(model: Model, frame: Any, path: str) -> Any:
-    """The columns of a frame that the model needs, in its order.
+def check_features(model: Model, columns: list[str], path: str) -> None:
+    """See that a table has the columns that the model needs.
 
     Raises
     ------
@@ -58,26 +57,20 @@ def features(model: Model, frame: Any, path: str) -> Any:
         If one is missing.
     """
     names = feature_names(model)
-    missing = [name for name in names if name not in frame.columns]
+    missing = [name for name in names if name not in columns]
     if missing:
         raise ValueError(
             f"{path!r} lacks the column{'s' * (len(missing) > 1)} {listed(missing)}; the model needs {listed(names)}"
         )
-    return frame.select(names)
 
 
-def new_categories(model: Model, frame: Any) -> dict[str, tuple[int, list[str]]]:
-    """Of columns with categories that training did not see: in how many rows, and which."""
-    table, found = Table(frame), {}
-    for k, (name, encoder) in enumerate(zip(feature_names(model), model.preprocessor_.encoders_)):
-        if isinstance(encoder, Category):
-            column = table.column(k)
-            codes = encoder.codes(column, None)
-            values = column.values if column.kind == TEXT else [None if v != v else f"{v:g}" for v in column.values]
-            new = [value for value, code in zip(values, codes) if code < 0 and value is not None]
-            if new:
-                found[name] = (len(new), sorted(set(new)))
-    return found
+@contextlib.contextmanager
+def block_from(row: int) -> Iterator[None]:
+    """Errors of a block of rows with the number of its first: they count from there."""
+    try:
+        yield
+    except ValueError as error:
+        raise error if row == 0 else ValueError(f"in the block from row {row:,} on: {error}") from error
 
 
 def columns(model: Model) -> list[dict[str, Any]]:
@@ -101,34 +94,6 @@ def columns(model: Model) -> list[dict[str, Any]]:
 def parameters(network: NeuralNetwork) -> int:
     """How many numbers a network has learnt."""
     return sum(array.size for layer in network.get_weights() for array in layer)
-
-
-def scores(model: Model, X: Any, y: Array) -> dict[str, float]:
-    """How good the predictions of these rows are."""
-    if isinstance(model, TabularClassifier):
-        p = model.predict_proba(X)
-        places = {label: k for k, label in enumerate(model.classes_.tolist())}
-        numbers = np.array([places.get(label, -1) for label in y.tolist()])
-        of_class = np.where(numbers >= 0, p[np.arange(len(p)), numbers], 0.0)
-        recalls = [np.mean(np.argmax(p[numbers == k], axis=1) == k) for k in np.unique(numbers[numbers >= 0])]
-        found = {
-            "accuracy": np.mean(np.argmax(p, axis=1) == numbers),
-            "balanced_accuracy": np.mean(recalls) if recalls else 0.0,
-            "log_loss": -np.mean(np.log(np.maximum(of_class, np.finfo(float).eps))),
-        }
-    else:
-        y = y.astype(np.float64)
-        errors = y - model.predict(X)
-        spread = np.mean((y - y.mean()) ** 2)
-        found = {
-            "r2": 1 - np.mean(errors**2) / spread if spread > 0 else float("nan"),
-            "rmse": np.sqrt(np.mean(errors**2)),
-            "mae": np.mean(np.abs(errors)),
-        }
-        if model.quantiles is not None and np.size(model.quantiles) > 1:
-            low, high = model.predict_interval(X).T
-            found["covered"] = np.mean((low <= y) & (y <= high))
-    return {name: float(value) for name, value in found.items()}
 
 
 def listed(names: list[str]) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from ..tabular import TabularClassifier
-from .models import Model, feature_names, features, listed, load_model, new_categories, text_columns
+from .categories import NewCategories
+from .models import Model, block_from, check_features, feature_names, listed, load_model, text_columns
 from .report import Debug, Json, Report, reporting
-from .tables import STANDARD, check_out, polars, read_table, write_table
+from .source import STANDARD, Source, opened, polars
+from .tables import check_out, write_blocks
 
 
 def predict(
@@ -37,29 +40,47 @@ def predict(
             raise typer.BadParameter("the model is of regression; --interval is for that", param_hint="--proba")
         if interval is not None and isinstance(loaded, TabularClassifier):
             raise typer.BadParameter("the model is of classification; --proba is for that", param_hint="--interval")
-        frame = read_table(data, text_columns(loaded))
-        X = features(loaded, frame, data)
-        told_of_columns(report, loaded, frame, X)
-        made = _predictions(loaded, X, proba, interval, column)
-        taken = [name for name in made if name in frame.columns]
-        if taken:
-            raise ValueError(f"{data!r} has a column {taken[0]!r} already; give the predictions another name: --column")
-        write_table(frame.with_columns(polars().Series(name, values) for name, values in made.items()), out)
-        report.say(f"{frame.height:,} predictions: {'standard output' if out == STANDARD else out}",
-                   rows=frame.height, out=out, columns=list(made))  # fmt: skip
+        with opened(data, text_columns(loaded)) as source:
+            check_features(loaded, source.columns, data)
+            new, made = NewCategories(loaded), _Made(loaded, proba, interval, column)
+            write_blocks(made.blocks(source, new), out)
+        new.say(report)
+        say_unused(report, loaded, source.columns)
+        report.say(f"{made.rows:,} predictions: {'standard output' if out == STANDARD else out}",
+                   rows=made.rows, out=out, columns=made.columns)  # fmt: skip
 
 
-def told_of_columns(report: Report, model: Model, frame: Any, X: Any) -> None:
-    """Say which categories are new and which columns are not used."""
-    new = new_categories(model, X)
-    for name, (count, labels) in new.items():
-        rows = "1 row" if count == 1 else f"{count:,} rows"
-        report.warn(f"column {name!r} has categories that training did not see, in {rows}: {listed(labels)}")
-    report.values["new_categories"] = {name: {"rows": count, "labels": labels} for name, (count, labels) in new.items()}
+def say_unused(report: Report, model: Model, columns: list[str]) -> None:
+    """Say which columns are not used."""
     used = {*feature_names(model), model.target_name_}
-    others = [name for name in frame.columns if name not in used]
+    others = [name for name in columns if name not in used]
     if others:
         report.say(f"columns that the model does not use: {listed(others)}", unused=others)
+
+
+class _Made:
+    """The blocks of a table with predictions, and what they have in common."""
+
+    def __init__(self, model: Model, proba: bool, interval: float | None, column: str) -> None:
+        self.model, self.proba, self.interval, self.column = model, proba, interval, column
+        self.rows, self.columns = 0, [column]
+
+    def blocks(self, source: Source, new: NewCategories) -> Iterator[Any]:
+        """Each block with its predictions; categories that are new go to `new`."""
+        names = feature_names(self.model)
+        for frame in source.blocks(self.model.preprocessor_.width):
+            X = frame.select(names)
+            with block_from(self.rows):
+                new.add(X)
+                made = _predictions(self.model, X, self.proba, self.interval, self.column)
+            self.columns = list(made)
+            taken = [name for name in made if name in frame.columns]
+            if taken:
+                raise ValueError(
+                    f"{source.name!r} has a column {taken[0]!r} already; give the predictions another name: --column"
+                )
+            self.rows += frame.height
+            yield frame.with_columns(polars().Series(name, values) for name, values in made.items())
 
 
 def _predictions(model: Model, X: Any, proba: bool, interval: float | None, column: str) -> dict[str, Any]:

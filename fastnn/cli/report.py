@@ -95,6 +95,11 @@ def shown(value: Any) -> str:
     return str(value)
 
 
+def rows_of(count: int) -> str:
+    """So many rows."""
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
 def plain(value: Any) -> Any:
     """A value in JSON's terms; what is not finite is null."""
     if isinstance(value, dict):

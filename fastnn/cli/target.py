@@ -8,7 +8,7 @@ import numpy as np
 import typer
 
 from .models import listed
-from .tables import polars
+from .source import polars
 
 FEW, ROWS_EACH = 20, 5  # whole numbers of so few values, each in so many rows on average, are classes
 
@@ -21,16 +21,20 @@ class Target(NamedTuple):
     values: Any  # a series
 
 
-def column_of(frame: Any, name: str, path: str) -> Any:
-    """The column of that name.
+def check_column(columns: list[str], name: str, path: str) -> None:
+    """See that there is a column of that name.
 
     Raises
     ------
     ValueError
         If there is none.
     """
-    if name not in frame.columns:
-        raise ValueError(f"{path!r} has no column {name!r} for the target; it has {listed(frame.columns)}")
+    if name not in columns:
+        raise ValueError(f"{path!r} has no column {name!r} for the target; it has {listed(columns)}")
+
+
+def column_of(frame: Any, name: str) -> Any:
+    """The column of that name; categories as texts."""
     series = frame[name]
     pl = polars()
     return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series

@@ -13,10 +13,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..tabular import TabularClassifier, TabularRegressor
 from ..training.callbacks import Callback, Logs
-from .models import columns, parameters, scores
-from .report import Debug, Json, Report, reporting, shown
-from .tables import STANDARD, check_out, polars, read_table, write_table
-from .target import column_of, is_there, read_target
+from .models import columns, parameters
+from .report import Debug, Json, Report, reporting, rows_of, shown
+from .rows import Rows
+from .scores import Scores
+from .source import STANDARD, opened, polars
+from .tables import check_out, write_table
+from .target import check_column, column_of, read_target
 
 RECIPE, LEAST, VISITS = 256, 16, 1_000_000  # epochs, at most and at least; and how many rows they visit in all, about
 
@@ -42,6 +45,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of held-out rows, first weights and orders.")] = 0,
     validation_fraction: Annotated[float, typer.Option(help="The part of the rows to hold out.")] = 0.2,
     threads: Annotated[int | None, typer.Option(min=1, help="By default as many as repay it.")] = None,
+    sample_rows: Annotated[
+        int | None, typer.Option(min=2, help="Train on so many rows at random, where not all fit into memory.")
+    ] = None,
     history: Annotated[str | None, typer.Option(help="Write loss and validation error of each epoch, as CSV.")] = None,
     json: Json = False,
     debug: Debug = False,
@@ -64,27 +70,29 @@ def train(
             "validation_fraction": validation_fraction, "time_limit": time_limit, "n_jobs": threads,
         }  # fmt: skip
         levels = None if quantiles is None else _numbers(quantiles, float, "--quantiles")
-        frame = read_table(data)
-        series = column_of(frame, target, data)
-        report.say(f"{data}: {frame.height:,} rows, {frame.width} columns", rows=frame.height)
-        there = is_there(series)
-        if not there.all():
-            missing = int((~there).sum())
-            report.say(f"target {target!r} is missing in {missing:,} rows, which are left out", rows_left_out=missing)
-            frame, series = frame.filter(there), series.filter(there)
+        dropped = [name.strip() for name in drop.split(",") if name.strip()]
+        kept = Rows(target, dropped, sample_rows, seed, TabularRegressor().max_one_hot)
+        with opened(data) as source:
+            for name in (target, *dropped):
+                check_column(source.columns, name, data)
+            width = len(source.columns)
+            if width - len({target, *dropped}) == 0:
+                raise ValueError(f"{data!r} has no column besides the target {target!r}; expected one at least")
+            frame = kept.of(source)
+        report.say(f"{data}: {kept.read:,} rows, {width} columns", rows=kept.read)
+        if missing := kept.without_target:
+            report.say(f"target {target!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
         if frame.height == 0:
             raise ValueError(f"the target {target!r} is missing in all rows; expected values")
-        found = read_target(series, task)
+        if frame.height < kept.read - kept.without_target:
+            report.say(f"trained on {frame.height:,} rows, chosen at random", rows_chosen=frame.height)
+        found = read_target(column_of(frame, target), task)
         report.say(f"{found.task} of {target!r}: {found.reason}" + ("" if task else " (--task says otherwise)"),
                    task=found.task, target=target)  # fmt: skip
-        dropped = [name.strip() for name in drop.split(",") if name.strip()]
-        for name in dropped:
-            column_of(frame, name, data)
-        X, y = frame.drop(target, *dropped), found.values
-        if X.width == 0:
-            raise ValueError(f"{data!r} has no column besides the target {target!r}; expected one at least")
+        X, y = frame.drop(target), found.values
+        del frame
         if epochs is None:
-            epochs = min(RECIPE, max(LEAST, round(VISITS / frame.height)))
+            epochs = min(RECIPE, max(LEAST, round(VISITS / X.height)))
             why = "the recipe's" if epochs == RECIPE else f"of the recipe's {RECIPE}, because there are many rows"
             report.say(f"{epochs} epochs, {why} (--epochs says otherwise)")
         settings["epochs"] = epochs
@@ -130,7 +138,7 @@ def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: A
     )  # fmt: skip
     rows = model.validation_rows_
     if len(rows):
-        measured = scores(model, X[rows.tolist()], y.to_numpy()[rows])
+        measured = Scores(model).add(X[rows], y.to_numpy()[rows]).values()
         text = ", ".join(f"{name} {shown(value)}" for name, value in measured.items())
         report.say(f"on {len(rows):,} held-out rows, which chose the epoch: {text}", validation=measured)
 

@@ -29,6 +29,7 @@ KINDS = (NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING)
 CONTAINERS = (list, tuple, set, frozenset, Mapping, np.ndarray)
 """What holds several values and is none itself."""
 
+AT_ONCE = 65_536  # texts
 DAY = 86_400.0  # seconds
 _EPOCH = datetime.datetime(1970, 1, 1)
 
@@ -185,7 +186,7 @@ def series_column(narwhals: Any, series: Any, name: str) -> Column:
     if dtype.is_numeric():
         return Column(NUMBER, _floats(series.to_numpy()))
     if dtype in (narwhals.String, narwhals.Categorical, narwhals.Enum):
-        return Column(TEXT, texts_of(series.to_list()))
+        return Column(TEXT, _shared_texts(series))
     if dtype == narwhals.Date:
         return Column(DATE, _floats(series.cast(narwhals.Datetime("us")).dt.timestamp("us").to_numpy()) / (DAY * 1e6))
     if dtype == narwhals.Datetime:
@@ -199,6 +200,16 @@ def series_column(narwhals: Any, series: Any, name: str) -> Column:
             "make columns of its parts"
         )
     return array_column(np.asarray(series.to_numpy()), f"column {name!r} of X")
+
+
+def _shared_texts(series: Any) -> list[str | None]:
+    """A series of texts, of which equal ones are one object: of millions of rows they fill the memory otherwise."""
+    made: list[str | None] = []
+    shared: dict[str | None, str | None] = {}
+    for first in range(0, len(series), AT_ONCE):
+        texts = texts_of(series[first : first + AT_ONCE].to_list())
+        made += texts if len(shared) > AT_ONCE else [shared.setdefault(text, text) for text in texts]
+    return made
 
 
 def array_column(values: Array, name: str) -> Column:

@@ -9,7 +9,7 @@ import pytest
 pl = pytest.importorskip("polars")
 pytest.importorskip("typer")
 
-from fastnn.cli.tables import read_table, write_table  # noqa: E402
+from fastnn.cli.tables import read_table, write_blocks, write_table  # noqa: E402
 
 FRAME = {"a": [1, 2, None], "b": ["x", None, "y"], "c": [0.5, 1.5, 2.5]}
 
@@ -17,6 +17,29 @@ FRAME = {"a": [1, 2, None], "b": ["x", None, "y"], "c": [0.5, 1.5, 2.5]}
 @pytest.fixture
 def frame():
     return pl.DataFrame(FRAME)
+
+
+@pytest.mark.parametrize(("text", "wanted"), [
+    ("a;b\n1,5;x\n-2,25;y\n", {"a": [1.5, -2.25], "b": ["x", "y"]}),
+    ("a;b\n1.5;x,y\n2.5;z\n", {"a": [1.5, 2.5], "b": ["x,y", "z"]}),
+    ("a,b\n1,2\n3,4\n\n\n", {"a": [1, 3], "b": [2, 4]}), ("a,b\r\n1,2\r\n\r\n", {"a": [1], "b": [2]}),
+    ("a,b\n1,2\n,\n", {"a": [1, None], "b": [2, None]}), ('"a,b";c\n1;2\n', {"a,b": [1], "c": [2]}),
+])  # fmt: skip
+def test_csv_as_people_have_it(tmp_path, text, wanted):
+    path = tmp_path / "t.csv"
+    path.write_bytes(text.encode())
+    assert read_table(str(path)).to_dict(as_series=False) == wanted
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ("a,b\né,1\n".encode("latin-1"), "UTF-8"), ("a,b\n1,2\n".encode("utf-16"), "UTF-8"),
+    (b"a,b\n1,2\n1,2,3\n", "more fields than the first"),
+])  # fmt: skip
+def test_what_to_do_is_said(tmp_path, content, said):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=said):
+        read_table(str(path))
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow"])
@@ -88,16 +111,14 @@ def test_what_is_no_table_is_refused_by_name(tmp_path, content):
         read_table(str(path))
 
 
-def test_a_write_that_fails_leaves_the_old_file(frame, tmp_path, monkeypatch):
-    path = tmp_path / "t.csv"
-    path.write_text("old")
-
-    def broken(self, file):
-        file.write(b"half")
+def test_a_write_that_fails_leaves_the_old_file(frame, tmp_path):
+    def broken():
+        yield frame
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(pl.DataFrame, "write_csv", broken)
-    with pytest.raises(OSError, match="full"):
-        write_table(frame, str(path))
-    assert path.read_text() == "old"
-    assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
+    for name in ("t.csv", "t.csv.gz", "t.parquet", "t.arrow"):
+        (tmp_path / name).write_text("old")
+        with pytest.raises(OSError, match="full"):
+            write_blocks(broken(), str(tmp_path / name))
+        assert (tmp_path / name).read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 4

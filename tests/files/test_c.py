@@ -87,7 +87,7 @@ def test_any_network(tmp_path_factory, problem, dtype):
     folder = tmp_path_factory.mktemp("c")
     net.to_c(folder / "model.c", dtype=dtype)
     outputs, probabilities = run_c(folder, X, flags=SANITIZED)
-    tolerance = 1e-11 if dtype == net.dtype == "float64" else 2e-5
+    tolerance = 1e-11 if dtype == net.dtype == "float64" else 1e-5
     agree(outputs, net.predict(X), tolerance)
     if type(net.loss_function).probabilities is not LossFunction.probabilities:
         agree(probabilities, net.predict_proba(X), tolerance)

@@ -1,0 +1,264 @@
+"""Tables in files, read in blocks of rows: CSV, Parquet, Arrow and NPZ, each in gzip, too, or from standard input.
+
+polars reads the files, block by block. What it cannot read so from where it is (gzip, standard input, the arrays of an
+NPZ), lies in a temporary folder meanwhile. An Arrow stream is read whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+
+from ..extras import needs
+
+STANDARD = "-"
+MISSING = [
+    "", "#N/A", "#NA", "<NA>", "N/A", "NA", "NULL", "NaN", "-NaN", "None", "n/a", "nan", "-nan", "null", "NONE", "?",
+]  # fmt: skip
+"""What stands for a missing value in CSV."""
+
+HEAD = 1 << 16  # bytes of a file that say what it is; a CSV with no more is asked for all its rows at once
+SAMPLE = 10_000  # rows of a CSV that say at first of what type a column is
+MOST = 65_536  # rows of a block at most
+LEAST = 1024  # and at least
+CELLS = 2**23  # numbers of a block, about
+
+
+def polars() -> Any:
+    """The library that reads and writes the files."""
+    return needs("polars", "the command line", 'polars, which "fastnn[cli]" brings')
+
+
+class Source:
+    """A table in a file, of which some rows at a time are in memory.
+
+    Parameters
+    ----------
+    name : str
+        How errors call it.
+    schema : dict
+        The types of polars of its columns, by name.
+    frames : function
+        Of a number of rows: frames of about so many, one after another.
+    """
+
+    def __init__(self, name: str, schema: dict[str, Any], frames: Callable[[int], Iterable[Any]]) -> None:
+        self.name, self.schema, self._frames = name, schema, frames
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of its columns."""
+        return list(self.schema)
+
+    def blocks(self, width: int = 0) -> Iterator[Any]:
+        """Frames of the same number of rows each, but the last, which has two at least if the table has.
+
+        Parameters
+        ----------
+        width : int
+            How many numbers a row becomes, if they are more than its columns: the more, the fewer rows has a block.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or holds no table with a row.
+        """
+        rows = min(MOST, max(LEAST, CELLS // max(width, len(self.schema), 1)))
+        kept = None
+        with _clear_errors(self.name):
+            for frame in self._frames(rows):
+                kept = frame if kept is None else kept.vstack(frame)
+                while kept.height > rows + 1:  # one row alone may go ways of its own
+                    yield kept.head(rows)
+                    kept = kept.slice(rows)
+        if kept is None or kept.width == 0 or kept.height == 0:
+            raise ValueError(f"{self.name!r} has no rows; expected a line of names and at least one of values")
+        yield kept
+
+
+@contextlib.contextmanager
+def opened(path: str, texts: Iterable[str] = ()) -> Iterator[Source]:
+    """A file as a source of blocks, for this block of code.
+
+    What it is, is told from its first bytes, and not from its name.
+
+    Parameters
+    ----------
+    path : str
+        ``"-"`` is standard input.
+    texts : iterable of str
+        Columns that are texts, even where they look like numbers or dates.
+
+    Raises
+    ------
+    OSError, ValueError
+        If there is no such file, or it holds no table.
+    """
+    name = "standard input" if path == STANDARD else path
+    with tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True) as folder:
+        with _clear_errors(name):
+            if path == STANDARD:
+                place = _kept(sys.stdin.buffer, folder, "given")
+            else:
+                place = pathlib.Path(path)
+            if _start(place)[:2] == b"\x1f\x8b":
+                with gzip.open(place) as file:
+                    place = _kept(cast(BinaryIO, file), folder, "unpacked")
+            schema, frames = _read(place, folder, set(texts))
+        yield Source(name, schema, frames)
+
+
+@contextlib.contextmanager
+def _clear_errors(name: str) -> Iterator[None]:
+    """Errors of what reads the file `name` as one that names it."""
+    try:
+        yield
+    except (OSError, MemoryError) as error:
+        if not isinstance(error, gzip.BadGzipFile):
+            raise
+        raise ValueError(f"{name!r} is damaged: {error}") from None
+    except (EOFError, zlib.error) as error:
+        raise ValueError(f"{name!r} is damaged: {error}") from None
+    except Exception as error:
+        raise ValueError(f"{name!r} is no table that can be read: {_plainly(error)}") from error
+
+
+def _plainly(error: Exception) -> str:
+    """What an error says, without the advice that is for programs."""
+    text = str(error)
+    if "more fields than" in text:
+        return "a line has more fields than the first one; expected as many, and quotes around commas in a text"
+    return f"{text}; expected UTF-8: save it as that" if "utf-8" in text.lower() else text
+
+
+def _kept(stream: BinaryIO, folder: str, name: str) -> pathlib.Path:
+    """What a stream holds, in a file."""
+    place = pathlib.Path(folder, name)
+    with place.open("wb") as file:
+        shutil.copyfileobj(stream, file, 1 << 20)
+    return place
+
+
+def _start(place: pathlib.Path) -> bytes:
+    with place.open("rb") as file:
+        return file.read(HEAD)
+
+
+def _read(place: pathlib.Path, folder: str, texts: set[str]) -> tuple[dict[str, Any], Callable[[int], Iterable[Any]]]:
+    """The columns of the table in a file, and what reads it."""
+    pl, start = polars(), _start(place)
+    if start[:4] == b"PAR1":
+        lazy = pl.scan_parquet(place, glob=False)
+    elif start[:6] == b"ARROW1":
+        lazy = pl.scan_ipc(place, glob=False)
+    elif start[:4] == b"\xff\xff\xff\xff":
+        whole = pl.read_ipc_stream(place)
+        return dict(whole.schema), whole.iter_slices
+    elif start[:4] == b"PK\x03\x04":
+        columns, length = _arrays(place, folder)
+        frame = pl.DataFrame({name: _plain(values[:0]) for name, values in columns.items()})
+        return dict(frame.schema), lambda rows: (
+            pl.DataFrame({name: _plain(values[first : first + rows]) for name, values in columns.items()})
+            for first in range(0, length, rows)
+        )
+    else:
+        lazy = _csv(place, start, texts)
+    return dict(lazy.collect_schema()), lambda rows: lazy.collect_batches(chunk_size=rows, maintain_order=True)
+
+
+def _csv(place: pathlib.Path, start: bytes, texts: set[str]) -> Any:
+    pl = polars()
+    if not start.strip():
+        raise ValueError("it is empty")
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise ValueError("its texts are UTF-16; expected UTF-8: save it as that")
+    if b"\x00" in start[:4096]:
+        raise ValueError("it is none of CSV, Parquet, Arrow, NPZ and gzip of one of them")
+    first = start.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+    outside = re.sub(rb'"[^"]*"', b"", first)
+    separator = max(",;\t|", key=lambda sign: outside.count(sign.encode()))
+    names = pl.read_csv(first + b"\n", separator=separator, has_header=False, infer_schema=False).row(0)
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise ValueError(f"it has two columns named {min(map(str, twice))!r}; expected different names: rename one")
+    given: dict[str, Any] = {"separator": separator, "null_values": MISSING, "try_parse_dates": True, "glob": False}
+    asked = {"infer_schema_length": SAMPLE, "schema_overrides": {name: pl.String for name in names if name in texts}}
+    guessed = pl.scan_csv(place, **given, **asked)
+    schema = guessed.collect_schema()
+    if separator != ",":  # where 1,5 may be a number
+        comma = pl.scan_csv(place, decimal_comma=True, **given, **asked)
+        if _floats(comma.collect_schema()) > _floats(schema):
+            given["decimal_comma"], guessed, schema = True, comma, comma.collect_schema()
+    # A column is of the type that all its rows say. To ask each of them takes long. So the first rows are asked; and
+    # if they know of every column, and all others can be read so, these would have said the same.
+    lazy = pl.scan_csv(place, schema=schema, **given)
+    if len(start) < HEAD or not _holds(lazy, guessed.head(SAMPLE), texts):
+        schema = pl.scan_csv(place, **given, **{**asked, "infer_schema_length": None}).collect_schema()
+        lazy = pl.scan_csv(place, schema=schema, **given)
+    if len(schema) > 1 and (empty := _empty_lines(place)):
+        lazy = lazy.head(max(0, lazy.select(pl.len()).collect(engine="streaming").item() - empty))
+    return lazy
+
+
+def _floats(schema: Any) -> int:
+    return sum(dtype.is_float() for dtype in schema.values())
+
+
+def _holds(lazy: Any, first: Any, texts: set[str]) -> bool:
+    """Whether the types of a frame, which its first rows said, are those of all rows."""
+    pl = polars()
+    try:
+        counts = first.select(pl.all().count()).collect().row(0, named=True)
+        if not all(count or name in texts for name, count in counts.items()):
+            return False  # nothing is known of a column without a value
+        lazy.select(pl.all().count()).collect(engine="streaming")
+    except pl.exceptions.ComputeError:
+        return False
+    return True
+
+
+def _empty_lines(place: pathlib.Path) -> int:
+    """How many lines at the end of a CSV are empty, which polars takes for rows of missing values."""
+    with place.open("rb") as file:
+        file.seek(-min(HEAD, place.stat().st_size), 2)
+        end = file.read()
+    return max(0, end[len(end.rstrip(b"\r\n")) :].count(b"\n") - 1)
+
+
+def _arrays(place: pathlib.Path, folder: str) -> tuple[dict[str, Any], int]:
+    """The columns of an NPZ, and their length: of an array (n,) one with its name, of one (n, k) name0, name1 and on.
+
+    They stay on the disk.
+    """
+    columns: dict[str, Any] = {}
+    with zipfile.ZipFile(place) as file:
+        for k, member in enumerate(file.namelist()):
+            with file.open(member) as stream:
+                array = np.load(_kept(cast(BinaryIO, stream), folder, f"{k}.npy"), mmap_mode="r", allow_pickle=False)
+            name = member.removesuffix(".npy")
+            if array.ndim not in (1, 2):
+                raise ValueError(f"its array {name!r} has shape {array.shape}; expected (n,) or (n, k)")
+            for j, values in enumerate([array] if array.ndim == 1 else array.T):
+                new = name if array.ndim == 1 else f"{name}{j}"
+                if new in columns:
+                    raise ValueError(f"it has two columns named {new!r}; expected different names")
+                columns[new] = values
+    lengths = {len(values) for values in columns.values()}
+    if len(lengths) > 1:
+        raise ValueError(f"its arrays have {sorted(lengths)} rows; expected the same number")
+    return columns, max(lengths, default=0)
+
+
+def _plain(values: Any) -> Any:
+    return values.astype(str) if values.dtype.kind in "SU" else np.ascontiguousarray(values)

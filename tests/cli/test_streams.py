@@ -1,0 +1,248 @@
+"""Files larger than a block: what comes out is that of a file read whole, whatever a late block brings."""
+
+import gzip
+import io
+import json
+import weakref
+
+import numpy as np
+import pytest
+
+for package in ("typer", "rich", "polars", "narwhals", "sklearn.base"):
+    pytest.importorskip(package)
+
+import polars as pl  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
+
+import fastnn.cli.source as reading  # noqa: E402
+from fastnn.cli.app import app  # noqa: E402
+from fastnn.cli.source import Source, opened  # noqa: E402
+from fastnn.cli.tables import read_table  # noqa: E402
+
+QUICK = ("--hidden", "8", "--epochs", "2")
+KINDS = ("csv", "csv.gz", "parquet", "arrow", "npz")
+
+
+def run(*arguments, code=0, stdin=None):
+    result = CliRunner().invoke(app, [str(one) for one in arguments], input=stdin)
+    assert result.exit_code == code, (result.exit_code, result.stdout, result.stderr, result.exception)
+    return result
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Blocks of 7 rows, and a CSV's columns told from its first 5."""
+
+    def set_to(rows, sample=5):
+        monkeypatch.setattr(reading, "MOST", rows)
+        monkeypatch.setattr(reading, "LEAST", min(rows, 1024))
+        monkeypatch.setattr(reading, "SAMPLE", sample)
+        monkeypatch.setattr(reading, "HEAD", 64)
+
+    set_to(7)
+    return set_to
+
+
+def table(rows=60, seed=0):
+    rng = np.random.default_rng(seed)
+    return pl.DataFrame({
+        "city": rng.choice(["Bern", "Basel", "Zürich, Stadt"], rows), "area": rng.normal(100, 20, rows).round(2),
+        "rooms": rng.integers(1, 9, rows), "price": rng.normal(size=rows).round(4),
+    })  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("streams")
+    table(300).write_csv(folder / "t.csv")
+    run("train", folder / "t.csv", "--target", "price", "--out", folder / "m.safetensors", *QUICK)
+    return folder / "m.safetensors"
+
+
+def written(frame, folder, kind):
+    """The frame in a file of that kind."""
+    path = folder / f"given.{kind}"
+    if kind == "csv":
+        frame.write_csv(path)
+    elif kind == "csv.gz":
+        path.write_bytes(gzip.compress(frame.write_csv().encode()))
+    elif kind == "parquet":
+        frame.write_parquet(path, row_group_size=5)
+    elif kind == "arrow":
+        frame.write_ipc(path, record_batch_size=5)
+    else:
+        np.savez(path, **{name: frame[name].to_numpy() for name in frame.columns if frame[name].dtype != pl.String},
+                 city=frame["city"].to_numpy().astype(str))  # fmt: skip
+    return path
+
+
+@pytest.mark.parametrize("rows", [1, 2, 6, 7, 8, 9, 14, 15, 16, 60])
+@pytest.mark.parametrize("kind", KINDS)
+def test_blocks_are_the_table(tmp_path, small_blocks, rows, kind):
+    path = written(table(rows), tmp_path, kind)
+    with opened(str(path)) as source:
+        blocks = list(source.blocks())
+        columns = source.columns
+    small_blocks(10**6)
+    whole = read_table(str(path))
+    assert pl.concat(blocks).equals(whole)
+    assert whole.select(table(rows).columns).equals(table(rows))
+    assert columns == whole.columns
+    assert all(block.height == 7 for block in blocks[:-1])
+    assert (2 if rows > 1 else 1) <= blocks[-1].height <= 8
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "standard input"])
+@pytest.mark.parametrize("out", ["p.csv", "p.csv.gz", "p.parquet", "p.arrow", "-"])
+def test_predictions_by_blocks_are_those_of_the_whole(tmp_path, small_blocks, model, kind, out):
+    path = written(table(43, 1), tmp_path, "csv" if kind == "standard input" else kind)
+    given, stdin = ("-", path.read_bytes()) if kind == "standard input" else (path, None)
+    made = []
+    for rows in (7, 10**6):
+        small_blocks(rows)
+        result = run("predict", model, given, "--out", out if out == "-" else tmp_path / out, stdin=stdin)
+        made.append(result.stdout if out == "-" else (tmp_path / out).read_bytes())
+    read = {"p.parquet": pl.read_parquet, "p.arrow": pl.read_ipc}.get(out)
+    if read is None:
+        assert made[0] == made[1]
+    else:
+        assert read(io.BytesIO(made[0])).equals(read(io.BytesIO(made[1])))
+
+
+LATE = {
+    "a missing value": {"rooms": ["1"] * 30 + [""]},
+    "a decimal": {"rooms": ["1"] * 30 + ["1.5"]},
+    "a text": {"note": ["1"] * 30 + ["n/k"]},
+    "a number after missing ones": {"area": [""] * 30 + ["3.25"]},
+    "a text after missing ones": {"city": [""] * 30 + ["Bern"]},
+    "a category": {"city": ["Bern"] * 30 + ["Genf"]},
+    "no date": {"note": ["2020-01-01"] * 30 + ["today"]},
+    "a moment": {"note": ["2020-01-01"] * 30 + ["2020-01-01T10:00:00"]},
+    "no bool": {"note": ["true"] * 30 + ["2"]},
+    "a large number": {"note": ["1"] * 30 + ["1e300"]},
+    "quotes and breaks": {"note": ["x"] * 30 + ['"a ""b"",\nc"']},
+}
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_what_comes_late_is_as_if_it_had_come_early(tmp_path, small_blocks, model, late):
+    cells = {"city": ["Bern"] * 31, "area": ["100.5"] * 31, "rooms": ["3"] * 31, "note": ["x"] * 31, **LATE[late]}
+    text = "city,area,rooms,note\n" + "".join(",".join(row) + "\n" for row in zip(*cells.values()))
+    (tmp_path / "t.csv").write_text(text)
+    made = []
+    for rows, sample in ((7, 5), (7, 10**6), (10**6, 10**6)):
+        small_blocks(rows, sample)
+        result = run("predict", model, tmp_path / "t.csv", "--out", tmp_path / "p.csv")
+        made.append(((tmp_path / "p.csv").read_bytes(), result.stderr, result.stdout))
+    assert made[0] == made[1] == made[2]
+    assert ("'Genf'" in made[0][1]) == (late == "a category")
+
+
+def test_a_text_in_a_column_of_numbers_is_an_error_before_anything_is_written(tmp_path, small_blocks, model):
+    table(40).with_columns(rooms=pl.Series(["3"] * 39 + ["many"])).write_csv(tmp_path / "t.csv")
+    for out in ("-", tmp_path / "p.csv"):
+        result = run("predict", model, tmp_path / "t.csv", "--out", out, code=1)
+        assert "'rooms'" in result.stderr
+        assert result.stdout == ""
+    assert not (tmp_path / "p.csv").exists()
+
+
+def test_an_error_in_a_late_block_says_where_and_leaves_the_old_file(tmp_path, small_blocks, model):
+    frame = table(40).with_columns(area=pl.Series([1.0] * 38 + [float("inf"), 1.0]))
+    frame.write_parquet(tmp_path / "t.parquet")
+    (tmp_path / "p.csv").write_text("old")
+    result = run("predict", model, tmp_path / "t.parquet", "--out", tmp_path / "p.csv", code=1)
+    assert "in the block from row 35 on: " in result.stderr
+    assert "infinity in row 3" in result.stderr
+    assert (tmp_path / "p.csv").read_text() == "old"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["p.csv", "t.parquet"]
+
+
+def test_new_categories_of_all_blocks_are_said_once(tmp_path, small_blocks, model):
+    labels = [f"new {k:03d}" for k in range(150)]
+    frame = table(151).with_columns(city=pl.Series([*labels, "new 000"]))
+    frame.write_csv(tmp_path / "t.csv")
+    for command in ("predict", "evaluate"):
+        more = ("--out", tmp_path / "p.csv") if command == "predict" else ()
+        result = run(command, model, tmp_path / "t.csv", *more, "--json")
+        assert result.stderr.count("warning") == 1
+        found = json.loads(result.stdout)["new_categories"]["city"]
+        assert found == {"rows": 151, "labels": labels[:100]}
+
+
+@pytest.mark.parametrize("target", ["price", "kind"])
+def test_scores_by_blocks_are_those_of_the_whole(tmp_path, small_blocks, target):
+    frame = table(100).with_columns(kind=pl.Series(["a", "b", None, "a"] * 25), price=pl.col("price") + 1e6)
+    frame.write_csv(tmp_path / "t.csv")
+    run("train", tmp_path / "t.csv", "--target", target, "--out", tmp_path / "m.safetensors", *QUICK)
+    frame = frame.with_columns(kind=pl.Series(["a"] * 8 + [None] * 21 + ["new"] + ["b"] * 70))
+    frame.write_csv(tmp_path / "t.csv")
+    made = []
+    for rows in (7, 10**6):
+        small_blocks(rows)
+        made.append(json.loads(run("evaluate", tmp_path / "m.safetensors", tmp_path / "t.csv", "--json").stdout))
+    assert made[0].pop("scores") == pytest.approx(made[1].pop("scores"), rel=1e-9)
+    assert made[0] == made[1]
+    assert made[0]["rows"] == (79 if target == "kind" else 100)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "arrow", "npz"])
+def test_the_model_of_blocks_is_that_of_the_whole(tmp_path, small_blocks, kind):
+    frame = table(200).with_columns(rooms=pl.Series([1] * 190 + [100_000] * 10))
+    path = written(frame, tmp_path, kind)
+    made = []
+    for rows in (7, 10**6):
+        small_blocks(rows)
+        run("train", path, "--target", "price", "--out", tmp_path / "m.safetensors", *QUICK)
+        made.append((tmp_path / "m.safetensors").read_bytes())
+    assert made[0] == made[1]
+
+
+def test_some_rows_at_random_are_the_same_whatever_the_blocks(tmp_path, small_blocks):
+    path = written(table(200), tmp_path, "csv")
+    made = []
+    for rows in (7, 64, 10**6):
+        small_blocks(rows)
+        start = ("train", path, "--target", "price", "--out", tmp_path / "m.safetensors", *QUICK, "--sample-rows")
+        values = json.loads(run(*start, 50, "--json").stdout)
+        assert (values["rows"], values["rows_chosen"]) == (200, 50)
+        made.append((tmp_path / "m.safetensors").read_bytes())
+    assert made[0] == made[1] == made[2]
+    assert "rows_chosen" not in json.loads(run(*start, 200, "--json").stdout)
+    run(*start, 50, "--seed", 1)
+    assert (tmp_path / "m.safetensors").read_bytes() != made[0]
+
+
+def test_training_is_refused_where_the_memory_does_not_suffice(tmp_path, small_blocks, monkeypatch):
+    import fastnn.cli.rows as rows
+
+    path = written(table(200), tmp_path, "csv")
+    monkeypatch.setattr(rows, "available", lambda: 2000.0)
+    start = ("train", path, "--target", "price", "--out", tmp_path / "m.safetensors", *QUICK)
+    said = run(*start, code=1).stderr
+    assert "--sample-rows" in said
+    assert "training on the first " in said
+    run(*start, "--sample-rows", 20)
+
+
+@pytest.mark.parametrize("arguments", [
+    ("predict", "--out", "p.csv"), ("predict", "--out", "p.csv.gz"), ("predict", "--out", "p.parquet"), ("evaluate",),
+])  # fmt: skip
+def test_few_blocks_are_in_memory_at_a_time(tmp_path, small_blocks, monkeypatch, model, arguments):
+    path = written(table(700), tmp_path, "csv")
+    born, most = [], []
+
+    def frames(rows):
+        for first in range(0, 700, rows):
+            frame = table(700)[first : first + rows]
+            born.append(weakref.ref(frame))
+            yield frame
+            del frame
+            most.append(sum(one() is not None for one in born))
+
+    plain = Source.__init__
+    monkeypatch.setattr(Source, "__init__", lambda self, name, schema, _: plain(self, name, schema, frames))
+    monkeypatch.chdir(tmp_path)
+    run(arguments[0], model, path, *arguments[1:])
+    assert len(most) == 100
+    assert max(most) <= 4
