@@ -38,7 +38,7 @@ from ..training.settings import Settings, callback_list
 from .answer import Answer
 from .learnt import Learnt
 from .preprocessor import Preprocessor, tags_of_tables
-from .recipe import Deadline, LastBest, Shape, batches, make_network
+from .recipe import Deadline, LastBest, Shape, batches, first_scales, make_network
 from .table import Table, is_missing
 
 E = TypeVar("E", bound="BaseTabular")
@@ -180,7 +180,7 @@ class BaseTabular(BaseEstimator, ABC):
             raise ValueError("the weights of the samples and classes are 0 for all rows to train on; expected some")
         shape = Shape(
             preprocessor.width, preprocessor.many_categories_, sizes(self.hidden_layer_sizes), self._activation(),
-            self._outs(more),
+            self._outs(more), first_scales(preprocessor.spans(), sides[0].X.mean(axis=0)),
         )  # fmt: skip
         networks, history, errors = self._train(shape, (sides[0], sides[1]), more, seeds, started)
         more["target"] = name_of(target_given)

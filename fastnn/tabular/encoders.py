@@ -58,6 +58,11 @@ class Encoder(ABC):
     def names(self, name: str) -> list[str]:
         """The names of what the column `name` becomes."""
 
+    @property
+    @abstractmethod
+    def spans(self) -> list[float]:
+        """The range of each column that it makes: 1 of 0 and 1, 2 of -1 and 1, and 0 where it is no flag."""
+
     @abstractmethod
     def described(self) -> dict[str, Any]:
         """What makes an encoder like it, in JSON's terms."""
@@ -126,6 +131,10 @@ class Number(Encoder):
     def names(self, name: str) -> list[str]:
         return [name, f"{name}_missing"][: self.width]
 
+    @property
+    def spans(self) -> list[float]:
+        return [0.0, 1.0][: self.width]
+
     def described(self) -> dict[str, Any]:
         return {"kind": self.kind, "centre": self.centre, "scale": self.scale, "indicator": self.indicator}
 
@@ -175,6 +184,10 @@ class Flag(Encoder):
     def names(self, name: str) -> list[str]:
         return [name]
 
+    @property
+    def spans(self) -> list[float]:
+        return [2.0]
+
     def described(self) -> dict[str, Any]:
         return {"kind": BOOL}
 
@@ -198,6 +211,10 @@ class Empty(Encoder):
         return True
 
     def names(self, name: str) -> list[str]:
+        return []
+
+    @property
+    def spans(self) -> list[float]:
         return []
 
     def described(self) -> dict[str, Any]:
@@ -274,6 +291,10 @@ class Category(Encoder):
     def names(self, name: str) -> list[str]:
         labels = range(VECTOR) if self.embedded else self.labels[: self.width]
         return [f"{name}_{label}" for label in labels]
+
+    @property
+    def spans(self) -> list[float]:
+        return [0.0 if self.embedded else 2.0 if self.width == 1 else 1.0] * self.width
 
     def described(self) -> dict[str, Any]:
         return {"kind": TEXT, "labels": self.labels, "of_numbers": self.of_numbers, "embedded": self.embedded}

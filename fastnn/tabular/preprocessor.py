@@ -200,6 +200,13 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             made[start : start + encoder.width] = encoder.names(name)
         return made
 
+    def spans(self) -> Array:
+        """The range of each column that comes out as a flag, 1 or 2, and 0 of all others."""
+        made = np.zeros(self._width)
+        for encoder, start in zip(self.encoders_, self._starts):
+            made[start : start + encoder.width] = encoder.spans
+        return made
+
     def sums(self, values: Array) -> Array:
         """Of a value for each column that comes out, the sums over those that each column of `fit` became."""
         pairs = zip(self._starts, self.encoders_)

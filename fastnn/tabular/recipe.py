@@ -25,7 +25,7 @@ from ..layers.embedding import Embedding
 from ..layers.scaling import Scale
 from ..network import NeuralNetwork
 from ..training.callbacks import Callback, Logs, StopTraining, Trainee
-from .encoders import VECTOR
+from .encoders import CLIP, VECTOR
 
 SCALE_RATE, BIAS_RATE, BETA_2 = 6.0, 0.1, 0.95
 
@@ -38,13 +38,45 @@ class Shape(NamedTuple):
     hidden: Sequence[int]
     activation: ActivationFunction
     outs: int
+    scales: Array  # of each input, what it is multiplied by at first
+
+
+def first_scales(spans: Array, means: Array) -> Array:
+    """What each input is multiplied by before training: 1, but for flags.
+
+    The recipe's own code centres, scales and clips one-hot columns as it does all others, where `Preprocessor` leaves
+    0, 1 and -1 as they are; a bias takes the centre, and this the rest. A flag that is nearly always the same has no
+    interquartile range and is divided by half of its whole range: what is rare is nearly twice as large.
+
+    Parameters
+    ----------
+    spans : ndarray (ins,)
+        The range of each that is a flag, 1 or 2, and 0 for all others (see `Encoder.spans`).
+    means : ndarray (ins,)
+        Over the rows to train on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastnn.tabular.recipe import first_scales
+    >>> first_scales(np.array([0.0, 1, 1, 2]), np.array([0.3, 0.5, 0.01, -0.9])).round(2)
+    array([1.  , 0.95, 1.66, 0.83])
+    """
+    flags = spans > 0
+    apart = np.where(flags, spans, 1.0)
+    middle = np.where(spans == 2, 0.0, 0.5)
+    rare = np.abs(means - middle) >= apart / 4  # three quarters or more are the same
+    z = np.where(rare, 2.0, 1.0)
+    made: Array = np.where(flags, z / np.sqrt(1 + (z / CLIP) ** 2) / apart, 1.0)
+    return made
 
 
 def make_network(shape: Shape, loss: LossFunction, rate: LogCosine, seed: int) -> NeuralNetwork:
     """A new network of the recipe, float32."""
     rng = np.random.default_rng(seed)
     layers: list[BaseLayer] = [Embedding(shape.many, VECTOR, seed=seed)] if shape.many else []
-    layers.append(Scale(lr_factor=SCALE_RATE))
+    scale = Scale(lr_factor=SCALE_RATE)
+    layers.append(scale)
     ins = shape.ins
     for outs in shape.hidden:
         layers.append(
@@ -73,7 +105,9 @@ def make_network(shape: Shape, loss: LossFunction, rate: LogCosine, seed: int) -
             parametrization="ntk",
         )
     )
-    return NeuralNetwork(layers, loss, rate, Adam(beta2=BETA_2), dtype="float32")
+    net = NeuralNetwork(layers, loss, rate, Adam(beta2=BETA_2), dtype="float32")
+    scale.row("scale")[:, 0] = shape.scales
+    return net
 
 
 def batches(count: int, batch_size: int) -> tuple[int, int]:
