@@ -575,7 +575,7 @@ class _LocalRun(Run):
 
 def _unpadded(layer: BaseLayer) -> Array:
     """All rows of a layer, as a view."""
-    return layer.memory.reshape(layer.memory_rows, -1)[:, : layer.outs]
+    return layer.memory.reshape(layer.memory_rows, layer.stride)[:, : layer.outs]
 
 
 def _moving(layer: BaseLayer, engine: Engine) -> Array | None:
@@ -769,7 +769,8 @@ def _end(team: Team, run: SharedRun, history: History) -> None:
         interrupted = history.stopped == f"interrupted after {run.step} steps"
         error = KeyboardInterrupt() if interrupted else StopTraining(history.stopped)
     try:
-        history.stopped = team.meet("end", history.stopped, error)[0]
+        found = team.meet("end", (history.stopped, run.engine.base_rate()), error)
+        history.stopped, run.engine.rate.lr = found[0]
     except StopTraining as request:
         history.stopped = history.stopped or request.reason
     except KeyboardInterrupt:
