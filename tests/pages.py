@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 FENCE = re.compile(r"^( *)```(\S*).*?\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
-SEPARATE = {"jax", "keras", "torch"}  # blocks that import one run where it is installed; others do without
+SEPARATE = {
+    "dask",
+    "jax",
+    "keras",
+    "mpi4py",
+    "torch",
+}  # blocks that import one run where it is installed; others do without
 NUMBER = re.compile(r"(?<![\w.])(-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?)")
 
 
