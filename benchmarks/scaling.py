@@ -1,6 +1,6 @@
 """What many ranks gain and cost: measured on this machine, predicted for others, and what accuracy pays for it.
 
-    python -m benchmarks.scaling                 all parts: writes docs/scaling.png, prints the tables of docs/scaling.md
+    python -m benchmarks.scaling                 all parts: writes docs/scaling.png, prints the tables of the page
     python -m benchmarks.scaling pairs           one and two ranks in turns, on 784-512-512-10
     python -m benchmarks.scaling messages        the time of an Allreduce and of a step on 1, 2 and 4 ranks
     python -m benchmarks.scaling predict         the formula for many nodes
@@ -36,7 +36,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 BATCH = 256  # of the pairs, on all ranks together
 SHARE = 128  # samples of each node in the prediction
 NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
-NETWORKS = {"1e4": [64, 96, 32, 10], "1e5": [196, 256, 160, 10], "1e6": [784, 640, 720, 10], "1e7": [1024, 2600, 2700, 10]}
+NETWORKS = {
+    "1e4": [64, 96, 32, 10],
+    "1e5": [196, 256, 160, 10],
+    "1e6": [784, 640, 720, 10],
+    "1e7": [1024, 2600, 2700, 10],
+}
 LATENCY = 20e-6  # seconds of a message between two machines, of a usual Ethernet
 Seen = dict[str, Any]
 
@@ -163,7 +168,7 @@ def under_mpiexec(ranks: int, *arguments: str) -> Seen:
     """What a worker of this module has seen on rank 0."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "seen.json")
-        limits = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FASTNN_NUM_THREADS")}
+        limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "FASTNN_NUM_THREADS"), "1")
         command = ["mpiexec", "-n", str(ranks), sys.executable, "-m", "benchmarks.scaling", "worker", path, *arguments]
         subprocess.run(command, check=True, cwd=ROOT, env={**os.environ, **limits}, timeout=1200)
         return json.loads(pathlib.Path(path).read_text())
@@ -200,9 +205,219 @@ def pairs(rounds: int = 12) -> Seen:
     return seen
 
 
+def messages() -> Seen:
+    """Allreduce and steps on 1, 2 and 4 ranks of this machine."""
+    found = {ranks: under_mpiexec(ranks, "messages") for ranks in (1, 2, 4)}
+    print("\nAllreduce of float32 on this machine, least (median) us")
+    print(f"{'numbers':>12}" + "".join(f"{f'{ranks} ranks':>20}" for ranks in (2, 4)))
+    for numbers in found[2]["allreduce"]:
+        times = [found[ranks]["allreduce"][numbers] for ranks in (2, 4)]
+        print(
+            f"{int(numbers):12,}" + "".join(f"{f'{least * 1e6:,.0f} ({mid * 1e6:,.0f})':>20}" for least, mid in times)
+        )
+    print(f"\nleast ms of a step of {SHARE} samples on each rank (in Allreduce; processor time of rank 0)")
+    print(f"{'parameters':>12}{'bytes a step':>14}" + "".join(f"{f'{ranks} ranks':>26}" for ranks in found))
+    for name, sizes in NETWORKS.items():
+        line = f"{vector_size(network(sizes).layers):12,}{4 * vector_size(network(sizes).layers):14,}"
+        for seen in found.values():
+            times = seen["steps"].get(name)
+            text = "" if times is None else f"{times[0] * 1e3:.2f} ({times[1] * 1e3:.2f}; {times[2] * 1e3:.2f})"
+            line += f"{text:>26}"
+        print(line)
+    product, message, both = (1e3 * time for time in found[2]["beside"])
+    print(f"\na product {product:.1f} ms, an Allreduce of 10^6 numbers {message:.1f} ms, both at once {both:.1f} ms")
+    return {"steps": {name: found[1]["steps"][name][2] for name in NETWORKS}}
+
+
+# --- the formula ---------------------------------------------------------------------------------
+
+
+def step_seconds(
+    compute: float, numbers: int, nodes: int, gigabits: float, every: int = 1, overlap: bool = False
+) -> float:
+    """What a step takes on so many nodes, each with the same number of samples; see docs/scaling.md."""
+    if nodes == 1:
+        return compute
+    sent = numbers * 4 * (1 if every == 1 else 3)  # an average is of the weights and of Adam's two numbers for each
+    message = LATENCY * math.log2(nodes) + 2 * (nodes - 1) / nodes * sent / (gigabits * 1e9 / 8)
+    if overlap and every == 1:  # behind the backward pass, two thirds of the work
+        return compute / 3 + max(2 * compute / 3, message)
+    return compute + message / every
+
+
+def least_every(compute: float, numbers: int, gigabits: float, nodes: int = 1000) -> int:
+    """The least k, a power of two, with which so many nodes are 90 % efficient."""
+    every = 1
+    while compute / step_seconds(compute, numbers, nodes, gigabits, every) < 0.9:
+        every *= 2
+    return every
+
+
+def predict(steps: Seen | None = None) -> Seen:
+    """The efficiency of many nodes, from processor times of steps, by network."""
+    steps = steps or {name: 1e-3 * flops for name, flops in measured_alone().items()}
+    print(
+        f"\nefficiency with {SHARE} samples a node and step (with perfect overlap), and the least k for 90 % on 1,000"
+    )
+    print(f"{'parameters':>12}{'ms':>8}{'Gbit/s':>8}" + "".join(f"{p:>15,}" for p in (8, 64, 1000)) + f"{'k':>7}")
+    for name, sizes in NETWORKS.items():
+        numbers, compute = vector_size(network(sizes).layers), steps[name]
+        for gigabits in (10, 25, 100):
+            line = f"{numbers:12,}{compute * 1e3:8.2f}{gigabits:8}"
+            for nodes in (8, 64, 1000):
+                plain, hidden = (
+                    compute / step_seconds(compute, numbers, nodes, gigabits, overlap=overlap)
+                    for overlap in (False, True)
+                )
+                line += f"{f'{plain:.0%} ({hidden:.0%})':>15}"
+            print(line + f"{least_every(compute, numbers, gigabits):>7}")
+    return steps
+
+
+def measured_alone() -> dict[str, float]:
+    """Processor milliseconds of a step of each network, without MPI."""
+    found = {}
+    for name, sizes in NETWORKS.items():
+        X, y = rows(SHARE * 4, sizes[0])
+        net, times = network(sizes), []
+        for _ in range(5):
+            started = time.process_time()
+            net.fit(X, y, batch_size=SHARE, verbose=0)
+            times.append((time.process_time() - started) / 4)
+        found[name] = 1e3 * min(times[1:])
+    return found
+
+
+# --- what accuracy pays --------------------------------------------------------------------------
+
+
+class Part(Run):
+    """One rank's steps on its rows, so many in an epoch."""
+
+    def __init__(self, net: NeuralNetwork, samples: Samples, settings: Settings, steps: int) -> None:
+        self._parts = steps
+        super().__init__(net.engine, samples, settings)
+
+    def _batches_of(self, count: int, settings: Settings) -> Any:
+        from fastnn.data.batches import Batches
+
+        return Batches(count, count // self._parts, count % self._parts, self._parts)
+
+
+def averaged_fit(
+    net: NeuralNetwork, X: Any, y: Any, ranks: int, every: int, epochs: int, share: int, **given: Any
+) -> None:
+    """What `fastnn.distributed.mpi.fit` does on so many ranks with ``every`` above 1: one rank after another."""
+    form = net.engine.form
+    parts = [Samples.of_rows(form, X[rank::ranks], y[rank::ranks]) for rank in range(ranks)]
+    steps = -(-len(X) // (share * ranks))
+    runs = [
+        Part(net, part, Settings(epochs=epochs, batch_size=share, verbose=0, **{**given, **seeded(given, rank)}), steps)
+        for rank, part in enumerate(parts)
+    ]
+    arrays = net.engine.training_arrays(share)
+    numbers = [array for array in arrays if array.dtype.kind == "f"]
+    weights = [part.size / len(X) for part in parts]
+    for _ in range(epochs):
+        for first in range(0, steps, every):
+            begun, sums = [array.copy() for array in arrays], [np.zeros_like(array) for array in numbers]
+            for run, weight in zip(runs, weights):
+                for array, before in zip(arrays, begun):
+                    array[...] = before
+                run.advance(min(every, steps - first))
+                for total, array in zip(sums, numbers):
+                    total += array.dtype.type(weight) * array
+            for array, total in zip(numbers, sums):
+                array[...] = total
+
+
+def seeded(given: Seen, rank: int) -> Seen:
+    """The seed of a rank."""
+    from fastnn.data.held_out import seed_of
+
+    return {} if given.get("seed") is None else {"seed": seed_of(given["seed"], rank)}
+
+
+def accuracy(epochs: int = 20, seeds: int = 3) -> Seen:
+    """The test accuracy on MNIST by ranks and k: the mean over seeds, at the best of three rates."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    from digit_data import mnist
+
+    folder = os.environ.get("FASTNN_MNIST") or str(ROOT.parent / "shared" / "data" / "mnist")
+    columns, y, test_columns, y_test = mnist(folder)
+    X, X_test = (np.ascontiguousarray(images.T) for images in (columns, test_columns))
+    found: Seen = {}
+    print(f"\nMNIST, {len(X):,} images, 784-64-10, Adam, 8 images a rank and step, {epochs} epochs: test accuracy in %")
+    print(f"{'ranks':>6}{'batch':>8}{'steps':>7}" + "".join(f"{f'k = {k}':>9}" for k in EVERY) + "   rates")
+    for ranks in RANKS:
+        steps, line, rates = -(-len(X) // (8 * ranks)), "", []
+        for every in EVERY:
+            if every > 1 and (ranks == 1 or EVERY[EVERY.index(every) - 1] >= steps):
+                line += f"{'':>9}"  # with one rank there is nothing to average, and an epoch ends with an average
+                continue
+            best = (0.0, 0.0)
+            for rate in (1e-3, 3e-3, 1e-2):
+                scores = []
+                for seed in range(seeds):
+                    net = network([784, 64, 10], rate, seed)
+                    if every == 1:
+                        net.fit(X, y, epochs, 8 * ranks, seed=seed, verbose=0)
+                    else:
+                        averaged_fit(net, X, y, ranks, every, epochs, 8, seed=seed)
+                    scores.append(float((net.predict_classes(X_test) == y_test).mean()))
+                best = max(best, (float(np.mean(scores)), rate))
+            found[f"{ranks} {every}"] = best[0]
+            rates.append(f"{best[1]:g}")
+            line += f"{100 * best[0]:9.2f}"
+        print(f"{ranks:6}{8 * ranks:8,}{steps:7,}{line}   {', '.join(rates)}", flush=True)
+    return found
+
+
+RANKS, EVERY = (1, 4, 16, 64, 256), (1, 4, 16, 64)
+
+
+def picture(steps: Seen, accuracies: Seen, path: pathlib.Path) -> None:
+    """Efficiency over nodes, the k that it needs, and accuracy over k."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    for name, sizes in NETWORKS.items():
+        numbers = vector_size(network(sizes).layers)
+        label = f"10^{name[-1]} parameters"
+        values = [steps[name] / step_seconds(steps[name], numbers, nodes, 25) for nodes in NODES]
+        (line,) = left.plot(NODES, values, marker=".", label=label)
+        ks = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+        values = [steps[name] / step_seconds(steps[name], numbers, 1000, 25, k) for k in ks]
+        middle.plot(ks, values, marker=".", color=line.get_color(), label=label)
+    left.set(xscale="log", ylim=(0, 1.02), xlabel="nodes", ylabel="efficiency", title="25 Gbit/s, k = 1")
+    middle.axhline(0.9, color="grey", linewidth=0.8)
+    middle.set(xscale="log", ylim=(0, 1.02), xlabel="k", title="25 Gbit/s, 1,000 nodes")
+    left.legend(fontsize=8)
+    for ranks in RANKS:
+        pairs = [(k, 100 * accuracies[f"{ranks} {k}"]) for k in EVERY if f"{ranks} {k}" in accuracies]
+        right.plot(*zip(*pairs), marker="o", label=f"{ranks} ranks")
+    right.set(xscale="log", xlabel="k", ylabel="test accuracy, %", title="MNIST, simulated")
+    right.legend(fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def everything() -> None:
+    """All parts, and the picture."""
+    pairs()
+    steps = predict(messages()["steps"])
+    picture(steps, accuracy(), ROOT / "docs" / "scaling.png")
+
+
+PARTS = {"all": everything, "pairs": pairs, "messages": messages, "predict": predict, "accuracy": accuracy}
+
 if __name__ == "__main__":
     name, *rest = sys.argv[1:] or ["all"]
     if name == "worker":
         worker(*rest)
+    elif name in PARTS:
+        PARTS[name]()
     else:
-        globals()[name](*map(int, rest))
+        sys.exit(f"there is no part {name!r}; expected one of {', '.join(PARTS)}")

@@ -827,7 +827,7 @@ def _local(team: Team, engine: Engine, X: Any, y: Any, settings: Settings) -> Lo
     def through_the_door() -> Array | None:
         own = form.named(column_names(X))
         samples, held, given = Samples.of_rows(own, X, y), None, settings.validation_data
-        if given is not None and len(given[0]) > 0:
+        if given is not None and (getattr(given[0], "shape", None) or (len(given[0]),))[0] > 0:
             held = weighed_samples(own, given, " of validation_data")
         made.append(Local(samples, None, held))
         if settings.class_weight is None:
