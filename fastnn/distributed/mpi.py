@@ -848,7 +848,7 @@ def _local(team: Team, engine: Engine, X: Any, y: Any, settings: Settings) -> Lo
         weights = sample_weights(
             settings.sample_weight, by_class, classes, samples.size, "sample_weight", class_count=count
         )
-        made.append(local._replace(weights=weights))
+        made.append(Local(samples, weights, local.held_out))
         return weights is None or bool(weights.any())
 
     if not any(team.together("weights", weighed)):
