@@ -22,11 +22,11 @@ import tempfile
 import time
 from typing import Any
 
-os.environ["FASTNN_NUM_THREADS"] = "1"
-
 import numpy as np
 
-from fastnn import Adam, CrossEntropyLoss, Identity, Layer, NeuralNetwork, ReLU
+from fastnn import Adam, CrossEntropyLoss, Identity, LambdaCallback, Layer, NeuralNetwork, ReLU, set_num_threads
+from fastnn.data.batches import Batches
+from fastnn.data.held_out import seed_of
 from fastnn.data.samples import Samples
 from fastnn.layers.vector import vector_size
 from fastnn.training.run import Run
@@ -90,8 +90,6 @@ def timed_fit(comm: Any, net: NeuralNetwork, X: Any, y: Any, batch: int) -> tupl
 
         def mark() -> None:
             marks.append((time.perf_counter(), time.process_time()))
-
-        from fastnn import LambdaCallback
 
         marked = LambdaCallback(on_epoch_begin=lambda epoch: mark(), on_epoch_end=lambda epoch, logs: mark())
         mpi.fit(net, X, y, epochs=1, batch_size=batch, shuffle=False, comm=comm, verbose=0, callbacks=[marked])
@@ -298,9 +296,7 @@ class Part(Run):
         self._parts = steps
         super().__init__(net.engine, samples, settings)
 
-    def _batches_of(self, count: int, settings: Settings) -> Any:
-        from fastnn.data.batches import Batches
-
+    def _batches_of(self, count: int, settings: Settings) -> Batches:
         return Batches(count, count // self._parts, count % self._parts, self._parts)
 
 
@@ -317,24 +313,22 @@ def averaged_fit(
     ]
     arrays = net.engine.training_arrays(share)
     numbers = [array for array in arrays if array.dtype.kind == "f"]
-    weights = [part.size / len(X) for part in parts]
     for _ in range(epochs):
         for first in range(0, steps, every):
+            taken = [run.batches.start(min(first + every, steps)) - run.batches.start(first) for run in runs]
             begun, sums = [array.copy() for array in arrays], [np.zeros_like(array) for array in numbers]
-            for run, weight in zip(runs, weights):
+            for run, count in zip(runs, taken):
                 for array, before in zip(arrays, begun):
                     array[...] = before
                 run.advance(min(every, steps - first))
                 for total, array in zip(sums, numbers):
-                    total += array.dtype.type(weight) * array
+                    total += array.dtype.type(count / sum(taken)) * array
             for array, total in zip(numbers, sums):
                 array[...] = total
 
 
 def seeded(given: Seen, rank: int) -> Seen:
     """The seed of a rank."""
-    from fastnn.data.held_out import seed_of
-
     return {} if given.get("seed") is None else {"seed": seed_of(given["seed"], rank)}
 
 
@@ -418,6 +412,7 @@ if __name__ == "__main__":
     if name == "worker":
         worker(*rest)
     elif name in PARTS:
+        set_num_threads(1)
         PARTS[name]()
     else:
         sys.exit(f"there is no part {name!r}; expected one of {', '.join(PARTS)}")

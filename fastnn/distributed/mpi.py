@@ -247,12 +247,15 @@ class Deal(NamedTuple):
     dealt: bool
 
     @classmethod
-    def of(cls, counts: Iterable[int], batch_size: int) -> Deal:
-        """The deal of so many rows on each rank in batches of at most so many samples, or, undealt, about as many."""
+    def of(cls, counts: Iterable[int], batch_size: int, every: int = 1) -> Deal:
+        """The deal of so many rows on each rank in batches of at most so many samples, or, undealt, about as many.
+
+        Local steps, with `every` above 1, are on equal parts of the rank's own rows.
+        """
         counts = tuple(counts)
         total, size = sum(counts), len(counts)
         batches = Batches.equal(total, batch_size)
-        dealt = all(count == -((rank - total) // size) for rank, count in enumerate(counts))
+        dealt = every == 1 and all(count == -((rank - total) // size) for rank, count in enumerate(counts))
         steps = batches.steps if dealt else min(batches.steps, max(counts))  # no batch is without samples
         return cls(counts, batches, steps, dealt)
 
@@ -260,7 +263,12 @@ class Deal(NamedTuple):
         """How many rows of a rank come before batch number `k`."""
         if self.dealt:
             return max(0, -((rank - self.batches.start(k)) // len(self.counts)))
-        return -(-k * self.counts[rank] // self.steps)
+        return self.equal_parts(rank).start(k)
+
+    def equal_parts(self, rank: int) -> Batches:
+        """The rows of a rank in as many parts as there are steps."""
+        count = self.counts[rank]
+        return Batches(count, count // self.steps, count % self.steps, self.steps)
 
     def sizes(self, k: int) -> list[int]:
         """How many samples of batch number `k` each rank has."""
@@ -564,13 +572,13 @@ class _LocalRun(Run):
     """The steps on this rank's share of each batch of `whole`, from where that is."""
 
     def __init__(self, whole: SharedRun) -> None:
-        self._parts = whole.deal.steps
+        self._parts = whole.deal.equal_parts(whole.team.rank)
         settings = replace(whole.settings, seed=seed_of(whole.seed, whole.team.rank))
         super().__init__(whole.engine, whole.local.samples, settings, whole.local.weights)
         self.step = whole.epochs_done * self.steps_per_epoch
 
     def _batches_of(self, count: int, settings: Settings) -> Batches:
-        return Batches(count, count // self._parts, count % self._parts, self._parts)
+        return self._parts
 
 
 def _unpadded(layer: BaseLayer) -> Array:
@@ -750,7 +758,7 @@ def _fit(
     if team.rank == 0:
         warn_of_idleness(engine)
     local = _local(team, engine, X, y, settings)
-    deal = Deal.of(team.meet("counts", local.samples.size), settings.batch_size)
+    deal = Deal.of(team.meet("counts", local.samples.size), settings.batch_size, every)
     deal.check(engine.layers, settings.batch_size, every)
     history = History()
     with at_most_threads(_threads([one.place for one in words], team.rank)):

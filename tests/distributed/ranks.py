@@ -218,6 +218,7 @@ def cases(rank, size, folder):
         "every 3, the same rows": lambda: fit(rows=slice(None), batch_size=16 * size, every=3),
         "every 3": lambda: fit(every=3, shuffle=True, metrics="accuracy"),
         "every 3 with SGD": lambda: fit(classifier(optimizer=fastnn.SGD(), l2=0.0), every=3),
+        "every 3 with Adam": lambda: fit(classifier(l2=0.0), every=3),
         "every 100": lambda: fit(classifier(stage=BatchNorm()), every=100),
         "resumed": lambda: resumed(False),
         "straight": lambda: resumed(True),

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from pages import blocks, same as same_text
 
+from benchmarks.scaling import averaged_fit
+
 pytest.importorskip("mpi4py")
 if (
     shutil.which("mpiexec", path=f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -100,6 +102,14 @@ def test_a_seed_gives_the_same_bits_again(seen):
     for once, again in seen["the same bits"]:
         assert same(once, again)
     close(seen["every 3, the same rows"][0], alone(ranks.classifier()))  # the average of what is equal
+
+
+def test_local_sgd_is_what_one_process_simulates(seen):
+    for name, optimizer, steps in (("every 3 with SGD", ranks.fastnn.SGD(), 20), ("every 3 with Adam", None, 20)):
+        net = ranks.classifier(optimizer=optimizer, l2=0.0)
+        averaged_fit(net, ranks.X, ranks.CLASSES, 2, every=3, epochs=5, share=8, shuffle=False)
+        np.testing.assert_allclose(seen[name][0]["weights"], net.parameters, rtol=0, atol=1e-12)
+        assert net.engine.state.steps[0] == steps
 
 
 def test_a_checkpoint_goes_on_with_the_same_bits(seen):
