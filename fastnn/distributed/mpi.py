@@ -695,7 +695,13 @@ def fit(
         rank, size = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
         history = mpi.fit(net, X[rank::size], y[rank::size], epochs=10, batch_size=256, seed=0)
     """
-    MPI = needs("mpi4py.MPI", "fastnn.distributed.mpi", "mpi4py mpich")
+    try:
+        MPI = needs("mpi4py.MPI", "fastnn.distributed.mpi", "mpi4py mpich")
+    except RuntimeError as error:
+        raise ImportError(
+            f"fastnn.distributed.mpi needs an MPI, and mpi4py finds none ({error}): pip install mpich, or make that of "
+            "your machine known"
+        ) from error
     given = MPI.COMM_WORLD if comm is None else comm
     if not isinstance(given, MPI.Intracomm):
         raise TypeError(f"comm is {shown(comm)}; expected a communicator, such as mpi4py.MPI.COMM_WORLD")

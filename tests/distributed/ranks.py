@@ -27,13 +27,17 @@ from fastnn import (
     CSVLogger,
     Dropout,
     EarlyStopping,
+    Embedding,
     Identity,
     LambdaCallback,
     Layer,
+    LayerNorm,
     ModelCheckpoint,
     MSELoss,
     NeuralNetwork,
     ReduceLROnPlateau,
+    Scale,
+    SmoothClip,
     Standardize,
     StandardizeTargets,
     StopTraining,
@@ -61,6 +65,24 @@ def regressor():
     return NeuralNetwork(layers, MSELoss(), 0.05, clip_norm=0.3)
 
 
+def of_many_kinds():
+    """Stages with trained rows, a layer in two places, one that is frozen, penalties and limits of all kinds."""
+    tied = Layer(5, 5, Tanh(), seed=4, l1=0.01, max_norm=0.9)
+    frozen = Layer(5, 5, Tanh(), seed=5)
+    frozen.trainable = False
+    layers = [
+        Embedding(4, size=1),
+        Scale(),
+        tied,
+        LayerNorm(),
+        frozen,
+        tied,
+        SmoothClip(),
+        Layer(5, 3, Identity(), seed=6),
+    ]
+    return NeuralNetwork(layers, CrossEntropyLoss(), 0.03, fastnn.RMSprop(), clip_value=0.05)
+
+
 EQUAL = {  # fits that many ranks do as one process does: the network, the targets, and the keywords with rows in them
     "batches of 16": (classifier, CLASSES, {"batch_size": 16}),
     "batches smaller than the ranks": (classifier, CLASSES, {"batch_size": 1, "epochs": 2}),
@@ -68,6 +90,7 @@ EQUAL = {  # fits that many ranks do as one process does: the network, the targe
     "one batch": (lambda: classifier(optimizer=fastnn.SGD(), l2=0.0), CLASSES, {"batch_size": 100}),
     "weights": (classifier, CLASSES, {"batch_size": 9, "sample_weight": WEIGHTS, "class_weight": "balanced"}),
     "values, standardised over all, with clipping": (regressor, VALUES, {"batch_size": 10}),
+    "many kinds of layers": (of_many_kinds, CLASSES, {"batch_size": 8}),
     "a schedule": (lambda: classifier(CosineDecay(0.05, 30)), CLASSES, {"batch_size": 10}),
     "a schedule by epochs": (lambda: classifier(fastnn.StepDecay(0.05, 2)), CLASSES, {"batch_size": 10}),
     "validation and metrics": (

@@ -1,9 +1,12 @@
 """What all that train together must agree on."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from fastnn import Adam, BatchNorm, CosineDecay, Dropout, Identity, Layer, MSELoss, NeuralNetwork, Tanh
+from fastnn.distributed import mpi
 from fastnn.distributed.agreement import check_agreement, described
 
 X, Y = np.ones((5, 2)), np.ones(5)
@@ -65,3 +68,17 @@ def test_a_network_that_no_file_could_keep_is_described_all_the_same():
     a, b = (NeuralNetwork([Layer(2, n, Own())], MSELoss(), 0.1).engine for n in (1, 3))
     with pytest.raises(ValueError, match=r"layers\[0\]"):
         check_agreement([described(a, X, Y), described(b, X, Y)])
+
+
+def test_what_is_missing_for_mpi_is_said(monkeypatch):
+    net = NeuralNetwork([Layer(2, 1, Identity())], MSELoss(), 0.1)
+    monkeypatch.setitem(sys.modules, "mpi4py.MPI", None)
+    with pytest.raises(ImportError, match=r"fastnn\.distributed\.mpi needs mpi4py mpich: pip install mpi4py mpich"):
+        mpi.fit(net, X, Y)
+
+    def found_none(*names):
+        raise RuntimeError("cannot load MPI library")
+
+    monkeypatch.setattr(mpi, "needs", found_none)
+    with pytest.raises(ImportError, match="cannot load MPI library.*pip install mpich"):
+        mpi.fit(net, X, Y)
