@@ -43,6 +43,7 @@ from ..kernels.cpu import VECTOR_BYTES
 from ..kernels.order import shuffle as write_order
 from ..layers.base import BaseLayer
 from ..layers.stage import Stage
+from ..layers.vector import trained
 from ..network import NeuralNetwork
 from ..training.callbacks import Callback, StopTraining
 from ..training.checkpoint import Checkpoint
@@ -346,13 +347,14 @@ class SharedRun:
         self._order = np.empty(count, np.int64) if settings.shuffle else None
         self._outputs = np.empty((count, engine.outs), engine.dtype) if settings.of_training else None
         self._largest = max(deal.start(rank, k + 1) - deal.start(rank, k) for k in range(deal.steps))
-        marks = team.meet("samples", mark_of(local.samples.rows, local.samples.targets, local.weights))
         held = [] if local.held_out is None else [local.held_out.rows, local.held_out.targets]
-        self._mark = zlib.crc32(repr((marks, team.meet("held out", mark_of(*held)))).encode())
+        marks = team.meet("samples", mark_of(local.samples.rows, local.samples.targets, local.weights, *held))
+        self._mark = zlib.crc32(repr(marks).encode())
         self._met = False
         self._local_run: _LocalRun | None = None
+        self._block, self._rates, self._before = np.empty(0), np.empty(0), [np.empty(0)]
         if every > 1:
-            team.together("room", lambda: engine.training_arrays(1))  # for the optimiser's numbers
+            team.together("room", self._make_room)
 
     # --- as of `Run` -----------------------------------------------------------------------------
 
@@ -405,20 +407,20 @@ class SharedRun:
         if team.size > 1:
             team.take_from_first(layer.memory for layer in engine.layers)
         moving = [rows for layer in engine.layers if (rows := _moving(layer, engine)) is not None]
-        before = [rows.copy() for rows in moving]
+        team.together("beginning", lambda: self._begin_epoch(moving))
         try:
             losses, trouble = self._summed() if self.every == 1 else self._averaged()
         except KeyboardInterrupt:  # which all ranks have heard in the same place
-            if team.size > 1:
+            if team.size > 1 and team.settled:
                 team.take_from_first(layer.memory for layer in engine.layers)
             raise
         value: Any = None
         if trouble is None:
-            value = losses, [rows - old for rows, old in zip(moving, before)], finite_layers(engine.layers)
+            value = losses, [rows - old for rows, old in zip(moving, self._before)], finite_layers(engine.layers)
         found = team.meet("end of epoch", value, trouble)
         self.epochs_done += 1
         if self.every == 1:
-            for place, old, *changes in zip(moving, before, *(change for _, change, _ in found)):
+            for place, old, *changes in zip(moving, self._before, *(change for _, change, _ in found)):
                 place[...] = old + np.sum(changes, axis=0) / team.size
         loss = sum(one for one, _, _ in found) / sum(self.deal.counts)
         logs = {"loss": float(loss)}
@@ -433,7 +435,7 @@ class SharedRun:
         """
         engine, deal, rank = self.engine, self.deal, self.team.rank
         losses, trouble = 0.0, None
-        rates = self._begin_epoch()
+        rates = self._rates
         for k in range(deal.steps):
             self._met = False
             try:
@@ -463,11 +465,25 @@ class SharedRun:
         """Of what is drawn on this rank: the order of its rows, and noise."""
         return seed_of(self.seed, self.team.rank)
 
-    def _begin_epoch(self) -> Array:
-        """Mix the rows; returns the learning rates."""
+    def _begin_epoch(self, moving: list[Array]) -> None:
+        """All that can fail before the ranks meet in the steps: the order of the rows, and the learning rates."""
+        self._before = [rows.copy() for rows in moving]
+        if self.every > 1:  # its run has both
+            return
         if self._order is not None:
             write_order(self._order.ctypes.data, self._order.size, self._own_seed, self.epochs_done)
-        return self.engine.rates(self.deal.steps, self.deal.steps)
+        self._rates = self.engine.rates(self.deal.steps, self.deal.steps)
+
+    def _make_room(self) -> None:
+        """Room for the optimiser's numbers, and for all that is averaged."""
+        self.engine.training_arrays(1)
+        self._block = np.empty(sum(place.size for place in self._places()) + 1, self.engine.dtype)
+
+    def _places(self) -> list[Array]:
+        """What is averaged, as views: all that layers hold but what is measured once, and the optimiser's numbers."""
+        layers, numbers = self.engine.layers, self.engine.state.numbers
+        held = [_unpadded(layer) for layer in trained(layers) if layer not in self.engine.measuring]
+        return held + [array[..., : layer.outs] for layer, array in zip(layers, numbers)]
 
     def _exchange(self, block: Array, error: BaseException | None = None) -> None:
         self._met = True
@@ -496,11 +512,7 @@ class SharedRun:
     def _averaged(self) -> tuple[float, BaseException | None]:
         """The same with `every` local steps between two averages of all that training changes."""
         team, engine, deal, trouble = self.team, self.engine, self.deal, None
-        places = [
-            *(_unpadded(layer) for layer in engine.layers if layer not in engine.measuring),
-            *(numbers[..., : layer.outs] for layer, numbers in zip(engine.layers, engine.state.numbers)),
-        ]
-        block = np.empty(sum(place.size for place in places) + 1, engine.dtype)
+        places, block = self._places(), self._block
         losses = 0.0
         for first in range(0, deal.steps, self.every):
             last = min(first + self.every, deal.steps)

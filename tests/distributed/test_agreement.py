@@ -80,5 +80,5 @@ def test_what_is_missing_for_mpi_is_said(monkeypatch):
         raise RuntimeError("cannot load MPI library")
 
     monkeypatch.setattr(mpi, "needs", found_none)
-    with pytest.raises(ImportError, match="cannot load MPI library.*pip install mpich"):
+    with pytest.raises(ImportError, match=r"cannot load MPI library.*pip install mpich"):
         mpi.fit(net, X, Y)
