@@ -779,7 +779,7 @@ def _fit(
     deal = Deal.of(team.meet("counts", local.samples.size), settings.batch_size, every)
     deal.check(engine.layers, settings.batch_size, every)
     history = History()
-    with at_most_threads(_threads([one.place for one in words], team.rank)):
+    with at_most_threads(threads_beside([one.place for one in words], team.rank)):
         run = SharedRun(team, engine, local, settings, deal=deal, every=every, seeded=seeded)
         take_epochs(net, run, settings, None, None, history, team)
         _end(team, run, history)
@@ -891,7 +891,7 @@ def _merged(parts: Iterable[Moments | None]) -> Moments | None:
     return reduce(Moments.and_of, known) if known else None
 
 
-def _threads(places: Sequence[tuple[str, tuple[int, ...]]], rank: int) -> int | None:
+def threads_beside(places: Sequence[tuple[str, tuple[int, ...]]], rank: int) -> int | None:
     """How many threads suit a rank among those of its machine; None leaves it to what the user has set."""
     if threads_are_set():
         return None

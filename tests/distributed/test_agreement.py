@@ -82,3 +82,15 @@ def test_what_is_missing_for_mpi_is_said(monkeypatch):
     monkeypatch.setattr(mpi, "needs", found_none)
     with pytest.raises(ImportError, match=r"cannot load MPI library.*pip install mpich"):
         mpi.fit(net, X, Y)
+
+
+def test_threads_are_shared_on_a_machine_unless_ranks_are_bound_or_the_user_says(monkeypatch):
+    monkeypatch.setattr(mpi, "threads_are_set", lambda: False)
+    monkeypatch.setattr(mpi, "get_num_threads", lambda: 8)
+    all_cores = tuple(range(8))
+    places = [("a", all_cores), ("a", all_cores), ("a", all_cores), ("b", all_cores)]
+    assert [mpi.threads_beside(places, rank) for rank in range(4)] == [2, 2, 2, 8]
+    assert mpi.threads_beside([("a", (0,))] * 20, 3) == 1
+    assert mpi.threads_beside([("a", (0, 1)), ("a", (2, 3))], 0) is None
+    monkeypatch.setattr(mpi, "threads_are_set", lambda: True)
+    assert mpi.threads_beside(places, 0) is None
