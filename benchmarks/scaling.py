@@ -73,10 +73,10 @@ def wait_for_all(comm: Any) -> None:
 
 def timed_fit(comm: Any, net: NeuralNetwork, X: Any, y: Any, batch: int) -> tuple[float, float, float, float]:
     """Seconds of a step, and in them those within Allreduce; the same of this rank's processor time."""
-    from fastnn.distributed import mpi
+    from fastnn.distributed import mpi, team
 
     within = [0.0, 0.0]
-    add = mpi.Team.add
+    add = team.Team.add
 
     def timed(self: Any, *arguments: Any) -> None:
         wall, cpu = time.perf_counter(), time.process_time()
@@ -84,7 +84,7 @@ def timed_fit(comm: Any, net: NeuralNetwork, X: Any, y: Any, batch: int) -> tupl
         within[0] += time.perf_counter() - wall
         within[1] += time.process_time() - cpu
 
-    mpi.Team.add = timed  # type: ignore[method-assign]
+    team.Team.add = timed  # type: ignore[method-assign]
     try:
         marks: list[tuple[float, float]] = []
 
@@ -94,7 +94,7 @@ def timed_fit(comm: Any, net: NeuralNetwork, X: Any, y: Any, batch: int) -> tupl
         marked = LambdaCallback(on_epoch_begin=lambda epoch: mark(), on_epoch_end=lambda epoch, logs: mark())
         mpi.fit(net, X, y, epochs=1, batch_size=batch, shuffle=False, comm=comm, verbose=0, callbacks=[marked])
     finally:
-        mpi.Team.add = add  # type: ignore[method-assign]
+        team.Team.add = add  # type: ignore[method-assign]
     steps = math.ceil(len(X) * comm.size / batch)
     (wall, cpu), (wall_end, cpu_end) = marks
     return (wall_end - wall) / steps, within[0] / steps, (cpu_end - cpu) / steps, within[1] / steps
