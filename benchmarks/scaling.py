@@ -392,7 +392,7 @@ def picture(steps: Seen, accuracies: Seen, path: pathlib.Path) -> None:
     left.legend(fontsize=8)
     for ranks in RANKS:
         pairs = [(k, 100 * accuracies[f"{ranks} {k}"]) for k in EVERY if f"{ranks} {k}" in accuracies]
-        right.plot(*zip(*pairs), marker="o", label=f"{ranks} ranks")
+        right.plot(*zip(*pairs), marker="o", label=f"{ranks} rank{'s' * (ranks > 1)}")
     right.set(xscale="log", xlabel="k", ylabel="test accuracy, %", title="MNIST, simulated")
     right.legend(fontsize=8)
     figure.savefig(path, dpi=110)
