@@ -24,7 +24,7 @@ NEED = {
     "fastnn.sklearn": "sklearn", "fastnn.tabular": "sklearn", "fastnn.plot": "matplotlib", "fastnn.cli": "typer",
     "fastnn.tabular.onnx": "onnx", **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
 }  # fmt: skip
-MISSING = [name for name in ("onnx", "torch", "keras") if importlib.util.find_spec(name) is None]
+MISSING = [name for name in ("onnx", "torch", "keras", "distributed") if importlib.util.find_spec(name) is None]
 if importlib.util.find_spec("tensorflow") is None and "torch" not in MISSING:
     os.environ.setdefault("KERAS_BACKEND", "torch")
 MODULES = [

@@ -75,6 +75,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "kernels",
         "layers",
         "training",
+        "version",
     },
     "plot": {"bank", "network", "checks", "extras", "formulas", "layers", "training"},
     "sklearn": {

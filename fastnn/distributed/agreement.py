@@ -26,6 +26,8 @@ _CURES = {
     "columns of X": "cut the rows of one table into parts, not its columns",
     "columns of y": "cut the rows of one table into parts, not its columns",
     "kind of y": "convert all targets before they are cut into parts",
+    "dtype of X": "convert all parts alike, as by astype",
+    "dtype of y": "convert all parts alike, as by astype",
     "feature_names": "give all parts the same columns in the same order",
 }
 _MOST_NAMED = 8
