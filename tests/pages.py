@@ -22,6 +22,7 @@ SEPARATE = {
     "h5py",
     "jax",
     "keras",
+    "mpi4py",
     "optuna",
     "pyarrow",
     "ray",

@@ -25,7 +25,7 @@ NEED = {
     "fastnn.tabular.onnx": "onnx", "fastnn.data.parquet": "pyarrow",
     **{f"fastnn.files.{name}": name for name in ("onnx", "torch", "keras")},
 }  # fmt: skip
-MISSING = [name for name in ("onnx", "torch", "keras") if importlib.util.find_spec(name) is None]
+MISSING = [name for name in ("onnx", "torch", "keras", "distributed") if importlib.util.find_spec(name) is None]
 if importlib.util.find_spec("tensorflow") is None and "torch" not in MISSING:
     os.environ.setdefault("KERAS_BACKEND", "torch")
 MODULES = [
@@ -109,7 +109,7 @@ def check_command(command, where):
     elif words[0] == "python":
         assert (ROOT / words[1]).exists(), f"{where}: {command}"
     else:
-        assert words[0] in ("uvicorn", "mkdocs"), f"{where}: {command}"
+        assert words[0] in ("mpiexec", "uvicorn", "mkdocs"), f"{where}: {command}"
 
 
 def test_pages_lead_somewhere():

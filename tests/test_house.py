@@ -65,6 +65,19 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "tabular",
         "training",
     },
+    "distributed": {
+        "network",
+        "saving",
+        "checks",
+        "extras",
+        "data",
+        "engine",
+        "formulas",
+        "kernels",
+        "layers",
+        "training",
+        "version",
+    },
     "plot": {"bank", "network", "checks", "extras", "formulas", "layers", "training"},
     "sklearn": {
         "bank",
@@ -108,7 +121,7 @@ def test_imports_run_downwards(name):
 @pytest.mark.parametrize("name", FILES)
 def test_nothing_imports_the_doors_for_others(name):
     may = {"fastnn.tabular": "fastnn.cli", "fastnn.cli": "fastnn.__main__"}
-    for door in ("fastnn.sklearn", "fastnn.tabular", "fastnn.cli"):
+    for door in ("fastnn.sklearn", "fastnn.tabular", "fastnn.cli", "fastnn.distributed"):
         if not name.startswith((door, may.get(door, door))):
             assert not [found for found in imports(name) if found.startswith(door)]
 

@@ -12,7 +12,7 @@ from fastnn import public
 
 ROOT = pathlib.Path(__file__).parent.parent
 OPTIONAL = {"matplotlib", "narwhals", "onnx", "pandas", "polars", "safetensors"}
-OPTIONAL |= {"h5py", "joblib", "optuna", "pyarrow", "zarr"}
+OPTIONAL |= {"dask", "distributed", "h5py", "joblib", "mpi4py", "optuna", "pyarrow", "zarr"}
 OPTIONAL |= {"sklearn", "tensorboardX", "torch", "tqdm"}
 
 
@@ -42,6 +42,15 @@ def test_no_optional_package_is_loaded(code):
     packages = {name.split(".")[0] for name in loaded_by(code)}
     assert "numba" in packages
     assert not packages & OPTIONAL
+
+
+def test_training_on_one_machine_knows_nothing_of_many():
+    fit = "import fastnn as f; f.NeuralNetwork([f.Layer(2, 1, 'tanh')], 'mse', 0.1).fit([[0.5, 1.0]], [0.5])"
+    assert not [name for name in loaded_by(fit) if "distributed" in name or "mpi4py" in name or "dask" in name]
+
+
+def test_many_machines_are_there_without_being_imported_by_name():
+    assert fresh("import fastnn; print(fastnn.distributed.__name__)") == "fastnn.distributed\n"
 
 
 def test_every_public_name_comes_with_a_star_and_is_in_dir():

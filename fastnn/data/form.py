@@ -11,10 +11,10 @@ from ..checks import Array
 from ..formulas.losses import LossFunction
 from ..kernels.evaluate import all_finite
 from .columns import are_class_indices, class_indices, real_array, rows_from_columns
-from .moments import Standard, standard
+from .moments import Moments, Standard, moments
 from .rows import blocks_of, feature_rows, given_rows, target_rows
 from .tables import check_names, column_names, index_names
-from .target_scale import TargetScale, measured_scale
+from .target_scale import TargetScale, scale_of
 
 
 class Form(NamedTuple):
@@ -100,9 +100,13 @@ class Form(NamedTuple):
 
     def measured(self, parts: Iterable[Array]) -> Form:
         """The form of a network whose `Standardize` is fitted to these rows, which are as the user gave them."""
-        made = standard(parts, self.ins, self.dtype)
-        if made is None:
+        return self.measured_by(moments(parts, self.ins))
+
+    def measured_by(self, found: Moments | None) -> Form:
+        """The form of a network whose `Standardize` is fitted to rows of these moments."""
+        if found is None:
             return self
+        made = found.standard(self.dtype)
         offset = made.offset if np.any(made.offset) else None
         return self._replace(offset=offset, measures=False, standard=made)
 
@@ -132,7 +136,11 @@ class Form(NamedTuple):
 
     def measured_targets(self, parts: Iterable[Array]) -> Form:
         """The form of a network whose `StandardizeTargets` is fitted to these rows, as the user gave them."""
-        made = measured_scale(parts, self.outs, self.dtype)
+        return self.measured_targets_by(moments(parts, self.outs))
+
+    def measured_targets_by(self, found: Moments | None) -> Form:
+        """The form of a network whose `StandardizeTargets` is fitted to targets of these moments."""
+        made = scale_of(found, self.dtype)
         return self if made is None else self._replace(scale=made, measures_targets=False)
 
     def columns(self, x: Any, name: str = "x") -> Array:

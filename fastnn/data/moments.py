@@ -35,12 +35,65 @@ def standard_of(centre: Array, scale: Array, dtype: np.dtype[Any]) -> Standard:
     return Standard(offset, centre, scale)
 
 
-def standard(parts: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Standard | None:
+class Moments(NamedTuple):
+    """Mean and variance of rows (n, width) as they come in, in units of each input's size; see `moments`.
+
+    Attributes
+    ----------
+    size : int
+        How many rows.
+    noise : float
+        Of their dtype: by how much of its size a number may be off.
+    first : ndarray (width,)
+        The first row. All others are taken relative to it, so that a constant varies by 0.
+    unit : ndarray (width,)
+        Powers of two in which mean and variance are, so that no square overflows.
+    mean, variance : ndarray (width,)
+    largest : ndarray (width,)
+        The largest sizes.
+    """
+
+    size: int
+    noise: float
+    first: Array
+    unit: Array
+    mean: Array
+    variance: Array
+    largest: Array
+
+    def and_of(self, other: Moments) -> Moments:
+        """The moments of these rows and of others, as in Chan, Golub and LeVeque (1979)."""
+        with np.errstate(all="ignore"):
+            size = self.size + other.size
+            new, units = other.size / size, other.unit / self.unit
+            shift = (other.first - self.first) / self.unit + other.mean * units - self.mean
+            variance = (1 - new) * self.variance + new * other.variance * units**2 + new * (1 - new) * shift**2
+            return self._replace(
+                size=size,
+                noise=max(self.noise, other.noise),
+                mean=self.mean + new * shift,
+                variance=variance,
+                largest=np.maximum(self.largest, other.largest),
+            )
+
+    def standard(self, dtype: np.dtype[Any]) -> Standard:
+        """What makes them of mean 0 and variance 1 in a network of that dtype.
+
+        What varies only by rounding errors of its size, or by less than `dtype` holds, is not stretched: its scale is
+        1, or less where those errors are larger.
+        """
+        with np.errstate(all="ignore"):
+            std, rounding = np.sqrt(self.variance) * self.unit, self.noise * self.largest
+            varies = (std > rounding) & (std > np.finfo(dtype).tiny)
+            size = np.where(varies, std, np.where(std > 0, np.maximum(rounding, 1.0), 1.0))
+            return standard_of(self.first + self.mean * self.unit, 1 / size, dtype)
+
+
+def moments(parts: Iterable[Array], width: int) -> Moments | None:
     """Measure rows (n, width) that come in parts, of any real dtype; None if there are none.
 
     The variances add up as in Chan, Golub and LeVeque (1979), in units of each input's size, so that no square
-    overflows. What varies only by rounding errors of its size, or by less than `dtype` holds, is not stretched: its
-    scale is 1, or less where those errors are larger. Numbers that are not finite are for the door to find.
+    overflows. Numbers that are not finite are for the door to find.
     """
     count, noise = 0, 0.0
     first, mean, variance, largest, unit = (np.zeros(width) for _ in range(5))
@@ -59,12 +112,13 @@ def standard(parts: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Standa
             variance = (1 - new) * variance + new * relative.var(axis=0) + new * (1 - new) * shift**2
             for extreme in (rows.max(axis=0), rows.min(axis=0)):
                 largest = np.maximum(largest, np.abs(extreme.astype(np.float64)))
-        if count == 0:
-            return None
-        std, rounding = np.sqrt(variance) * unit, noise * largest
-        varies = (std > rounding) & (std > np.finfo(dtype).tiny)
-        size = np.where(varies, std, np.where(std > 0, np.maximum(rounding, 1.0), 1.0))
-        return standard_of(first + mean * unit, 1 / size, dtype)
+    return Moments(count, noise, first, unit, mean, variance, largest) if count else None
+
+
+def standard(parts: Iterable[Array], width: int, dtype: np.dtype[Any]) -> Standard | None:
+    """What makes rows (n, width), which come in parts, of mean 0 and variance 1; None if there are none."""
+    found = moments(parts, width)
+    return None if found is None else found.standard(dtype)
 
 
 def _power_of_two(sizes: Array) -> Array:

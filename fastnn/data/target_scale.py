@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import Array
-from .moments import standard
+from .moments import Moments, moments
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -69,11 +69,18 @@ class TargetScale(NamedTuple):
 
 
 def measured_scale(parts: Iterable[Array], outs: int, dtype: np.dtype[Any]) -> TargetScale | None:
-    """The scale of targets (n, outs) that come in parts, of any real dtype; None if there are none, or not all finite.
+    """The `scale_of` targets (n, outs) that come in parts, of any real dtype."""
+    return scale_of(moments(parts, outs), dtype)
+
+
+def scale_of(found: Moments | None, dtype: np.dtype[Any]) -> TargetScale | None:
+    """The scale of targets of these moments; None if there are none, or not all finite.
 
     What varies only by rounding errors of its size has the deviation 1, or that of those errors where it is larger.
     """
-    found = standard(parts, outs, np.dtype(np.float64))
-    if found is None or not (np.isfinite(found.mean).all() and np.isfinite(found.scale).all()):
+    if found is None:
+        return None
+    made = found.standard(np.dtype(np.float64))
+    if not (np.isfinite(made.mean).all() and np.isfinite(made.scale).all()):
         return None  # the door says what is wrong
-    return TargetScale.of(found.mean, 1 / found.scale, dtype)
+    return TargetScale.of(made.mean, 1 / made.scale, dtype)

@@ -33,7 +33,7 @@ from ..layers.normalisation import Standardize
 from ..layers.targets import StandardizeTargets
 from ..layers.vector import vector_size
 from ..room import no_room
-from .gradients import GradientPlan, Gradients
+from .gradients import GradientPlan, Gradients, Share
 from .optimizer_state import OptimizerState
 from .pace import pace_of
 from .plan import Plan
@@ -534,3 +534,28 @@ class Engine(Watched):
             lr = float(self.rates(1, 1)[0])
         rate = learning_rate(lr)
         return self._with_gradients(lambda plan: plan.step(vector, self.state, rate), 1, trains=True)
+
+    def shared_step(
+        self, share: Share, exchange: Callable[[Array], None], capacity: int, *, seed: int, step: int, lr: float
+    ) -> tuple[float, float]:
+        """A training step on a batch of which others have the rest; returns the sum of the losses here, and penalties.
+
+        It is `gradient` and `step` in one turn, without copies or checks: all gradients lie in one array, which
+        ``exchange(array)`` replaces by the sum of everybody's. What lies behind the last gradient is one number for
+        its own use. The array's layout is that of the kernels, and depends on the processor.
+
+        Parameters
+        ----------
+        share : Share
+        exchange : function of an array
+            What it raises ends the step before the weights change.
+        capacity : int
+            The largest share that will come.
+        seed, step : int
+            As of `gradient`.
+        lr : float
+        """
+        key = step_key(seed, step)
+        return self._with_gradients(
+            lambda plan: plan.shared_step(share, key, exchange, self.state, lr), capacity, trains=True
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +45,24 @@ class Gradients(NamedTuple):
     dWs: list[Array]
     dbs: list[Array]
     loss: float
+
+
+class Share(NamedTuple):
+    """The samples of a batch that this process has, of which there may be none.
+
+    Attributes
+    ----------
+    samples : Samples or None
+    weights : ndarray (n,) of float64, or None
+        Of their losses. A batch's gradient is the sum of what all give, so one of 300 samples, of which 100 are here,
+        has weights of 100 / 300 here.
+    outputs : ndarray (n, outs) or None
+        Where the outputs go that the step has computed.
+    """
+
+    samples: Samples | None
+    weights: Array | None = None
+    outputs: Array | None = None
 
 
 class GradientPlan(Plan):
@@ -129,14 +147,35 @@ class GradientPlan(Plan):
             dW[...] = place
         for _, dW in self._more:
             dW[...] = 0.0
+        return self._descend(state, lr)
+
+    def shared_step(
+        self, share: Share, key: int, exchange: Callable[[Array], None], state: OptimizerState, lr: float
+    ) -> tuple[float, float]:
+        """A training step on a batch of which others have the rest: see `Engine.shared_step`."""
+        loss = 0.0
+        if share.samples is None:
+            self.every_dW[...] = 0.0
+        else:
+            outputs = share.outputs
+            self._run[0]["outputs"] = 0 if outputs is None else outputs.ctypes.data
+            try:
+                loss = self._backward(share.samples, False, 1, key, share.weights) * share.samples.size
+            finally:
+                self._run[0]["outputs"] = 0
+        exchange(self.every_dW)
+        return loss, self._descend(state, lr)
+
+    def _descend(self, state: OptimizerState, lr: float) -> float:
+        """A step of the optimiser from the gradients that lie in the memory of this plan; returns the penalties."""
         for dW, layer in zip(self.dWs, self.layers):
             dW[:, layer.outs :] = 0.0  # what an overflow may have left there
             if not layer.trainable:
                 dW[...] = 0.0
         self.descend(state, batches=True)
         self._record[0]["descend"] = descend_address(self.dtype)
-        size = team_size(UPDATE_PRODUCTS * vector.size, 1, vector.size)
-        products = UPDATE_PRODUCTS * vector.size
+        numbers = self._vector.size
+        size, products = team_size(UPDATE_PRODUCTS * numbers, 1, numbers), UPDATE_PRODUCTS * numbers
         run_call(self, size, "step", products, 1, lambda address, who: step_given(address, self._vector, lr, who))
         if self.plain:
             state.steps += 1

@@ -47,6 +47,11 @@ def _address(array: Array) -> int:
     return int(array.ctypes.data)
 
 
+def gradient_numbers(layers: Sequence[BaseLayer], dtype: np.dtype[Any]) -> int:
+    """The length of all dW in one array: place by place and padded, and then a number that no kernel uses."""
+    return sum(layer.shape[0] * padded(layer.outs, dtype) for layer in layers) + 1
+
+
 # Seconds for which a thread of a team looks for others before it lets the system wait: about what that costs. A share
 # is seldom later than this while every thread has a core.
 _SPIN = 50e-6
@@ -128,6 +133,8 @@ class Plan:
         stride_in = [padded(layers[0].ins, self.dtype), *strides[:-1]]
         dxs = [self._new(capacity, stride) for stride in strides]
         self.dxs, self.dWs = dxs, []
+        self.every_dW = self._new(gradient_numbers(layers, self.dtype) if gradients else 0)
+        placed = 0
         last = {id(layer): index for index, layer in enumerate(layers)}
         for index, (row, layer, stride) in enumerate(zip(self._table, layers, strides)):
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
@@ -144,8 +151,9 @@ class Plan:
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
             if gradients:
-                self.dWs.append(self._new(layer.shape[0], stride))
-                row["dW"] = _address(self.dWs[-1])
+                numbers = layer.shape[0] * stride
+                self.dWs.append(self.every_dW[placed : placed + numbers].reshape(layer.shape[0], stride))
+                row["dW"], placed = _address(self.dWs[-1]), placed + numbers
         # One sample's way in and out, in the article's form and as a row
         ins, outs = layers[0].ins, layers[-1].outs
         self.output_row: Array = x[:1, :outs]

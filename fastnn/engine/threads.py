@@ -57,6 +57,11 @@ def get_num_threads() -> int:
     return default_threads() if _limit is None else _limit
 
 
+def threads_are_set() -> bool:
+    """Whether the user has said how many threads to use: by `set_num_threads` or ``FASTNN_NUM_THREADS``."""
+    return bool(_limit is not None or os.environ.get("FASTNN_NUM_THREADS"))
+
+
 @contextlib.contextmanager
 def at_most_threads(count: int | None) -> Iterator[None]:
     """Within it, calls of this thread use at most `count` threads; None changes nothing.

@@ -21,8 +21,7 @@ from ..formulas.schedules import Constant
 from .callbacks import Callback
 from .history import History
 from .kept import Kept, checksum, difference, in_json, read_kept
-from .run import Run, mark_of
-from .stream import StreamRun
+from .run import Steps, mark_of
 
 _left_with: WeakKeyDictionary[Engine, Any] = WeakKeyDictionary()  # the rates at the ends of fits that were kept
 
@@ -85,7 +84,7 @@ class Course:
 
     Parameters
     ----------
-    run : Run or StreamRun
+    run : Steps
     callbacks : sequence of Callback
         The caller's.
     history : History
@@ -97,7 +96,7 @@ class Course:
 
     def __init__(
         self,
-        run: Run | StreamRun,
+        run: Steps,
         callbacks: Sequence[Callback],
         history: History,
         columns: Sequence[str],
@@ -278,7 +277,8 @@ class Course:
         self._history.stopped = kept.stopped
         seed = self._run.agreed_seed(kept.run)
         self._run.go_on(seed, columns["loss"], kept.run["step"])
-        self._identity["seed"], self._begun_with = seed, kept.begun_with
+        if self._checkpoints:
+            self._identity["seed"], self._begun_with = seed, kept.begun_with
 
     @contextmanager
     def _all_or_nothing(self, callbacks: Sequence[Callback]) -> Iterator[None]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import secrets
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..checks import Array
 from ..data.form import Form
@@ -22,10 +22,12 @@ from .checkpoint import Course, kept_split_seed
 from .guard import DivergedError, NaNGuard
 from .history import History
 from .progress import progress
-from .run import Run
+from .run import Run, Steps
 from .settings import Settings
 from .sprint import Watch, sprint
 from .stream import StreamRun
+
+T = TypeVar("T")
 
 
 def fit(net: Trainee, X: Any, y: Any, settings: Settings) -> History:
@@ -123,10 +125,32 @@ def split_seed(settings: Settings, seed: int | None, callbacks: Sequence[Callbac
     return secrets.randbits(62) if seed is None else seed
 
 
+class Alone:
+    """What processes that train one network decide together; of one there is nothing to agree on."""
+
+    def of_first(self, task: Callable[[], T]) -> T:
+        """What ``task()`` returns in the first of them."""
+        return task()
+
+    def stop(self, request: StopTraining | None) -> StopTraining | None:
+        """Whether one of them asks to stop: this one's request, or else the first."""
+        return request
+
+
 def take_epochs(
-    net: Trainee, run: Run | StreamRun, settings: Settings, y: Array | None, held_out: Samples | None, history: History
+    net: Trainee,
+    run: Steps,
+    settings: Settings,
+    y: Array | None,
+    held_out: Samples | None,
+    history: History,
+    group: Alone | None = None,
 ) -> None:
-    """The epochs of `run` and what happens between them, noted in `history`; `y` is for metrics of its outputs."""
+    """The epochs of `run` and what happens between them, noted in `history`; `y` is for metrics of its outputs.
+
+    The `group` is of those processes that do the same at the same time.
+    """
+    group = group or Alone()
     engine, measures = net.engine, settings.measures
     shown = progress(settings.verbose, settings.epochs)
     started: list[Callback] = []
@@ -145,12 +169,12 @@ def take_epochs(
         guard, others = NaNGuard(), [*settings.callbacks, *([] if shown is None else [shown])]
         guard.sizes = run.sizes if isinstance(run, Run) else None
         callbacks = [guard, *others]
-        trained = run.measures if isinstance(run, StreamRun) else settings.of_training if y is not None else {}
+        trained = run.measures or (settings.of_training if y is not None else {})
         columns = ["loss", *trained]
         if held_out is not None:
             columns += ["val_loss", *(f"val_{name}" for name in measures if held_out.y is not None)]
         course = Course(run, settings.callbacks, history, columns, held_out)
-        kept = course.found()
+        kept = group.of_first(course.found)
         if kept is None:
             run.adapt()
         for callback in callbacks:
@@ -166,13 +190,16 @@ def take_epochs(
             del kept  # its arrays
         guard.on_train_begin()  # what it holds is what a fit that goes on falls back to
         for epoch in range(len(history.epoch) + 1, 1 + (0 if history.stopped else settings.epochs)):
+            stop: StopTraining | None = None
             try:
                 for callback in callbacks:
                     callback.on_epoch_begin(epoch)
             except StopTraining as request:
+                stop = request
+            if (stop := group.stop(stop)) is not None:
                 if history.epoch:
-                    course.keep(len(history.epoch), request.reason, last=True)
-                raise
+                    course.keep(len(history.epoch), stop.reason, last=True)
+                raise stop
             logs = {}
             try:
                 logs = run.epoch()
@@ -191,12 +218,12 @@ def take_epochs(
                 history.add(epoch, logs or {"loss": float("nan")})
                 raise
             history.add(epoch, logs)
-            stop = None
             for callback in others:
                 try:
                     callback.on_epoch_end(epoch, logs)
                 except StopTraining as request:
                     stop = stop or request
+            stop = group.stop(stop)
             reason = "" if stop is None else stop.reason
             course.keep(epoch, reason, last=stop is not None or epoch == settings.epochs)
             if stop is not None:

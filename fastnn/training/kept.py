@@ -19,6 +19,7 @@ _NUMBERS = (
     "epoch", "step", "rows", "batch_size", "equal_batches", "shuffled", "seed", "chunk_rows",
     "validation_shuffle", "split_seed", "samples", "held_out", "checksum",
 )  # fmt: skip
+_OF_MANY = ("ranks", "every")  # of a fit of many processes; 1 in others
 
 
 class Kept(NamedTuple):
@@ -100,7 +101,7 @@ class _Wrong(Exception):
 
 def _taken_apart(path: str, description: dict[str, Any], tensors: dict[str, Array]) -> Kept:
     run = _entry(description, "run", dict)
-    numbers = {name: _whole(run, name) for name in _NUMBERS}
+    numbers = {name: _whole(run, name) for name in (*_NUMBERS, *(name for name in _OF_MANY if name in run))}
     for name in ("steps", "epochs"):
         _whole(description, name)
     if "rate" not in run:

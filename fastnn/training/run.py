@@ -6,7 +6,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -47,6 +47,44 @@ class Divergence(NamedTuple):
     last_loss: float | None
 
 
+class Steps(Protocol):
+    """The steps of a fit, epoch after epoch: `Run` takes them on samples in memory, `StreamRun` chunk by chunk."""
+
+    engine: Engine
+    step: int
+
+    @property
+    def measures(self) -> Mapping[str, object]:
+        """What `epoch` gives beside the loss, by name."""
+
+    @property
+    def outputs(self) -> Array | None:
+        """Those of the current epoch, where metrics are measured on them."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of an epoch; 0 where nobody knows."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Of the inputs, where they have some."""
+
+    def adapt(self) -> None:
+        """Fit the layers that standardise inputs and targets, if they have not been fitted."""
+
+    def epoch(self) -> dict[str, float]:
+        """Take the steps of the next epoch; returns its mean loss, and what else it measures."""
+
+    def identity(self) -> dict[str, int]:
+        """What makes two runs the same."""
+
+    def agreed_seed(self, then: Mapping[str, int]) -> int:
+        """The seed with which it may go on where the run of identity `then` was, or an error."""
+
+    def go_on(self, seed: int, losses: Sequence[float], step: int) -> None:
+        """Continue under that seed after the epochs with these losses, which took so many steps in all."""
+
+
 class Run:
     """Training of a network on samples in memory.
 
@@ -73,6 +111,7 @@ class Run:
         How many steps were taken.
     """
 
+    measures: Mapping[str, object] = {}  # the metrics are measured on `outputs`, by others
     interrupt: Flag | None = None  # set by another thread, it does what Ctrl-C does in the main one
     counts_epochs = True  # whether its epochs are those of the network; of a part of an epoch they are not
 
@@ -269,7 +308,7 @@ def agreed_seed(mine: Mapping[str, int], then: Mapping[str, int], seeded: bool) 
     """
     mine = {**mine, "seed": mine["seed"] if seeded else then["seed"]}
     for name, value in mine.items():
-        if then[name] != value:
+        if then.get(name, 1) != value:
             if name == "samples":
                 raise ValueError("the samples, their targets or their weights are not what they were")
             raise ValueError(f"{name} is {value} but was {then[name]}")
