@@ -1,6 +1,6 @@
 """What `mpiexec` runs in the tests: many cases in one start, each with what every rank saw of it.
 
-    mpiexec -n 2 python tests/distributed/ranks.py FOLDER
+    mpiexec -n 2 python tests/machines/ranks.py FOLDER
 
 writes ``FOLDER/seen.pickle``: for each case a list with one value a rank, what the case returned or the error's type
 and text. The networks and the data are also what the tests give to one process.
