@@ -16,6 +16,9 @@ import typer
 from ..files import check_target, replaced
 from .source import STANDARD, opened, polars
 
+OTHERS = (".npz", ".npy", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".ndjson", ".zip", ".bz2", ".xz", ".zst")
+BINARY = (".parquet", ".arrow", ".feather", ".ipc")
+
 
 def read_table(path: str, texts: Iterable[str] = ()) -> Any:
     """A file as a frame of polars; see `fastnn.cli.source.opened`."""
@@ -39,7 +42,7 @@ def write_blocks(frames: Iterable[Any], path: str) -> None:
         for text in _as_csv(frames):
             sys.stdout.write(text)
         sys.stdout.flush()
-    elif name.endswith((".parquet", ".arrow", ".feather", ".ipc")):
+    elif name.endswith(BINARY):
         with tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True) as folder:
             lazy = _stored(frames, folder)
             with replaced(path) as file:
@@ -73,6 +76,21 @@ def _packed(file: BinaryIO, name: str) -> Iterator[Any]:
         return
     with gzip.GzipFile("", "wb", 6, file, mtime=0) as packed:
         yield packed
+
+
+def check_name(path: str, option: str = "--out") -> None:
+    """See that the name of a table to write promises none but what is written.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is that of a kind of file that is only read, or of none that is known here.
+    """
+    if path.lower().endswith((*OTHERS, *(f"{ending}.gz" for ending in BINARY))):
+        raise typer.BadParameter(
+            f"{path!r} is the name of a file that is not written; expected .csv, .csv.gz, .parquet or .arrow",
+            param_hint=option,
+        )
 
 
 def check_out(path: str, *inputs: str, option: str = "--out") -> None:
