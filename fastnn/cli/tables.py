@@ -55,7 +55,14 @@ def write_blocks(frames: Iterable[Any], path: str) -> None:
 
 def _as_csv(frames: Iterable[Any]) -> Iterator[str]:
     """CSV, frame by frame."""
+    pl = polars()
     for k, frame in enumerate(frames):
+        bad = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype in (pl.Duration, pl.Binary)]
+        if bad:
+            raise ValueError(
+                f"column {bad[0]!r} is of type {frame.schema[bad[0]]}, which CSV cannot hold; expected a name for what "
+                "is written that ends in .parquet or .arrow"
+            )
         yield frame.write_csv(include_header=k == 0)
 
 

@@ -34,5 +34,5 @@ def warn_of_numbers(report: Report, X: Any) -> None:
             report.warn(
                 f"column {series.name!r} is of texts, {counts.height:,} categories, but numbers stand in {rows:,} of "
                 f"{all_rows:,} rows; {no_number(texts)!r} is none as it is written; if numbers are meant, expected "
-                "1234.5, without spaces, percent or separators of thousands, and NA for what is missing: change the file"
+                "1234.5, without spaces, percent or separators of thousands, and NA for missing ones: change the file"
             )

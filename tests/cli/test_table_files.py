@@ -1,5 +1,6 @@
 """Files of tables: each kind of file gives the same frame, and what is none is refused."""
 
+import datetime
 import gzip
 import io
 
@@ -126,6 +127,16 @@ def test_what_is_no_table_is_refused_by_name(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"t\.csv"):
         read_table(str(path))
+
+
+@pytest.mark.parametrize("values", [[[1, 2]], [{"a": 1}], [datetime.timedelta(1)], [b"\xff"]])
+def test_what_csv_cannot_hold_is_said(tmp_path, values):
+    frame = pl.DataFrame({"a": [1], "b": values})
+    with pytest.raises(ValueError, match=r"column 'b' .*\.parquet or \.arrow"):
+        write_table(frame, str(tmp_path / "t.csv"))
+    assert list(tmp_path.iterdir()) == []
+    write_table(frame, str(tmp_path / "t.parquet"))
+    assert read_table(str(tmp_path / "t.parquet")).equals(frame)
 
 
 def test_a_write_that_fails_leaves_the_old_file(frame, tmp_path):
