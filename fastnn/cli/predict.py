@@ -35,7 +35,8 @@ def predict(
     """
     with reporting(json, debug, data_out=out == STANDARD) as report:
         check_name(out)
-        check_out(out, model, data)
+        if out != STANDARD:
+            check_out(out, model, data)
         if not column:
             raise typer.BadParameter("it is empty; expected a name", param_hint="--column")
         loaded = load_model(model)

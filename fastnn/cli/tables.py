@@ -100,19 +100,21 @@ def check_name(path: str, option: str = "--out") -> None:
         )
 
 
-def check_out(path: str, *inputs: str, option: str = "--out") -> None:
-    """See that a file can be written there, and that it is none of those that are read.
+def check_out(path: str, *others: str, option: str = "--out") -> None:
+    """See that a file can be written there, and that it is none of those that are read or written, too.
 
     Raises
     ------
     typer.BadParameter
-        If it is one of them.
+        If it is one of them, or standard output.
     OSError, ValueError
         If there is no place for a file.
     """
     if path == STANDARD:
-        return
-    for given in inputs:
+        raise typer.BadParameter("it is standard output; expected the name of a file", param_hint=option)
+    for given in others:
         if given != STANDARD and os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
             raise typer.BadParameter(f"{path!r} is the file that is read; expected another one", param_hint=option)
+        if os.path.abspath(path) == os.path.abspath(given):
+            raise typer.BadParameter(f"{path!r} is written, too; expected another one", param_hint=option)
     check_target(path)

@@ -17,7 +17,7 @@ from .models import columns, parameters
 from .report import Debug, Json, Report, reporting, rows_of, shown
 from .rows import Rows
 from .scores import Scores
-from .source import STANDARD, opened, polars
+from .source import opened, polars
 from .tables import check_name, check_out, write_table
 from .target import check_columns, column_of, read_target
 from .texts import warn_of_numbers
@@ -62,8 +62,6 @@ def train(
     with reporting(json, debug) as report:
         started = time.perf_counter()
         check_out(out, data)
-        if out == STANDARD:
-            raise typer.BadParameter("a model goes to a file, not to standard output", param_hint="--out")
         if history is not None:
             check_name(history, "--history")
             check_out(history, data, out, option="--history")

@@ -197,6 +197,8 @@ def test_new_categories_are_counted_and_named(tmp_path, place):
     values = asked(*start)
     assert values["new_categories"] == {"city": {"rows": 3, "labels": ["Genf"]}}
     assert len(values["warnings"]) == 1
+    alone = run(*start[:3], "--json").stderr  # with data on standard output
+    assert json.loads(alone)["warnings"] == values["warnings"]
     assert not run("predict", place / "price.safetensors", place / "houses.csv", "--out", tmp_path / "p.csv").stderr
 
 
@@ -348,6 +350,8 @@ def test_pictures(tmp_path, place):
     for source in ("price.safetensors", "history.csv"):
         run("plot", place / source, "--out", tmp_path / "picture.png")
         assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    run("plot", place / "price.safetensors", "--out", tmp_path / "picture.SVG")
+    assert "<svg" in (tmp_path / "picture.SVG").read_text()
     assert (
         "neither a model nor a history" in run("plot", place / "houses.csv", "--out", tmp_path / "p.png", code=1).stderr
     )
@@ -458,6 +462,10 @@ def test_what_is_read_is_never_overwritten(tmp_path, place):
     ("train", "TABLE", "--target", "sold", "--out", "OUT", "--quantiles", "0.1,0.9"),
     ("train", "TABLE", "--target", "sold", "--out", "OUT", "--seed", 2**32),
     ("predict", "PRICE", "TABLE", "--proba"), ("predict", "SOLD", "TABLE", "--interval", "0.9"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--history", "-"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--history", "OUT"),
+    ("export", "PRICE", "--onnx", "-"), ("export", "PRICE", "--onnx", "OUT", "--c", "OUT"),
+    ("plot", "PRICE", "--out", "-"), ("plot", "PRICE", "--out", "OUT"),
     ("warmup", "--jobs", "0"), ("warmup", "--dtype", "float16"),
 ])  # fmt: skip
 def test_wrong_use_has_exit_code_2(tmp_path, place, arguments):
