@@ -506,6 +506,15 @@ def test_a_process_predicts_from_a_pipe(place):
     assert done.stdout == b""
 
 
+def test_an_interrupted_start_is_no_traceback():
+    text = (
+        "import sys\nclass Stop:\n    def find_spec(self, name, *more):\n        if name == 'fastnn.cli.app':\n"
+        "            raise KeyboardInterrupt\nsys.meta_path.insert(0, Stop())\n"
+        "from fastnn.__main__ import main\nmain(['info', 'x'])"
+    )
+    assert process(flags=("-c", text), code=130).stderr == b""
+
+
 def test_without_the_extra_there_is_warmup_and_a_hint():
     start = "import sys; sys.modules['typer'] = None; from fastnn.__main__ import main; "
     hidden = (
