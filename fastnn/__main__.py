@@ -22,8 +22,10 @@ def main(arguments: list[str] | None = None) -> None:
     if missing:
         _without_extra(given, missing)
     else:
-        from .cli.app import app
-
+        try:
+            from .cli.app import app
+        except KeyboardInterrupt:  # as the program itself ends by one
+            sys.exit(130)
         app(given, prog_name="fastnn")
 
 

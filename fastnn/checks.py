@@ -222,7 +222,7 @@ def flag(value: Any, name: str) -> bool:
 
 def one_of(*words: str) -> Check:
     """The check that a value is one of these words."""
-    expected = " or ".join([", ".join(map(repr, words[:-1])), repr(words[-1])])
+    expected = " or ".join(filter(None, [", ".join(map(repr, words[:-1])), repr(words[-1])]))
 
     def check(value: Any, name: str) -> str:
         if not isinstance(value, str) or value not in words:

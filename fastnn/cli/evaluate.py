@@ -8,12 +8,12 @@ import typer
 
 from ..tabular import TabularClassifier
 from .categories import NewCategories
-from .models import block_from, check_features, feature_names, load_model, text_columns
+from .models import block_from, check_features, feature_names, listed, load_model, text_columns
 from .predict import say_unused
 from .report import Debug, Json, reporting, rows_of
 from .scores import Scores
-from .source import opened
-from .target import check_column, column_of, is_there
+from .source import opened, polars
+from .target import check_columns, column_of, is_there
 
 
 def evaluate(
@@ -37,11 +37,16 @@ def evaluate(
             raise typer.BadParameter("the model does not know its target's name; expected one", param_hint="--target")
         of_texts = isinstance(loaded, TabularClassifier) and loaded.classes_.dtype.kind in "UO"
         with opened(data, [*text_columns(loaded), *([name] if of_texts else [])]) as source:
-            check_column(source.columns, name, data)
+            check_columns(source.columns, name, (), data)
             check_features(loaded, source.columns, data)
             new, counted, rows = NewCategories(loaded), Scores(loaded), 0
             for frame in source.blocks(loaded.preprocessor_.width):
                 series = column_of(frame, name)
+                if series.dtype == polars().Boolean and not isinstance(loaded, TabularClassifier):
+                    series = series.cast(polars().Int8)
+                if series.dtype.is_float() and (endless := series.is_infinite().fill_null(False)).any():
+                    row = rows + int(endless.arg_max())
+                    raise ValueError(f"the target {name!r} is infinite in row {row:,}; expected finite numbers")
                 there = is_there(series)
                 X, y = frame.select(feature_names(loaded)).filter(there), series.filter(there)
                 if X.height:
@@ -55,6 +60,16 @@ def evaluate(
             raise ValueError(f"the target {name!r} is missing in all rows; expected values")
         if missing := rows - counted.rows:
             report.say(f"target {name!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
+        if isinstance(loaded, TabularClassifier) and counted.unknown:
+            strange = [str(label) for label in list(counted.unknown)[:9]]
+            known = f"the model knows {listed([str(label) for label in loaded.classes_])}"
+            missed = sum(counted.unknown.values())
+            if missed == counted.rows:
+                raise ValueError(f"the target {name!r} has no class of the model's, but {listed(strange)}; {known}")
+            report.warn(
+                f"target {name!r} has classes that training did not see, in {rows_of(missed)}, which count as wrong: "
+                f"{listed(strange)}; {known}"
+            )
         new.say(report)
         say_unused(report, loaded, [column for column in source.columns if column != name])
         measured = counted.values()

@@ -38,8 +38,8 @@ def export(
         wanted = {name: path for name, path in places.items() if path is not None}
         if not wanted:
             raise typer.BadParameter("nothing to write; expected one at least", param_hint="--onnx, --c or --torch")
-        for name, path in wanted.items():
-            check_out(path, model, option=f"--{name}")
+        for k, (name, path) in enumerate(wanted.items()):
+            check_out(path, model, *list(wanted.values())[:k], option=f"--{name}")
         loaded = load_any(model)
         for name, path in wanted.items():
             network = loaded if hasattr(loaded, f"to_{name}") else _network(loaded)

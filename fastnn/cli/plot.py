@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -20,7 +21,7 @@ SAFETENSORS = b"{"  # the ninth byte of such a file, behind the length of its he
 def plot(
     *,
     source: Annotated[str, typer.Argument(help="A model, or what fastnn train --history wrote.")],
-    out: Annotated[str, typer.Option(help="Where to write the picture, a PNG.")],
+    out: Annotated[str, typer.Option(help="Where to write the picture: .png, .svg or .pdf.")],
     most: Annotated[int, typer.Option(min=1, help="How many neurons of a layer to draw.")] = 16,
     json: Json = False,
     debug: Debug = False,
@@ -33,6 +34,9 @@ def plot(
     """
     with reporting(json, debug) as report:
         check_out(out, source)
+        form = os.path.splitext(out)[1].lower()
+        if form not in (".png", ".svg", ".pdf"):
+            raise typer.BadParameter(f"{out!r}; expected a name that ends in .png, .svg or .pdf", param_hint="--out")
         with open(source, "rb") as file:
             is_model = file.read(9)[8:] == SAFETENSORS
         needs("matplotlib", "a picture", "matplotlib")
@@ -52,7 +56,7 @@ def plot(
             judge = "validation_error" if "validation_error" in past else None
             pictures.learning_curves(past, monitor=judge, mode="min" if judge else "auto", ax=figure.subplots())
         with replaced(out) as place:
-            figure.savefig(place, format="png", dpi=100)
+            figure.savefig(place, format=form[1:], dpi=100)
         report.say(f"{'network' if is_model else 'learning curve'}: {out}", out=out)
 
 

@@ -13,7 +13,7 @@ from .categories import NewCategories
 from .models import Model, block_from, check_features, feature_names, listed, load_model, text_columns
 from .report import Debug, Json, Report, reporting
 from .source import STANDARD, Source, opened, polars
-from .tables import check_out, write_blocks
+from .tables import check_name, check_out, write_blocks
 
 
 def predict(
@@ -34,7 +34,11 @@ def predict(
         fastnn predict houses.safetensors new.csv --out predictions.csv
     """
     with reporting(json, debug, data_out=out == STANDARD) as report:
-        check_out(out, model, data)
+        check_name(out)
+        if out != STANDARD:
+            check_out(out, model, data)
+        if not column:
+            raise typer.BadParameter("it is empty; expected a name", param_hint="--column")
         loaded = load_model(model)
         if proba and not isinstance(loaded, TabularClassifier):
             raise typer.BadParameter("the model is of regression; --interval is for that", param_hint="--proba")
@@ -90,7 +94,7 @@ def _predictions(model: Model, X: Any, proba: bool, interval: float | None, colu
         p = model.predict_proba(X)
         if proba:
             made = {f"probability_{label}": p[:, k] for k, label in enumerate(model.classes_.tolist())}
-        return {**made, column: model.classes_[np.argmax(p, axis=1)].tolist()}
+        return _with_last(made, column, model.classes_[np.argmax(p, axis=1)].tolist())
     if interval is not None:
         made["low"], made["high"] = np.ascontiguousarray(model.predict_interval(X, interval).T)
     if model.quantiles is not None:
@@ -98,5 +102,14 @@ def _predictions(model: Model, X: Any, proba: bool, interval: float | None, colu
         made.update({f"quantile_{level:g}": values for level, values in zip(model.quantiles, columns)})
     if model.distribution is not None:
         values, made["standard_deviation"] = model.predict(X, return_std=True)
-        return {**made, column: values}
-    return {**made, column: model.predict(X)}
+        return _with_last(made, column, values)
+    return _with_last(made, column, model.predict(X))
+
+
+def _with_last(made: dict[str, Any], column: str, values: Any) -> dict[str, Any]:
+    """The new columns with the last one, whose name none of them has."""
+    if column in made:
+        raise typer.BadParameter(
+            f"{column!r} is a column that comes before it; expected none of {listed(list(made))}", param_hint="--column"
+        )
+    return {**made, column: values}

@@ -55,7 +55,8 @@ class Report:
     def warn(self, text: str) -> None:
         """Say on standard error what someone should know; scripts find it under "warnings", too."""
         self.values.setdefault("warnings", []).append(one_line(text))
-        print(f"fastnn: warning: {one_line(text)}", file=sys.stderr, flush=True)
+        if not (self.json and self.data_out):  # there the object is alone on standard error
+            print(f"fastnn: warning: {one_line(text)}", file=sys.stderr, flush=True)
 
     def end(self) -> None:
         """Print the values for a script."""

@@ -24,6 +24,7 @@ class Scores:
         self._mean = 0.0  # of the targets
         if isinstance(model, TabularClassifier):
             self._places = {label: k for k, label in enumerate(model.classes_.tolist())}
+            self.unknown: dict[Any, int] = {}  # of each class that the model does not know, its rows
             self._seen, self._found = np.zeros((2, len(self._places)), np.int64)  # rows of each class; and right ones
 
     def add(self, X: Any, y: Array) -> Scores:
@@ -31,7 +32,10 @@ class Scores:
         if len(y) == 0:
             return self
         if isinstance(self.model, TabularClassifier):
-            numbers = np.array([self._places.get(label, -1) for label in y.tolist()])
+            labels = y.tolist()
+            numbers = np.array([self._places.get(label, -1) for label in labels])
+            for place in np.flatnonzero(numbers < 0).tolist():
+                self.unknown[labels[place]] = self.unknown.get(labels[place], 0) + 1
             p = self.model.predict_proba(X)
             right = np.argmax(p, axis=1) == numbers
             of_class = np.where(numbers >= 0, p[np.arange(len(p)), numbers], 0.0)
@@ -63,10 +67,10 @@ class Scores:
         means = {name: value / self.rows for name, value in self._sums.items()}
         if isinstance(self.model, TabularClassifier):
             seen = self._seen > 0
-            recalls = self._found[seen] / self._seen[seen]
+            recalls = np.append(self._found[seen] / self._seen[seen], np.zeros(len(self.unknown)))
             return {
                 "accuracy": means["right"],
-                "balanced_accuracy": float(recalls.mean()) if len(recalls) else 0.0,
+                "balanced_accuracy": float(recalls.mean()),
                 "log_loss": means["log_loss"],
             }
         found = {

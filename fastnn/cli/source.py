@@ -139,6 +139,9 @@ def _plainly(error: Exception) -> str:
     text = str(error)
     if "more fields than" in text:
         return "a line has more fields than the first one; expected as many, and quotes around commas in a text"
+    if "not properly escaped" in text or "malformed" in text:
+        return 'a quote (") is not closed, or stands in a text without quotes; expected "5"" nails" for 5" nails'
+    text = text.partition("\n\n")[0]
     return f"{text}; expected UTF-8: save it as that" if "utf-8" in text.lower() else text
 
 
@@ -185,30 +188,51 @@ def _csv(place: pathlib.Path, start: bytes, texts: set[str]) -> Any:
         raise ValueError("its texts are UTF-16; expected UTF-8: save it as that")
     if b"\x00" in start[:4096]:
         raise ValueError("it is none of CSV, Parquet, Arrow, NPZ and gzip of one of them")
-    first = start.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
-    outside = re.sub(rb'"[^"]*"', b"", first)
-    separator = max(",;\t|", key=lambda sign: outside.count(sign.encode()))
-    names = pl.read_csv(first + b"\n", separator=separator, has_header=False, infer_schema=False).row(0)
+    if b"\n" not in start and b"\r" in start.strip():
+        raise ValueError("its lines end in CR alone; expected LF or CR LF: save it with these")
+    head, separator = _head(start.removeprefix(b"\xef\xbb\xbf").lstrip())
+    names = pl.read_csv(head + b"\n", separator=separator, has_header=False, infer_schema=False).row(0)
+    names = tuple("" if name is None else name for name in names)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
-        raise ValueError(f"it has two columns named {min(map(str, twice))!r}; expected different names: rename one")
+        raise ValueError(f"it has two columns named {min(twice)!r}; expected different names: rename one")
     given: dict[str, Any] = {"separator": separator, "null_values": MISSING, "try_parse_dates": True, "glob": False}
     asked = {"infer_schema_length": SAMPLE, "schema_overrides": {name: pl.String for name in names if name in texts}}
-    guessed = pl.scan_csv(place, **given, **asked)
-    schema = guessed.collect_schema()
-    if separator != ",":  # where 1,5 may be a number
-        comma = pl.scan_csv(place, decimal_comma=True, **given, **asked)
-        if _floats(comma.collect_schema()) > _floats(schema):
-            given["decimal_comma"], guessed, schema = True, comma, comma.collect_schema()
+    guessed = _guess(place, given, asked)
     # A column is of the type that all its rows say. To ask each of them takes long. So the first rows are asked; and
     # if they know of every column, and all others can be read so, these would have said the same.
-    lazy = pl.scan_csv(place, schema=schema, **given)
-    if len(start) < HEAD or not _holds(lazy, guessed.head(SAMPLE), texts):
-        schema = pl.scan_csv(place, **given, **{**asked, "infer_schema_length": None}).collect_schema()
-        lazy = pl.scan_csv(place, schema=schema, **given)
-    if len(schema) > 1 and (empty := _empty_lines(place)):
+    lazy = pl.scan_csv(place, **guessed)
+    if len(start) < HEAD or not _holds(lazy, lazy.head(SAMPLE), texts):
+        guessed = _guess(place, given, {**asked, "infer_schema_length": None})
+        lazy = pl.scan_csv(place, **guessed)
+    if len(names) > 1 and (empty := _empty_lines(place)):
         lazy = lazy.head(max(0, lazy.select(pl.len()).collect(engine="streaming").item() - empty))
     return lazy
+
+
+def _head(start: bytes) -> tuple[bytes, str]:
+    """The line of names of a CSV, which may have breaks in quotes, and what parts its fields."""
+    found = re.match(rb'(?:"[^"]*"|[^"\n])*', start)
+    head = found.group() if found and start[found.end() : found.end() + 1] in (b"", b"\n") else start.split(b"\n", 1)[0]
+    lines = [re.sub(rb'"[^"]*"', b"", line) for line in (head, start[len(head) + 1 :])]
+    counts = [lines[0], lines[1].split(b"\n", 1)[0] or lines[0]]  # a name may have a comma where semicolons part
+
+    def parts(sign: str) -> tuple[int, int]:
+        first, second = (line.count(sign.encode()) for line in counts)
+        return min(first, second), first
+
+    return head, max(",;\t|", key=parts)
+
+
+def _guess(place: pathlib.Path, given: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
+    """How to read a CSV, with the types that its rows say; 1,5 is a number where that makes more columns numbers."""
+    pl = polars()
+    schema = pl.scan_csv(place, **given, **asked).collect_schema()
+    if given["separator"] != ",":
+        comma = pl.scan_csv(place, decimal_comma=True, **given, **asked).collect_schema()
+        if _floats(comma) > _floats(schema):
+            return {**given, "decimal_comma": True, "schema": comma}
+    return {**given, "schema": schema}
 
 
 def _floats(schema: Any) -> int:

@@ -16,6 +16,9 @@ import typer
 from ..files import check_target, replaced
 from .source import STANDARD, opened, polars
 
+OTHERS = (".npz", ".npy", ".xlsx", ".xls", ".ods", ".json", ".jsonl", ".ndjson", ".zip", ".bz2", ".xz", ".zst")
+BINARY = (".parquet", ".arrow", ".feather", ".ipc")
+
 
 def read_table(path: str, texts: Iterable[str] = ()) -> Any:
     """A file as a frame of polars; see `fastnn.cli.source.opened`."""
@@ -39,7 +42,7 @@ def write_blocks(frames: Iterable[Any], path: str) -> None:
         for text in _as_csv(frames):
             sys.stdout.write(text)
         sys.stdout.flush()
-    elif name.endswith((".parquet", ".arrow", ".feather", ".ipc")):
+    elif name.endswith(BINARY):
         with tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True) as folder:
             lazy = _stored(frames, folder)
             with replaced(path) as file:
@@ -52,7 +55,14 @@ def write_blocks(frames: Iterable[Any], path: str) -> None:
 
 def _as_csv(frames: Iterable[Any]) -> Iterator[str]:
     """CSV, frame by frame."""
+    pl = polars()
     for k, frame in enumerate(frames):
+        bad = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype in (pl.Duration, pl.Binary)]
+        if bad:
+            raise ValueError(
+                f"column {bad[0]!r} is of type {frame.schema[bad[0]]}, which CSV cannot hold; expected a name for what "
+                "is written that ends in .parquet or .arrow"
+            )
         yield frame.write_csv(include_header=k == 0)
 
 
@@ -75,19 +85,36 @@ def _packed(file: BinaryIO, name: str) -> Iterator[Any]:
         yield packed
 
 
-def check_out(path: str, *inputs: str, option: str = "--out") -> None:
-    """See that a file can be written there, and that it is none of those that are read.
+def check_name(path: str, option: str = "--out") -> None:
+    """See that the name of a table to write promises none but what is written.
 
     Raises
     ------
     typer.BadParameter
-        If it is one of them.
+        If it is that of a kind of file that is only read, or of none that is known here.
+    """
+    if path.lower().endswith((*OTHERS, *(f"{ending}.gz" for ending in BINARY))):
+        raise typer.BadParameter(
+            f"{path!r} is the name of a file that is not written; expected .csv, .csv.gz, .parquet or .arrow",
+            param_hint=option,
+        )
+
+
+def check_out(path: str, *others: str, option: str = "--out") -> None:
+    """See that a file can be written there, and that it is none of those that are read or written, too.
+
+    Raises
+    ------
+    typer.BadParameter
+        If it is one of them, or standard output.
     OSError, ValueError
         If there is no place for a file.
     """
     if path == STANDARD:
-        return
-    for given in inputs:
+        raise typer.BadParameter("it is standard output; expected the name of a file", param_hint=option)
+    for given in others:
         if given != STANDARD and os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
             raise typer.BadParameter(f"{path!r} is the file that is read; expected another one", param_hint=option)
+        if os.path.abspath(path) == os.path.abspath(given):
+            raise typer.BadParameter(f"{path!r} is written, too; expected another one", param_hint=option)
     check_target(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,10 @@ import typer
 
 from .models import listed
 from .source import polars
+from .texts import no_number
 
 FEW, ROWS_EACH = 20, 5  # whole numbers of so few values, each in so many rows on average, are classes
+EXACT = 2.0**53  # from here on floats skip whole numbers
 
 
 class Target(NamedTuple):
@@ -21,23 +24,32 @@ class Target(NamedTuple):
     values: Any  # a series
 
 
-def check_column(columns: list[str], name: str, path: str) -> None:
-    """See that there is a column of that name.
+def check_columns(columns: list[str], target: str, dropped: Iterable[str], path: str) -> None:
+    """See that there is a target of that name, and what is to be left out.
 
     Raises
     ------
+    typer.BadParameter
+        If the target is to be left out.
     ValueError
-        If there is none.
+        If there is no such column.
     """
-    if name not in columns:
-        raise ValueError(f"{path!r} has no column {name!r} for the target; it has {listed(columns)}")
+    if target not in columns:
+        raise ValueError(f"{path!r} has no column {target!r} for the target; it has {listed(columns)}")
+    for name in dropped:
+        if name == target:
+            raise typer.BadParameter(f"{name!r} is the target, which is needed; expected others", param_hint="--drop")
+        if name not in columns:
+            raise ValueError(f"{path!r} has no column {name!r} for --drop to leave out; it has {listed(columns)}")
 
 
 def column_of(frame: Any, name: str) -> Any:
-    """The column of that name; categories as texts."""
+    """The column of that name; categories as texts, and numbers that NumPy has no type for as floats."""
     series = frame[name]
     pl = polars()
-    return series.cast(pl.String) if series.dtype in (pl.Categorical, pl.Enum) else series
+    if series.dtype in (pl.Categorical, pl.Enum):
+        return series.cast(pl.String)
+    return series.cast(pl.Float64) if series.dtype == pl.Int128 or series.dtype.is_decimal() else series
 
 
 def is_there(series: Any) -> Any:
@@ -63,21 +75,29 @@ def read_target(series: Any, task: str | None) -> Target:
     if rows and different < 2:
         raise ValueError(f"the target {name!r} has the same value in all rows, {series[0]!r}; expected two at least")
     if task == "regression" and not numeric and series.dtype != pl.Boolean:
-        raise ValueError(f"the target {name!r} holds texts; expected numbers for --task regression")
+        raise ValueError(
+            f"the target {name!r} holds texts, as {no_number(series)!r}; expected numbers for --task regression, such "
+            "as 1234.5"
+        )
     if task is not None:
         if task == "regression" and not numeric:
             series = series.cast(pl.Int8)
+        if task == "classification" and series.dtype.is_float() and (series != series.floor()).any():
+            raise ValueError(
+                f"the target {name!r} holds fractions, as {series.filter(series != series.floor())[0]}; expected whole "
+                "numbers, texts or bools for --task classification"
+            )
         return Target(task, "as --task says", series)
     if series.dtype == pl.Boolean or not numeric:
         if not numeric and different > max(2, rows / 2):
             raise ValueError(
-                f"the target {name!r} has {different} different texts in {rows} rows; expected classes, each in "
-                "several rows, or numbers"
+                f"the target {name!r} has {different} different texts in {rows} rows, as {no_number(series)!r}; "
+                "expected classes, each in several rows, or numbers, such as 1234.5"
             )
         return Target("classification", f"{different} different {'bools' if series.dtype == pl.Boolean else 'texts'}",
                       series)  # fmt: skip
     values = series.to_numpy()
-    whole = bool(np.all(np.floor(values) == values))
+    whole = bool(np.all((np.floor(values) == values) & (np.abs(values) < EXACT)))
     if whole and (different == 2 or (different <= FEW and rows >= ROWS_EACH * different)):
         return Target("classification", f"{different} different whole numbers", series.cast(pl.Int64))
     return Target("regression", f"{different} different numbers", series)

@@ -17,9 +17,10 @@ from .models import columns, parameters
 from .report import Debug, Json, Report, reporting, rows_of, shown
 from .rows import Rows
 from .scores import Scores
-from .source import STANDARD, opened, polars
-from .tables import check_out, write_table
-from .target import check_column, column_of, read_target
+from .source import opened, polars
+from .tables import check_name, check_out, write_table
+from .target import check_columns, column_of, read_target
+from .texts import warn_of_numbers
 
 RECIPE, LEAST, VISITS = 256, 16, 1_000_000  # epochs, at most and at least; and how many rows they visit in all, about
 
@@ -42,7 +43,7 @@ def train(
     quantiles: Annotated[str | None, typer.Option(help="Learn quantiles, not the mean, as 0.05,0.5,0.95.")] = None,
     distribution: Annotated[str | None, typer.Option(help='"normal": learn standard deviations, too.')] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds, after which training ends with its epoch.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of held-out rows, first weights and orders.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of held-out rows, first weights and orders.")] = 0,
     validation_fraction: Annotated[float, typer.Option(help="The part of the rows to hold out.")] = 0.2,
     threads: Annotated[int | None, typer.Option(min=1, help="By default as many as repay it.")] = None,
     sample_rows: Annotated[
@@ -61,9 +62,8 @@ def train(
     with reporting(json, debug) as report:
         started = time.perf_counter()
         check_out(out, data)
-        if out == STANDARD:
-            raise typer.BadParameter("a model goes to a file, not to standard output", param_hint="--out")
         if history is not None:
+            check_name(history, "--history")
             check_out(history, data, out, option="--history")
         settings: dict[str, Any] = {
             "hidden_layer_sizes": _numbers(hidden, int, "--hidden"), "n_networks": networks, "random_state": seed,
@@ -73,13 +73,12 @@ def train(
         dropped = [name.strip() for name in drop.split(",") if name.strip()]
         kept = Rows(target, dropped, sample_rows, seed, TabularRegressor().max_one_hot)
         with opened(data) as source:
-            for name in (target, *dropped):
-                check_column(source.columns, name, data)
+            check_columns(source.columns, target, dropped, data)
             width = len(source.columns)
             if width - len({target, *dropped}) == 0:
                 raise ValueError(f"{data!r} has no column besides the target {target!r}; expected one at least")
             frame = kept.of(source)
-        report.say(f"{data}: {kept.read:,} rows, {width} columns", rows=kept.read)
+        report.say(f"{data}: {rows_of(kept.read)}, {width} columns", rows=kept.read)
         if missing := kept.without_target:
             report.say(f"target {target!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
         if frame.height == 0:
@@ -91,6 +90,7 @@ def train(
                    task=found.task, target=target)  # fmt: skip
         X, y = frame.drop(target), found.values
         del frame
+        warn_of_numbers(report, X)
         if epochs is None:
             epochs = min(RECIPE, max(LEAST, round(VISITS / X.height)))
             why = "the recipe's" if epochs == RECIPE else f"of the recipe's {RECIPE}, because there are many rows"

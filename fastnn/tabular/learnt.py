@@ -68,12 +68,17 @@ class Learnt:
                 raise ValueError(f"it is of a {about['kind']!r:.40}; expected one of a {kind}: load it by that class")
             if not isinstance(about["parameters"], dict) or not isinstance(about["more"], dict):
                 raise ValueError("its parameters are no values by name")
+            shares = about["more"].get("importances")
+            if not isinstance(shares, list) or not all(type(share) in (int, float) for share in shares):
+                raise ValueError("its importances are no list of numbers")
             first = NeuralNetwork.around(engine)
             preprocessor = Preprocessor.made(about["preprocessor"])
             if preprocessor.width != engine.ins:
                 raise ValueError(
                     f"its preprocessing makes {preprocessor.width} columns; its network takes {engine.ins} inputs"
                 )
+            if len(shares) != preprocessor.n_features_in_:
+                raise ValueError(f"it has {len(shares)} importances; expected {preprocessor.n_features_in_}")
             count = about["networks"]
             shapes = [[array.shape for array in layer] for layer in first.get_weights()]
             if type(count) is not int or not 1 <= count <= 1 + len(arrays):

@@ -121,7 +121,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        optional(one_of("normal", "normal"))(self.distribution, "distribution")
+        optional(one_of("normal"))(self.distribution, "distribution")
         if self.quantiles is not None:
             found = levels(self.quantiles, "quantiles")
             if np.any(np.diff(found) <= 0):

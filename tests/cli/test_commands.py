@@ -197,6 +197,8 @@ def test_new_categories_are_counted_and_named(tmp_path, place):
     values = asked(*start)
     assert values["new_categories"] == {"city": {"rows": 3, "labels": ["Genf"]}}
     assert len(values["warnings"]) == 1
+    alone = run(*start[:3], "--json").stderr  # with data on standard output
+    assert json.loads(alone)["warnings"] == values["warnings"]
     assert not run("predict", place / "price.safetensors", place / "houses.csv", "--out", tmp_path / "p.csv").stderr
 
 
@@ -230,6 +232,56 @@ def test_an_existing_column_of_that_name_is_not_replaced(tmp_path, place):
     assert "--column" in run(*start, code=1).stderr
     run(*start, "--column", "price_found")
     assert pl.read_csv(tmp_path / "p.csv").columns[-2:] == ["prediction", "price_found"]
+
+
+def test_a_name_is_taken_once(tmp_path, place):
+    table, out = place / "houses.csv", tmp_path / "p.csv"
+    for more in (("--column", "low", "--interval", 0.9), ("--column", "")):
+        assert "--column" in run("predict", place / "price.safetensors", table, "--out", out, *more, code=2).stderr
+    more = ("--proba", "--column", "probability_no")
+    assert "'probability_yes'" in run("predict", place / "sold.safetensors", table, "--out", out, *more, code=2).stderr
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["p.npz", "p.XLSX", "p.json", "p.parquet.gz"])
+def test_no_csv_under_the_name_of_another_kind(tmp_path, place, name):
+    said = run("predict", place / "price.safetensors", place / "houses.csv", "--out", tmp_path / name, code=2).stderr
+    assert "expected .csv, .csv.gz, .parquet or .arrow" in " ".join(said.split())
+    run("train", place / "houses.csv", "--target", "price", "--out", tmp_path / "m", *QUICK, "--history",
+        tmp_path / name, code=2)  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- evaluate ------------------------------------------------------------------------------------
+
+
+def test_classes_that_training_did_not_see_count_as_wrong_and_are_said(tmp_path, place):
+    frame = houses()
+    model = TabularClassifier.load(place / "sold.safetensors")
+    predicted = model.predict(frame.select("city", "area", "day", "garage"))
+    truth = np.where(np.arange(200) < 50, "let", predicted)
+    frame.with_columns(sold=pl.Series(truth)).write_csv(tmp_path / "t.csv")
+    values = asked("evaluate", place / "sold.safetensors", tmp_path / "t.csv")
+    assert values["scores"]["accuracy"] == 0.75
+    seen = len({*truth})
+    assert values["scores"]["balanced_accuracy"] == pytest.approx((seen - 1) / seen)
+    assert "in 50 rows, which count as wrong: 'let'; the model knows 'no', 'yes'" in values["warnings"][0]
+    frame.with_columns(sold=pl.lit(True)).write_csv(tmp_path / "t.csv")
+    assert (
+        "no class of the model's, but 'true'"
+        in run("evaluate", place / "sold.safetensors", tmp_path / "t.csv", code=1).stderr
+    )
+
+
+def test_targets_that_are_endless_or_bools(tmp_path, place):
+    frame = houses()
+    price = np.where(np.arange(200) == 7, np.inf, 1.0)
+    frame.with_columns(price=price).write_csv(tmp_path / "t.csv")
+    said = run("evaluate", place / "price.safetensors", tmp_path / "t.csv", code=1).stderr
+    assert "'price' is infinite in row 7" in said
+    out = tmp_path / "m.safetensors"
+    run("train", place / "houses.csv", "--target", "garage", "--task", "regression", "--out", out, *QUICK)
+    assert asked("evaluate", out, place / "houses.csv")["rows"] == frame["garage"].count()
 
 
 # --- the other commands --------------------------------------------------------------------------
@@ -298,6 +350,8 @@ def test_pictures(tmp_path, place):
     for source in ("price.safetensors", "history.csv"):
         run("plot", place / source, "--out", tmp_path / "picture.png")
         assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
+    run("plot", place / "price.safetensors", "--out", tmp_path / "picture.SVG")
+    assert "<svg" in (tmp_path / "picture.SVG").read_text()
     assert (
         "neither a model nor a history" in run("plot", place / "houses.csv", "--out", tmp_path / "p.png", code=1).stderr
     )
@@ -310,19 +364,58 @@ def test_bench_counts():
     assert all(row["trained_rows_per_second"] > 0 for row in values["measured"])
 
 
+# --- train: what looks like numbers ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("form", "warned"),
+    [
+        (" {}", True), ("{}%", True), ("+{}", True), ("{},000.5", True), ("n{}", False), ("{}-02", False),
+        ("{}", False),
+    ],
+)  # fmt: skip
+def test_texts_that_look_like_numbers_are_said(tmp_path, form, warned):
+    rows = "".join(f'"{form.format(k % 200)}",{k}.5\n' for k in range(400))
+    (tmp_path / "t.csv").write_text("x,y\n" + rows)
+    values = asked("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
+    assert ["'x' is of texts" in text for text in values.get("warnings", [])] == [True] * warned
+
+
+def test_few_texts_among_numbers_are_said_by_name(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{k},{k}.5\n" for k in range(400)) + "unknown,1\n")
+    values = asked("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
+    assert "stand in 400 of 401 rows; 'unknown' is none as it is written" in values["warnings"][0]
+
+
 # --- what goes wrong -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("target", "said"), [
     ("prize", "no column 'prize'"), ("id", "different texts"), ("same", "the same value"), ("day", "of type"),
-    ("none", "missing in all rows"),
+    ("none", "missing in all rows"), ("sum", "as '1,000'"),
 ])  # fmt: skip
 def test_a_wrong_target(tmp_path, target, said):
-    frame = houses().with_columns(id=pl.Series([f"n{k}" for k in range(200)]), same=1, none=pl.lit(None))
+    frame = houses().with_columns(id=pl.Series([f"n{k}" for k in range(200)]), same=1, none=pl.lit(None),
+                                  sum=pl.Series([f"{k},000" for k in range(1, 201)]))  # fmt: skip
     frame.write_csv(tmp_path / "t.csv")
     out = tmp_path / "m.safetensors"
     assert said in run("train", tmp_path / "t.csv", "--target", target, "--out", out, *QUICK, code=1).stderr
     assert not out.exists()
+
+
+def test_a_target_that_does_not_suit_the_task_or_is_dropped(tmp_path, place):
+    start = ("train", place / "houses.csv", "--target", "price", "--out", tmp_path / "m", *QUICK)
+    assert "holds fractions" in run(*start, "--task", "classification", code=1).stderr
+    assert "'price' is the target" in run(*start, "--drop", "price", code=2).stderr
+    assert "'id' for --drop" in run(*start, "--drop", "id", code=1).stderr
+    assert "expected 'normal'" in run(*start, "--distribution", "gamma", code=1).stderr
+
+
+def test_a_target_of_more_than_64_bits(tmp_path):
+    (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{k},{k * 10**20}\n" for k in range(60)))
+    start = ("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
+    assert asked(*start)["task"] == "regression"
+    assert asked("evaluate", tmp_path / "m.safetensors", tmp_path / "t.csv")["scores"]["rmse"] > 1e20
 
 
 def test_files_that_are_not_there_or_broken(tmp_path, place):
@@ -367,7 +460,12 @@ def test_what_is_read_is_never_overwritten(tmp_path, place):
     ("train", "TABLE", "--target", "price", "--out", "OUT", "--calibrate"),
     ("train", "TABLE", "--target", "price", "--out", "OUT", "--task", "guessing"),
     ("train", "TABLE", "--target", "sold", "--out", "OUT", "--quantiles", "0.1,0.9"),
+    ("train", "TABLE", "--target", "sold", "--out", "OUT", "--seed", 2**32),
     ("predict", "PRICE", "TABLE", "--proba"), ("predict", "SOLD", "TABLE", "--interval", "0.9"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--history", "-"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--history", "OUT"),
+    ("export", "PRICE", "--onnx", "-"), ("export", "PRICE", "--onnx", "OUT", "--c", "OUT"),
+    ("plot", "PRICE", "--out", "-"), ("plot", "PRICE", "--out", "OUT"),
     ("warmup", "--jobs", "0"), ("warmup", "--dtype", "float16"),
 ])  # fmt: skip
 def test_wrong_use_has_exit_code_2(tmp_path, place, arguments):
@@ -406,6 +504,15 @@ def test_a_process_predicts_from_a_pipe(place):
     assert b"lacks the columns" in done.stderr
     assert b"Traceback" not in done.stderr
     assert done.stdout == b""
+
+
+def test_an_interrupted_start_is_no_traceback():
+    text = (
+        "import sys\nclass Stop:\n    def find_spec(self, name, *more):\n        if name == 'fastnn.cli.app':\n"
+        "            raise KeyboardInterrupt\nsys.meta_path.insert(0, Stop())\n"
+        "from fastnn.__main__ import main\nmain(['info', 'x'])"
+    )
+    assert process(flags=("-c", text), code=130).stderr == b""
 
 
 def test_without_the_extra_there_is_warmup_and_a_hint():

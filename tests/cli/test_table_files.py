@@ -1,5 +1,6 @@
 """Files of tables: each kind of file gives the same frame, and what is none is refused."""
 
+import datetime
 import gzip
 import io
 
@@ -23,6 +24,9 @@ def frame():
     ("a;b\n1,5;x\n-2,25;y\n", {"a": [1.5, -2.25], "b": ["x", "y"]}),
     ("a;b\n1.5;x,y\n2.5;z\n", {"a": [1.5, 2.5], "b": ["x,y", "z"]}),
     ("a,b\n1,2\n3,4\n\n\n", {"a": [1, 3], "b": [2, 4]}), ("a,b\r\n1,2\r\n\r\n", {"a": [1], "b": [2]}),
+    ("name, first;b\nx;1\ny;2\n", {"name, first": ["x", "y"], "b": [1, 2]}),
+    ('"a\nb",c\n1,2\n', {"a\nb": [1], "c": [2]}),
+    ("a,b,c\n1\n", {"a": [1], "b": [None], "c": [None]}), ('a,b\n"x;y;z",1\n', {"a": ["x;y;z"], "b": [1]}),
     ("a,b\n1,2\n,\n", {"a": [1, None], "b": [2, None]}), ('"a,b";c\n1;2\n', {"a,b": [1], "c": [2]}),
 ])  # fmt: skip
 def test_csv_as_people_have_it(tmp_path, text, wanted):
@@ -33,13 +37,27 @@ def test_csv_as_people_have_it(tmp_path, text, wanted):
 
 @pytest.mark.parametrize(("content", "said"), [
     ("a,b\né,1\n".encode("latin-1"), "UTF-8"), ("a,b\n1,2\n".encode("utf-16"), "UTF-8"),
-    (b"a,b\n1,2\n1,2,3\n", "more fields than the first"),
+    (b"a,b\n1,2\n1,2,3\n", "more fields than the first"), (b"a,b\r1,2\r3,4\r", "CR alone"),
+    (b'a,b\n"x,1\ny,2\n', "quote .* is not closed"), (b'a,b\n5" nail,1\n6" nail,2\n', "a text without quotes"),
+    (b"a,,\n1,2,3\n", "two columns named ''"),
 ])  # fmt: skip
 def test_what_to_do_is_said(tmp_path, content, said):
     path = tmp_path / "t.csv"
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as caught:
         read_table(str(path))
+    assert "infer_schema" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("first", "late", "values"), [
+    ("1", "1,5", [1.0, 1.5]), ("1,5", "x", ["1,5", "x"]), ("1", "1.5", [1.0, 1.5]), ("1", "", [1, None]),
+    ("", "2,5", [None, 2.5]), ("true", "yes", ["true", "yes"]),
+])  # fmt: skip
+def test_all_rows_say_what_a_column_is(tmp_path, first, late, values):
+    path = tmp_path / "t.csv"
+    path.write_text("a;b\n" + f"{first};some text\n" * 12_000 + f"{late};z\n")
+    found = read_table(str(path))["a"].to_list()
+    assert [found[0], found[-1], len(found)] == [*values, 12_001]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.parquet", "t.arrow"])
@@ -109,6 +127,16 @@ def test_what_is_no_table_is_refused_by_name(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"t\.csv"):
         read_table(str(path))
+
+
+@pytest.mark.parametrize("values", [[[1, 2]], [{"a": 1}], [datetime.timedelta(1)], [b"\xff"]])
+def test_what_csv_cannot_hold_is_said(tmp_path, values):
+    frame = pl.DataFrame({"a": [1], "b": values})
+    with pytest.raises(ValueError, match=r"column 'b' .*\.parquet or \.arrow"):
+        write_table(frame, str(tmp_path / "t.csv"))
+    assert list(tmp_path.iterdir()) == []
+    write_table(frame, str(tmp_path / "t.parquet"))
+    assert read_table(str(tmp_path / "t.parquet")).equals(frame)
 
 
 def test_a_write_that_fails_leaves_the_old_file(frame, tmp_path):

@@ -98,6 +98,15 @@ def test_other_files(tmp_path, frame):
         TabularClassifier.load(tmp_path / "none")
 
 
+@pytest.mark.parametrize("shares", [None, "x", 1.5, [], [1.0], ["x", None, {}]])
+def test_importances_are_one_number_for_each_column(tmp_path, frame, shares):
+    model = TabularRegressor((4,), epochs=1, random_state=0).fit(frame, np.arange(len(frame)))
+    model._learnt.more["importances"] = shares
+    model.save(tmp_path / "m.safetensors")
+    with pytest.raises(ValueError, match="importances"):
+        TabularRegressor.load(tmp_path / "m.safetensors")
+
+
 def changed(value, rng):
     """Something else in the place of a JSON value."""
     others = [None, True, -1, 10**30, 1.5, float("nan"), "x", [], {}, [[]], {"kind": "bool"}, "é" * 3]
