@@ -79,7 +79,8 @@ class ParquetTable:
             opened = file.open()
             kinds = {**{f.name: f.type for f in opened.schema_arrow}, **file.constants}
             if wanted is None:
-                wanted = [name for name in kinds if name not in others]
+                index = _index_names(opened.schema_arrow)
+                wanted = [name for name in kinds if name not in others and name not in index]
             for role, names in (
                 ("target", self.target), ("sample_weight", sorted(others - set(self.target))), ("columns", wanted)
             ):  # fmt: skip
@@ -212,7 +213,8 @@ def parquet(
     target : str or list of str, optional
         The column of the targets, or several for several outputs. `predict` needs none.
     columns : list of str, optional
-        The inputs, in their order; by default all others. They are the `feature_names` of the network.
+        The inputs, in their order; by default all others, but not the index of a pandas frame that was written with
+        it. They are the `feature_names` of the network.
     sample_weight : str, optional
         A column of weights.
 
@@ -282,6 +284,12 @@ def _files(source: Any) -> list[File]:
     if not files:
         raise ValueError("source has no Parquet files; expected at least one")
     return files
+
+
+def _index_names(schema: Any) -> set[str]:
+    """The columns that pandas made of a frame's index, which are none of the frame's."""
+    # an index that is a range is a dict there, and no column
+    return {name for name in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(name, str)}
 
 
 def _names(names: Any, name: str) -> list[str]:

@@ -168,6 +168,11 @@ def row_parts(X: Any, form: Form) -> tuple[int, Iterator[tuple[str, Any]]] | Non
         numbers = range(len(X.sizes))
         return sum(X.sizes), ((f" of {X.where(k)}", piece.X) for k in numbers for piece in X.pieces(k))
     _check_kind(X, None)
+    if is_loader(X):
+        raise TypeError(
+            "X is a DataLoader, which brings targets along and may mix its rows; expected rows, as of one batch: "
+            "np.concatenate([net.predict(X) for X, y in loader])"
+        )
     sparse = is_sparse(X)
     if not sparse and not outside_memory(X):
         return None

@@ -248,6 +248,18 @@ def test_other_bad_parquet(pq, folder, tmp_path):
         network().fit(str(folder))
 
 
+@pytest.mark.parametrize("name", [None, "id"])
+def test_the_index_of_pandas_is_no_input(pq, tmp_path, name):
+    pandas = pytest.importorskip("pandas")
+    rows = pandas.DataFrame(frame(), index=pandas.Index(np.arange(ROWS)[::-1], name=name))
+    rows.to_parquet(path := tmp_path / "indexed.parquet")
+    stored_as = name or "__index_level_0__"
+    assert stored_as in pq.read_schema(path).names
+    assert fastnn.parquet(path, target="target").names == ("a", "b", "c")
+    assert fastnn.parquet(path, target="target", columns=["a", stored_as]).names == ("a", stored_as)
+    assert fastnn.parquet(path, target=stored_as).names == ("a", "b", "c", "target")
+
+
 def test_parquet_that_changes_during_the_fit(small, pq, folder):
     table, before = fastnn.parquet(folder, "target"), network()
 
@@ -450,6 +462,9 @@ def test_bad_loaders(torch):
         ValueError, match="batch_size is 64 but X is a DataLoader, which makes its batches itself, of 16"
     ):
         net.fit(loader(torch, X, Y), batch_size=64)
+    for predict in (network().predict, network().outputs):
+        with pytest.raises(TypeError, match=r"X is a DataLoader, which brings targets along .* expected rows"):
+            predict(loader(torch, X, Y))
     with pytest.raises(ValueError, match="y is given but X is a DataLoader"):
         net.fit(loader(torch, X, Y), Y)
     with pytest.raises(ValueError, match=r"validation_split is 0\.1 but X is made of chunks"):
