@@ -55,7 +55,6 @@ def test_sparse_rows_are_dense_ones(kind, small, monkeypatch):
     sparse = getattr(pytest.importorskip("scipy.sparse"), kind)(X)
     if small:  # chunks of a batch, blocks of a row or few
         monkeypatch.setattr(fastnn.data.sources, "CHUNK_BYTES", 300)
-        monkeypatch.setattr(fastnn.network, "CHUNK_BYTES", 300)
         monkeypatch.setattr(fastnn.data.rows, "SPARSE_NUMBERS", 7)
     one, other = network(), network()
     one.fit(X, Y, 3, batch_size=8, shuffle=False, verbose=0)
