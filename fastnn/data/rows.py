@@ -62,16 +62,17 @@ def blocks_of(array: Any, features: int) -> Iterator[Array]:
 
 def check_rows(shape: tuple[int, ...], name: str, features: int) -> None:
     """Raise an error unless `shape` is that of samples as rows."""
+    data = name.partition(" ")[0]  # "X" of "X of chunk 3"
     if len(shape) != 2:
         if len(shape) > 2:  # such as images
-            hint = f"{name}.reshape(len({name}), -1) makes rows of {math.prod(shape[1:])} numbers"
+            hint = f"{data}.reshape(len({data}), -1) makes rows of {math.prod(shape[1:])} numbers"
         else:
-            hint = f"{name}.reshape(-1, 1) makes rows of one feature, {name}.reshape(1, -1) one row"
+            hint = f"{data}.reshape(-1, 1) makes rows of one feature, {data}.reshape(1, -1) one row"
         raise ValueError(f"{name} has shape {shape}; expected rows, shape (n_samples, {features}): {hint}")
     if shape[1] != features:
-        hint = f" ({name}.T has it: are your samples columns?)" if shape[0] == features else ""
+        hint = f" ({data}.T has it: are your samples columns?)" if shape[0] == features else ""
         if not hint and math.prod(shape) == features:  # one image
-            hint = f" ({name}.reshape(1, -1) has it: is it one sample?)"
+            hint = f" ({data}.reshape(1, -1) has it: is it one sample?)"
         raise ValueError(
             f"{name} has {shape[1]} columns but the first layer takes {features} inputs; "
             f"expected shape (n_samples, {features}){hint}"
