@@ -72,15 +72,21 @@ class ParquetTable:
         self.sizes: list[int] = []
         self._groups: list[tuple[File, int]] = []
         self._kinds: dict[str, set[type]] = {}
-        wanted = None if columns is None else _names(columns, "columns")
-        if wanted is not None and (both := [name for name in wanted if name in others]):
+        wanted = [] if columns is None else _names(columns, "columns")
+        if both := [name for name in wanted if name in others]:
             raise ValueError(f"columns holds {both[0]!r}, which is target or sample_weight; expected inputs alone")
         for file in self.files:
             opened = file.open()
             kinds = {**{f.name: f.type for f in opened.schema_arrow}, **file.constants}
-            if wanted is None:
+            if columns is None:
                 index = _index_names(opened.schema_arrow)
-                wanted = [name for name in kinds if name not in others and name not in index]
+                inputs = [name for name in kinds if name not in others and name not in index]
+                wanted = inputs if file is self.files[0] else wanted
+                if more := [name for name in inputs if name not in wanted]:
+                    raise ValueError(
+                        f"{file.label!r} has the column {more[0]!r}, which {self.files[0].label!r} has not; expected "
+                        "the same in all files: name those to use, parquet(..., columns=[...])"
+                    )
             for role, names in (
                 ("target", self.target), ("sample_weight", sorted(others - set(self.target))), ("columns", wanted)
             ):  # fmt: skip
@@ -88,7 +94,7 @@ class ParquetTable:
             for group in range(opened.num_row_groups):
                 self.sizes.append(opened.metadata.row_group(group).num_rows)
                 self._groups.append((file, group))
-        self.names = tuple(wanted or ())
+        self.names = tuple(wanted)
         if not self.names:
             raise ValueError(f"{self} has no columns for inputs; expected some beside target and sample_weight")
         if not sum(self.sizes):

@@ -183,6 +183,10 @@ BAD = {
         lambda pq, folder: rewritten(pq, folder, "part-1.parquet", a=X[:, 0], target=Y), {},
         "there is no column 'b' in .*part-1",
     ),
+    "one column more in a later file": (
+        lambda pq, folder: rewritten(pq, folder, "part-1.parquet", **frame(), late=X[:, 0]), {},
+        "part-1.* has the column 'late', which .*part-0.* has not",
+    ),
     "text in one file": (
         lambda pq, folder: rewritten(pq, folder, "part-2.parquet", **{**frame(), "b": ["x"] * ROWS}), {},
         "column 'b' of .*part-2.* is of type string; expected numbers: leave it out.*Tabular",
