@@ -24,8 +24,8 @@ from ..training.run import agreed_seed
 from ..training.settings import Settings
 from .agreement import check_agreement
 from .cluster import Cluster, chunks_of, is_on_workers, large_graphs
-from .dealing import dealt
 from .part import About, Door, Found, Part
+from .proportion import dealt
 from .replica import Replica, Share, State, added, averaged, load, saved
 
 T = TypeVar("T")

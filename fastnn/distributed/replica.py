@@ -242,7 +242,7 @@ class Replica:
         )
         seed = seed_of(self.seed, number)
         settings = Settings(seed=seed, shuffle=False, metrics=self.metrics, train_metrics=True)
-        run = Some(engine, samples, share, settings)
+        run = ShareRun(engine, samples, share, settings)
         run.epoch()
         sums = self._measured(samples, run.outputs) if run.outputs is not None and self.metrics else []
         after, scale = saved(engine, np.array([run.loss_sum, *sums])), engine.dtype.type(samples.size / share.rows)
@@ -306,7 +306,7 @@ def _joined(some: Sequence[tuple[int, Samples]]) -> tuple[int, Samples]:
     return number, Samples(rows, targets, first.classes, y, weights)
 
 
-class Some(Run):
+class ShareRun(Run):
     """The steps of a worker's share."""
 
     counts_epochs = False

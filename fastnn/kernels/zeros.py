@@ -9,9 +9,9 @@ from .tile import either, load, splat, store, width_of
 
 
 @inlined_kernel
-def worth_listing(count: int, all: int) -> bool:
-    """Whether a product of `count` columns out of `all` is quicker by their list, which costs a tenth of its time."""
-    return 4 * count < 3 * all
+def worth_listing(count: int, of: int) -> bool:
+    """Whether a product is quicker by a list of `count` columns than of all `of`: a list costs a tenth of its time."""
+    return 4 * count < 3 * of
 
 
 @kernel

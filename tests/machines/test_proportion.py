@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given, strategies as st
 
-from fastnn.distributed.dealing import dealt
+from fastnn.distributed.proportion import dealt
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=12).filter(any))

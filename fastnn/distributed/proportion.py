@@ -28,7 +28,7 @@ def dealt(sizes: Array, count: int) -> Array:
     Examples
     --------
     >>> import numpy as np
-    >>> from fastnn.distributed.dealing import dealt
+    >>> from fastnn.distributed.proportion import dealt
     >>> dealt(np.array([4, 4, 4]), 5)
     array([2, 2, 1])
     >>> dealt(np.array([6, 2, 0]), 4)
