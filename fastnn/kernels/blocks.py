@@ -258,20 +258,21 @@ def _class_at(typingctx: Any, pointer: Any, i: Any, apart: Any, outs: Any) -> An
     return types.int64(pointer, *(types.int64,) * 3), codegen
 
 
-def update_block(optimizer: Any, dtype: np.dtype[Any]) -> int:
+def update_block(optimizer: Any, dtype: np.dtype[Any], *, many_rates: bool = False) -> int:
     """Address of one step of `optimizer` over a block of `count` parameters.
 
-    Its numbers for a parameter lie `room` apart.
+    Its numbers for a parameter lie `room` apart. The rate is one number, or of `many_rates` one for each parameter.
     """
     cls: Any = type(optimizer)
     names = tuple(optimizer.state)
     check_update(cls, names)
     fields, real = numeric_fields(optimizer), numba.from_dtype(dtype)
-    data, count, rate = types.CPointer(real), types.int64, types.float64
-    signature = types.void(FLOAT64, data, data, data, count, count, rate, rate)
+    data, count, time = types.CPointer(real), types.int64, types.float64
+    signature = types.void(FLOAT64, data, data, data, count, count, data if many_rates else time, time)
     given = ("w", "g", "lr", "step", *names)
     method, hint = Method("update", given, (real,) * len(given), NUMBERS), _ONE_NUMBER.format("An update")
-    return block_address(cls, fields, real, update_maker(cls, names), signature, (method,), hint)
+    made = update_maker(cls, names, many_rates)
+    return block_address(cls, fields, real, made, signature, (method,), hint, distinct=many_rates)
 
 
 def check_update(cls: type, names: tuple[str, ...]) -> None:
@@ -291,8 +292,8 @@ def _text(names: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=None)
-def update_maker(cls: type, names: tuple[str, ...]) -> Callable[..., Any]:
-    """What makes the block of an optimiser with such a state.
+def update_maker(cls: type, names: tuple[str, ...], many_rates: bool) -> Callable[..., Any]:
+    """What makes the block of an optimiser with such a state, at one rate or many.
 
     For the state {"m": ..., "v": ...} its loop is ``w[i], m[i], v[i] = update(me, w[i], g[i], lr, step, m[i], v[i])``.
     """
@@ -336,8 +337,17 @@ def update_maker(cls: type, names: tuple[str, ...]) -> Callable[..., Any]:
 
         return block
 
-    make.__qualname__ = f"update_maker{_text(names)}"  # a part of the cache key, as the state is not in the text
-    return make
+    def make_for_many_rates(self_of: Any, update: Any) -> Callable[..., None]:
+        def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: Any, step: float) -> None:
+            me, time = self_of(parameters), number(w, step)
+            for i in range(count):
+                assign(w, s, room, i, update(me, w[i], g[i], lr[i], time, *state_of(s, room, i)))
+
+        return block
+
+    made = make_for_many_rates if many_rates else make
+    made.__qualname__ = f"update_maker{_text(names)}"  # a part of the cache key, as the state is not in the text
+    return made
 
 
 def _misfit(values: Any, names: tuple[str, ...]) -> str:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from numba.core import config
 from numba.core.ccallback import CFunc
+from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
 
 from ..audience import Notice
@@ -170,18 +171,34 @@ def _cached(function: F, options: dict[str, Any]) -> F:
     return dispatcher  # type: ignore[return-value]
 
 
+class _Distinct(Compiler):  # type: ignore[misc]
+    """Numba's compiler, told that no two pointers among the arguments lead to the same memory.
+
+    Else LLVM looks whether they do, before it takes a loop in vectors, and where there are many gives up.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.state.flags.noalias = True
+
+
 @undisturbed
 def compiled_address(
-    function: Callable[..., Any], signature: Any, key: str | None = None, only_cached: bool = False
+    function: Callable[..., Any],
+    signature: Any,
+    key: str | None = None,
+    only_cached: bool = False,
+    distinct: bool = False,
 ) -> int:
     """Compile `function` as a C function of `signature` and return its address.
 
     Code that is reached by its address is compiled once, whatever calls it, and a kernel that
     calls it need not be compiled again for another one. The call costs 3 to 7 ns. The code
     lives until the process ends. `key` is as in `KernelCache`. With `only_cached`, code that is not in
-    the cache is not compiled; the answer is 0 then.
+    the cache is not compiled; the answer is 0 then. `distinct` says that all its pointers lead to different memory.
     """
-    compiled: Any = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
+    types, compiler = (signature.args, signature.return_type), _Distinct if distinct else Compiler
+    compiled: Any = CFunc(function, types, locals={}, options=OPTIONS, pipeline_class=compiler)
     compiled._cache = KernelCache(function, key)
     if only_cached and compiled._cache.load_overload(compiled._sig, compiled._targetdescr.target_context) is None:
         return 0

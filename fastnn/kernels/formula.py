@@ -303,6 +303,7 @@ def block_address(
     methods: tuple[Method, ...],
     hint: str,
     narrow: bool = True,
+    distinct: bool = False,
 ) -> int:
     """Address of the C function that ``make(self_of, *compiled)`` returns, compiled.
 
@@ -319,6 +320,8 @@ def block_address(
         The end of the error message: what such a formula may use.
     narrow
         For formulas of numbers: in float32, their constants are float32 too.
+    distinct
+        Whether all pointers that it will get lead to different memory.
 
     Raises
     ------
@@ -333,7 +336,7 @@ def block_address(
     try:
         key = class_digest(cls, fields, str(real), str(signature), make.__qualname__, names, narrow)
         self_of, *compiled = callables(cls, fields, real, names, narrow)
-        return compiled_address(make(self_of, *compiled), signature, key)
+        return compiled_address(make(self_of, *compiled), signature, key, distinct=distinct)
     except FormulaError:  # which says all there is to say
         raise
     except Exception as error:  # Numba lets some of Python's own through, as AttributeError

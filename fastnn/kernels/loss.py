@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .compiling import inlined_kernel, kernel
-from .memory import call, pointer_at, pointer_plus
+from .memory import call, number, pointer_at, pointer_plus
 from .order import row_of
 from .recursion import FLOAT64, Part, backward_batch, forward_batch, layer_of, transpose
 from .team import meet, share
@@ -38,8 +38,9 @@ def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, part: Part, l
         last - first, final.outs, final.stride, pointer_plus(losses, first), 1,
     )  # fmt: skip
     if part.n > 1:
+        n = number(dx, part.n)  # in float32, too, the quotient is the same as if float64 were rounded
         for j in range(first * final.stride, last * final.stride):
-            dx[j] /= part.n
+            dx[j] /= n
     if run.weights != 0:
         scale = part.n * share_of_one(run, start, part.n) if run.averaged else 1.0
         for i in range(first, last):

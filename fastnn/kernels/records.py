@@ -147,7 +147,39 @@ STAGE = np.dtype(
     align=True,
 )
 
+# Networks side by side (see lanes): number l of every vector belongs to network number l.
+
+LANES = np.dtype(
+    [
+        ("members", "i8"),  # how many networks
+        ("networks", "i8"),  # int64[members]: the addresses of their NETWORK
+        ("runs", "i8"),  # int64[members]: of their RUN
+        ("layers", "i8"),  # LANES_LAYER[depth]
+        ("x", "i8"),  # (capacity, ins, lanes): the samples of a batch, of each network its own
+        ("update", "i8"),  # block: the optimiser's rule, with a rate for each number; 0: plain descent
+        ("numbers", "i8"),  # how many numbers the rule keeps for each parameter
+        ("scale", "i8"),  # (lanes,): what products are multiplied by: 1, or minus the rates
+    ],
+    align=True,
+)
+
+LANES_LAYER = np.dtype(
+    [
+        ("W", "i8"),  # (ins + 1, outs, lanes): the article's W, transposed, and b
+        ("state", "i8"),  # the optimiser's numbers, each as many as W and b have
+        ("dW", "i8"),  # (ins + 1, outs, lanes): the gradients of W and b
+        ("rates", "i8"),  # (ins + 1, outs, lanes): the learning rates of W and b
+        ("y", "i8"),  # (capacity, outs, lanes), as are the next three: W x + b
+        ("x", "i8"),  # f(y)
+        ("dx", "i8"),  # gradient of the loss w.r.t. x
+        ("db", "i8"),  # gradient of the loss w.r.t. y
+    ],
+    align=True,
+)
+
 layer_at = record_reader(LAYER)
+lanes_at = record_reader(LANES)
+lanes_layer_at = record_reader(LANES_LAYER)
 network_at = record_reader(NETWORK)
 run_at = record_reader(RUN)
 stage_at = record_reader(STAGE)

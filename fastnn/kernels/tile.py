@@ -1,4 +1,4 @@
-"""Explicit vector instructions: the `Vector` value and the register tile of a matrix product.
+"""Explicit vector instructions: the `Vector` value and the register tiles of matrix products.
 
 LLVM will not vectorise a matrix product by itself as well as this: it has to assume that the
 arrays overlap, so it keeps sums in memory. Here the instructions are placed by hand, as LLVM
@@ -306,6 +306,66 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
         signature = types.void(
             a, index, index, b, index, c, index, d, index, index, places, index, places, index, c.dtype, c.dtype
         )  # fmt: skip
+        return signature, codegen
+
+    return tile  # type: ignore[no-any-return]
+
+
+def make_lanes_tile(rows: int, columns: int) -> Callable[..., None]:
+    """The intrinsic for one tile of as many products as a vector has numbers, `rows` by `columns` vectors.
+
+    ::
+
+        C[i, j] = sum_k A[i, k] * B[k, j], added to C[i, j] or C[i, j] = sum_k A[i, k] * B[k, j] + D[j]
+
+    where each element is a vector: number l of it belongs to product number l (see ``lanes``). The sums run as those
+    of one product do. Where `adds`, they begin with C; where `d_column` is not 0, D comes on top.
+    """
+
+    @intrinsic
+    def tile(
+        typingctx: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, c: Any, c_row: Any,
+        c_column: Any, depth: Any, adds: Any, d: Any, d_row: Any, d_column: Any,
+    ) -> Any:  # fmt: skip
+        vector = _ir_vector(c.dtype)
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            a, a_row, a_k, b, b_k, b_column, c, c_row, c_column, depth, adds, d, d_row, d_column = args
+            nothing, zero = ir.Constant(INDEX, 0), ir.Constant(vector, [0.0] * vector.count)
+
+            def places(base: Any, count: int, apart: Any) -> list[Any]:
+                return [builder.gep(base, [builder.mul(ir.Constant(INDEX, i), apart)]) for i in range(count)]
+
+            a_places, b_places, c_places = places(a, rows, a_row), places(b, columns, b_column), places(c, rows, c_row)
+            offsets = [builder.mul(ir.Constant(INDEX, j), c_column) for j in range(columns)]
+            sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(columns)] for _ in range(rows)]
+            with builder.if_else(builder.icmp_signed("!=", adds, nothing)) as (more, fresh):
+                for branch, begins in ((more, True), (fresh, False)):
+                    with branch:
+                        for slots, c_i in zip(sums, c_places):
+                            for slot, offset in zip(slots, offsets):
+                                builder.store(_load(builder, c_i, offset, vector) if begins else zero, slot)
+            with cgutils.for_range(builder, depth) as loop:
+                a_start, b_start = builder.mul(loop.index, a_k), builder.mul(loop.index, b_k)
+                b_k_j = [_load(builder, place, b_start, vector) for place in b_places]
+                for i in range(rows):
+                    a_i_k = _load(builder, a_places[i], a_start, vector)
+                    for j in range(columns):
+                        slot = sums[i][j]
+                        builder.store(_multiply_add(builder, a_i_k, b_k_j[j], builder.load(slot)), slot)
+            has_d = builder.icmp_signed("!=", builder.add(d_row, d_column), nothing)
+            with builder.if_then(has_d):
+                for slots, d_i in zip(sums, places(d, rows, d_row)):
+                    for j, slot in enumerate(slots):
+                        d_i_j = _load(builder, d_i, builder.mul(ir.Constant(INDEX, j), d_column), vector)
+                        builder.store(builder.fadd(builder.load(slot), d_i_j), slot)
+            for slots, c_i in zip(sums, c_places):
+                for slot, offset in zip(slots, offsets):
+                    _store(builder, builder.load(slot), c_i, offset)
+            return context.get_dummy_value()
+
+        index = types.int64
+        signature = types.void(a, index, index, b, index, index, c, index, index, index, index, d, index, index)
         return signature, codegen
 
     return tile  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import Array, seed as checked_seed
+from ..data.batches import Batches
 from ..data.columns import real_array
 from ..data.form import Form
 from ..data.held_out import split
@@ -21,8 +22,11 @@ from ..data.tables import SomeRows, column_names, is_sparse
 from ..engine.crew import share_out, thread_count
 from ..engine.engine import Engine
 from ..engine.hired import Hired, hired
+from ..engine.lanes import enough, likeness
 from ..engine.workers import Flag
 from ..formulas.metrics import Metric
+from ..kernels.cpu import lanes
+from .abreast import go_abreast
 from .callbacks import Callback, StopTraining, Trainee, check_callbacks
 from .checkpoint import Checkpoint
 from .epochs import split_seed, take_epochs, warn_of_idleness, weighed_samples
@@ -119,27 +123,68 @@ def train_tasks(
 ) -> None:
     """Do them in so many threads, and note what came of each."""
     interrupt = Flag()
-    chunks: dict[tuple[int, ...], int] = {}  # how many steps a call may take, by the sizes of a network's layers
+    chunks: dict[Any, int] = {}  # how many steps a call may take, by the sizes of layers, and whether many go together
 
-    def work(k: int) -> None:
-        (net, share, settings, seed, bootstrap), outcome = tasks[k], outcomes[k]
+    def sizes_of(k: int) -> tuple[int, ...]:
+        return tuple(layer.outs for layer in tasks[k].net.layers)
+
+    def run_of(k: int) -> tuple[Run, Share]:
+        net, share, settings, seed, bootstrap = tasks[k]
         if bootstrap:
             share = share.drawn(bootstrap_rows(share.train.size, seed), net.engine.form, settings)
-        train, weights, held_out = share.train, share.weights, share.held_out
-        run = Run(net.engine, train, settings, weights)
+        run = Run(net.engine, share.train, settings, share.weights)
         run.interrupt = interrupt
-        sizes = tuple(layer.outs for layer in net.layers)
-        run.chunk = chunks.get(sizes, 1)
+        return run, share
+
+    def fit(k: int, run: Run, share: Share) -> None:
+        (net, _, settings, _, _), outcome = tasks[k], outcomes[k]
+        run.chunk = chunks.get(sizes_of(k), 1)
         try:
-            take_epochs(net, run, settings, train.y, held_out, outcome.history)
+            take_epochs(net, run, settings, share.train.y, share.held_out, outcome.history)
         except DivergedError:
             outcome.diverged = True
             outcome.history.stopped = f"diverged in epoch {outcome.history.epoch[-1]}"
         else:
-            outcome.scores = _scores(net.engine, outcome.history, held_out, settings)
-        chunks[sizes] = run.chunk
+            outcome.scores = _scores(net.engine, outcome.history, share.held_out, settings)
+        chunks[sizes_of(k)] = run.chunk
 
-    share_out(work, len(tasks), threads, interrupt, finished)
+    groups = _groups(tasks, threads)
+
+    def work(number: int) -> None:
+        group = groups[number]
+        started = [run_of(k) for k in group]
+        if len(group) > 1:
+            runs, histories = [run for run, _ in started], [outcomes[k].history for k in group]
+            kind = "together", sizes_of(group[0])
+            chunks[kind] = go_abreast(runs, histories, tasks[group[0]].settings.epochs, chunks.get(kind, 1))
+        for k, (run, share) in zip(group, started):
+            fit(k, run, share)
+
+    def group_finished(number: int) -> None:
+        if finished is not None:
+            for k in groups[number]:
+                finished(k)
+
+    share_out(work, len(groups), threads, interrupt, group_finished)
+
+
+def _groups(tasks: Sequence[Task], threads: int) -> list[list[int]]:
+    """The numbers of the fits that one thread does at a time: of one, or of as many alike as a vector has lanes."""
+    alike: dict[Any, list[int]] = {}
+    for k, (net, share, settings, _, _) in enumerate(tasks):
+        batches = Batches.of(share.train.size, settings.batch_size, settings.equal_batches)
+        idle = not settings.callbacks and not settings.measures and share.held_out is None
+        alike.setdefault(likeness(net.engine, batches) if idle else None, []).append(k)
+    groups = [[k] for k in alike.pop(None, [])]
+    for numbers in alike.values():
+        dtype = tasks[numbers[0]].net.engine.dtype
+        width = lanes(dtype)
+        parts = [numbers[start : start + width] for start in range(0, len(numbers), width)]
+        together = [part for part in parts if enough(len(part), dtype)]
+        if len(together) < threads:  # some would have nothing to do
+            together = []
+        groups += [*together, *([k] for part in parts if part not in together for k in part)]
+    return groups
 
 
 def _send(tasks: Sequence[Task], outcomes: list[Outcome], workers: Hired, threads: int | None) -> None:

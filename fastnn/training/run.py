@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +28,15 @@ from .settings import Settings
 CHUNK_SECONDS = 0.1  # the kernel comes back this often: for Ctrl-C, and for other threads
 ROOM = 64  # epochs whose losses have a place from the start
 MARKED_BYTES = 2**25  # how much of an array `mark_of` looks at: some hundredths of a second
+
+
+def next_chunk(chunk: int, most: int, taken: int, seconds: float) -> int:
+    """How many steps the next call of a kernel may take, after one that took these of at most `most` in these seconds.
+
+    `chunk` is how many it might have taken.
+    """
+    a_step = max(seconds, 1e-6) / max(1, taken)
+    return max(1, min(8 * chunk if taken == most else chunk, int(CHUNK_SECONDS / a_step)))
 
 
 class Divergence(NamedTuple):
@@ -109,6 +119,8 @@ class Run:
     outputs : ndarray (n, outs) or None
     step : int
         How many steps were taken.
+    address : int
+        Of the record by which kernels know it.
     """
 
     measures: Mapping[str, object] = {}  # the metrics are measured on `outputs`, by others
@@ -147,7 +159,7 @@ class Run:
         }  # fmt: skip
         for name, array in places.items():
             record[name] = 0 if array is None else array.ctypes.data
-        self._address = int(self._record.ctypes.data)
+        self.address = int(self._record.ctypes.data)
 
     def _batches_of(self, count: int, settings: Settings) -> Batches:
         """The batches of an epoch of so many samples."""
@@ -158,38 +170,45 @@ class Run:
 
         Each loss is taken before its step.
         """
-        engine, end = self.engine, self.step + steps
+        end = self.step + steps
         while self.step < end:
             if self.interrupt is not None and self.interrupt.is_set():
                 raise KeyboardInterrupt
             most = min(self.chunk, end - self.step)
-            self._make_room((self.step + most) // self.steps_per_epoch)
-            rates = self._rates(most)
+            rates = self.rates_ahead(most)
             begin, started = self.step, time.perf_counter()
             ahead = end - begin if self._bare else 0
 
             def take(plan: Plan, most: int = most, ahead: int = ahead, rates: Array = rates) -> None:
                 plan.choose_steps(self.batch_size, most, ahead)
-                plan.loss_sum[0] = self.loss_sum  # another call may have used it meanwhile
-                self._record[0]["reached"] = self.step
-                try:
+                with self.counted(plan):
                     self._take(plan, most, rates)
-                finally:  # Ctrl-C is heard when the kernel returns: its steps count
-                    reached = int(self._record[0]["reached"])
-                    plan.count_steps(reached - self.step)
-                    if self.counts_epochs:
-                        engine.state.epochs += reached // self.steps_per_epoch - self.step // self.steps_per_epoch
-                    self.step = reached
-                    self.loss_sum = float(plan.loss_sum[0])
 
-            engine.train_with(take, self.batch_size, self.samples.classes, self._sparse)
-            taken = self.step - begin
-            if taken == most:
-                self.chunk *= 8
-            a_step = max(time.perf_counter() - started, 1e-6) / max(1, taken)
-            self.chunk = max(1, min(self.chunk, int(CHUNK_SECONDS / a_step)))
+            self.engine.train_with(take, self.batch_size, self.samples.classes, self._sparse)
+            self.chunk = next_chunk(self.chunk, most, self.step - begin, time.perf_counter() - started)
         within = (self.step - 1) % self.steps_per_epoch + 1
         return self.loss_sum / self.batches.start(within)
+
+    def rates_ahead(self, steps: int) -> Array:
+        """The learning rates of the next so many steps, for which room is made: one for all, unless scheduled."""
+        self._make_room((self.step + steps) // self.steps_per_epoch)
+        return self._rates(steps)
+
+    @contextlib.contextmanager
+    def counted(self, plan: Plan) -> Iterator[None]:
+        """Within it a kernel takes steps of this run with its network's plan: they count, however it ends."""
+        plan.loss_sum[0] = self.loss_sum  # another call may have used it meanwhile
+        self._record[0]["reached"] = self.step
+        try:
+            yield
+        finally:  # Ctrl-C is heard when the kernel returns: its steps count
+            reached = int(self._record[0]["reached"])
+            plan.count_steps(reached - self.step)
+            if self.counts_epochs:
+                epochs = reached // self.steps_per_epoch - self.step // self.steps_per_epoch
+                self.engine.state.epochs += epochs
+            self.step = reached
+            self.loss_sum = float(plan.loss_sum[0])
 
     def _make_room(self, epochs: int) -> None:
         """Have places for the losses of the first so many epochs, up to those of the settings."""
@@ -201,7 +220,7 @@ class Run:
 
     def _take(self, plan: Plan, most: int, rates: Array) -> None:
         """Take at most so many steps: as many as one team, or one thread, should (see ``engine.pace``)."""
-        begin, run, record = self.step, self._address, self._record[0]
+        begin, run, record = self.step, self.address, self._record[0]
         size, turn, pace = self._team(plan, most), ALONE, None
         if size > 1:
             pace = pace_of("training", plan.dtype, size, 3 * plan.products, self.batch_size)

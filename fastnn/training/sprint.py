@@ -72,20 +72,33 @@ def _show(watches: Sequence[Watch], history: History, done: int) -> None:
 
 def _at_once(run: Run, history: History, count: int) -> bool:
     """Take `count` epochs; False, and everything is as it was, if one of them diverges."""
-    first, step = len(history.epoch), run.step
-    places = run.engine.training_arrays(run.batch_size)
-    before = run.engine.alone(lambda: [place.copy() for place in places])
+    trial = Trial(run, history)
     finite = False
     try:
         run.advance(count * run.steps_per_epoch)
     finally:  # Ctrl-C is heard after the kernel's call: its epochs count
+        finite = trial.settled()
+    return finite
+
+
+class Trial:
+    """Epochs of a run that are noted in its history, or taken back if one of them diverges; it begins when made."""
+
+    def __init__(self, run: Run, history: History) -> None:
+        self._run, self._history, self._step = run, history, run.step
+        self._places = run.engine.training_arrays(run.batch_size)
+        self._before = run.engine.alone(lambda: [place.copy() for place in self._places])
+
+    def settled(self) -> bool:
+        """Note the epochs that have been taken since; False, and all is as it was, if not everything is finite."""
+        run, first = self._run, len(self._history.epoch)
         losses = run.losses[first : run.step // run.steps_per_epoch]
         finite = bool(np.isfinite(losses).all()) and finite_layers(run.engine.layers)
         if finite:
             for epoch, loss in enumerate(losses.tolist(), first + 1):
-                history.add(epoch, {"loss": loss})
+                self._history.add(epoch, {"loss": loss})
         else:
-            run.step = step
-            for place, kept in zip(places, before):
+            run.step = self._step
+            for place, kept in zip(self._places, self._before):
                 place[...] = kept
-    return finite
+        return finite

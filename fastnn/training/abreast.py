@@ -1,0 +1,70 @@
+"""The first epochs of fits of networks of one shape, taken together in the lanes of vectors (see ``kernels.lanes``)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..checks import Array
+from ..engine.lanes import Lanes, enough
+from ..engine.plan import Plan
+from .history import History
+from .run import Run, next_chunk
+from .sprint import Trial
+
+
+def go_abreast(runs: Sequence[Run], histories: Sequence[History], epochs: int, chunk: int = 1) -> int:
+    """Take the `epochs` of all runs, or as many as go well, and note them; each may go on alone from there.
+
+    Takes, and returns, how many steps the next call of the kernel may take. The runs have a common `fastnn.engine.lanes.likeness`, and there is nothing to do between their epochs. One that
+    would leave the finite numbers stays where it was before, and so do all where the rest is not worth a vector.
+    """
+    going = list(zip(runs, histories))
+    for run, _ in going:
+        run.adapt()
+    lanes = Lanes(runs[0].engine, runs[0].batch_size)
+    while enough(len(going), runs[0].engine.dtype) and not _interrupted(runs):
+        done = len(going[0][1].epoch)
+        if done == epochs:
+            break
+        steps = max(1, min(epochs - done, chunk // runs[0].steps_per_epoch)) * runs[0].steps_per_epoch
+        trials = [Trial(run, history) for run, history in going]
+        try:
+            chunk = _advance([run for run, _ in going], steps, lanes, chunk)
+        finally:
+            going = [one for one, trial in zip(going, trials) if trial.settled()]
+    return chunk
+
+
+def _interrupted(runs: Sequence[Run]) -> bool:
+    return any(run.interrupt is not None and run.interrupt.is_set() for run in runs)
+
+
+def _advance(runs: Sequence[Run], steps: int, lanes: Lanes, chunk: int) -> int:
+    """Take so many steps of each, at most `chunk` in a call; returns how many the next one may take."""
+    end = runs[0].step + steps
+    while (begin := runs[0].step) < end and not _interrupted(runs):
+        most, started = min(chunk, end - begin), time.perf_counter()
+        each = [run.rates_ahead(most) for run in runs]
+        count = max(rates.size for rates in each)
+        rates = np.stack([np.broadcast_to(own, count) for own in each])
+        _take(runs, (), lanes, begin, begin + most, rates)
+        chunk = next_chunk(chunk, most, most, time.perf_counter() - started)
+    return chunk
+
+
+def _take(runs: Sequence[Run], plans: tuple[Plan, ...], lanes: Lanes, begin: int, end: int, rates: Array) -> None:
+    """Take the steps `begin` to `end` of each while nobody else works with any of the networks."""
+    if len(plans) < len(runs):
+        run = runs[len(plans)]
+        run.engine.train_with(
+            lambda plan: _take(runs, (*plans, plan), lanes, begin, end, rates), run.batch_size, run.samples.classes
+        )
+        return
+    with contextlib.ExitStack() as counting:
+        for run, plan in zip(runs, plans):
+            counting.enter_context(run.counted(plan))
+        lanes.train(plans, [run.address for run in runs], begin, end, rates)
