@@ -19,8 +19,9 @@ from .sprint import Trial
 def go_abreast(runs: Sequence[Run], histories: Sequence[History], epochs: int, chunk: int = 1) -> int:
     """Take the `epochs` of all runs, or as many as go well, and note them; each may go on alone from there.
 
-    Takes, and returns, how many steps the next call of the kernel may take. The runs have a common `fastnn.engine.lanes.likeness`, and there is nothing to do between their epochs. One that
+    The runs have a common `fastnn.engine.lanes.likeness`, and there is nothing to do between their epochs. One that
     would leave the finite numbers stays where it was before, and so do all where the rest is not worth a vector.
+    Takes, and returns, how many steps the next call of the kernel may take.
     """
     going = list(zip(runs, histories))
     for run, _ in going:
