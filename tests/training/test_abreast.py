@@ -68,9 +68,9 @@ def data(n, ins, outs, classes=False, seed=0):
 
 
 def same(one, other):
-    arrays = [(a.memory, b.memory) for a, b in zip(one.layers, other.layers)]
+    arrays = [(a, b) for la, lb in zip(one.get_weights(), other.get_weights()) for a, b in zip(la, lb)]
     for a, b, layer in zip(one.engine.state.numbers, other.engine.state.numbers, one.layers):
-        arrays.append((a[..., : layer.outs], b[..., : layer.outs]))  # beside them is padding
+        arrays.append((a[..., : layer.outs], b[..., : layer.outs]))  # behind them is padding
     arrays += [(one.engine.state.steps, other.engine.state.steps), (one.engine.state.epochs, other.engine.state.epochs)]
     return all(np.array_equal(a, b) for a, b in arrays)
 
