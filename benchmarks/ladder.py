@@ -16,7 +16,7 @@ import numpy as np
 
 import fastnn
 from fastnn import LeakyReLU, MSELoss, reference
-from fastnn.kernels import tiny
+from fastnn.kernels import special
 from fastnn.nn import Layer, NeuralNetwork
 
 from .peers.__main__ import processor
@@ -108,9 +108,9 @@ def epochs(kernel: str) -> Callable[..., Callable[[int], Net]]:
 
     def make(net: NeuralNetwork, x: Any, t: Any) -> Callable[[int], Net]:
         def run(passes: int) -> Net:
-            before, tiny.when = tiny.when, kernel
+            before, special.when = special.when, kernel
             net.train(x, t, epochs=passes)
-            tiny.when = before
+            special.when = before
             return net
 
         return run

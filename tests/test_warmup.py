@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastnn.kernels import tiny
+from fastnn.kernels import special
 from fastnn.kernels.descent import descend_address
 from fastnn.kernels.epoch import steps_address
 from fastnn.kernels.products import multiply_address
@@ -10,7 +10,7 @@ from fastnn.warmup import warmup
 
 
 def test_every_form_of_steps_and_products_is_ready(monkeypatch):
-    monkeypatch.setattr(tiny, "when", "never")  # or a kernel of its own would stand in for the generic one
+    monkeypatch.setattr(special, "when", "never")  # or a kernel of its own would stand in for the generic one
     caches = (steps_address, descend_address, multiply_address)
     for cache in caches:
         cache.cache_clear()

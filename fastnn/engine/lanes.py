@@ -68,12 +68,14 @@ class Lanes:
         Of one of them; the others have the same `likeness`.
     batch_size : int
         Samples of the largest batch.
+    function : int
+        The address of the steps, from ``kernels.lanes.steps_address``.
     """
 
-    def __init__(self, engine: Engine, batch_size: int) -> None:
+    def __init__(self, engine: Engine, batch_size: int, function: int) -> None:
         self._dtype, state, width = engine.dtype, engine.state, lanes(engine.dtype)
         self._kept: list[Array] = []
-        self._like = np.empty(0, self._dtype)
+        self._function = function
         numbers = 0 if state.is_plain else len(state.starts)
         self._table, self._record = np.zeros(len(engine.layers), LANES_LAYER), np.zeros(1, LANES)
         for row, layer in zip(self._table, engine.layers):
@@ -85,7 +87,9 @@ class Lanes:
                 row[name] = self._new(batch_size * layer.outs * width)
         record = self._record[0]
         record["layers"], record["numbers"] = self._table.ctypes.data, numbers
-        record["x"], record["scale"] = self._new(batch_size * engine.ins * width), self._new(width)
+        record["x"] = self._new(batch_size * engine.ins * width)
+        self._rates = np.empty(width)
+        record["rates"] = self._rates.ctypes.data
         if not state.is_plain:
             record["update"] = update_block(engine.optimizer, self._dtype, many_rates=True)
 
@@ -103,4 +107,4 @@ class Lanes:
         record = self._record[0]
         record["members"] = len(plans)
         record["networks"], record["runs"] = networks.ctypes.data, addresses.ctypes.data
-        train_side_by_side(int(self._record.ctypes.data), self._like, begin, end, rates)
+        train_side_by_side(self._function, int(self._record.ctypes.data), begin, end, rates)

@@ -17,18 +17,23 @@ loss, penalties and the count of steps are its own kernels'. Between calls its w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from .compiling import kernel
+import numpy as np
+from numba import types
+
+from .compiling import compiled_address, kernel
 from .cpu import VECTOR_REGISTERS
 from .denormals import flush_denormals, restore_denormals
 from .descent import adjust, finish_step
 from .epoch import not_finite, note_divergence
 from .loss import batch_losses, keep_outputs, share_of_one
-from .memory import call, number, pointer_at, pointer_plus
+from .memory import call, number, pointer_at, pointer_plus, pointer_to
 from .order import INT64, batch_start, gather, row_of, shuffle
 from .records import LANES_LAYER, lanes_at, lanes_layer_at, network_at, run_at
 from .recursion import FLOAT64, Part, band_of, layer_of
+from .special import SpecialKernels
 from .tile import load, make_lanes_tile, multiply_add, store, width_of
 
 _LAYER_BYTES = LANES_LAYER.itemsize
@@ -38,46 +43,63 @@ _high, _pair, _single, _one = (make_lanes_tile(*size) for size in ((_HIGH, 4), (
 
 
 @kernel
-def train_side_by_side(address: int, like: Any, begin: int, end: int, rates: Any) -> None:
+def train_side_by_side(function: int, address: int, begin: int, end: int, rates: Any) -> None:
     """Take the steps `begin` to `end` of the training runs of some networks: see ``epoch.train_steps``.
 
-    ``rates`` (members, steps) holds the learning rates of each, or one for all its steps, and `like` says the dtype.
-    All runs have as many samples, in batches of the same sizes.
+    ``rates`` (members, steps) holds the learning rates of each, or one for all its steps, and `function` is the address
+    of the steps. All runs have as many samples, in batches of the same sizes.
     """
-    lanes = lanes_at(address)
-    denormals = flush_denormals()
-    copy_weights(lanes, 1, like)
-    first_run = run_of(lanes, 0)
-    steps = first_run.steps
-    for step in range(begin, end):
-        epoch = step // steps
-        k = step - epoch * steps
-        if k == 0 or step == begin:
-            begin_epoch(lanes, epoch, k)
-        start = batch_start(first_run, k)
-        n = batch_start(first_run, k + 1) - start
-        for first in range(0, n, SAMPLES):
-            part = Part(first, min(n, first + SAMPLES), n, 1, 0, 0)
-            forward(lanes, start, part, like)
-            losses(lanes, start, part, like)
-            backward(lanes, part, like)
-        place = step - begin if rates.shape[1] > 1 else 0
-        for m in range(lanes.members):
-            run = run_of(lanes, m)
-            network_of(lanes, m).penalty_share = share_of_one(run, start, n) if run.averaged else 1.0
-        if lanes.update == 0:
-            descend_plainly(lanes, rates, place, like)
-        else:
+    call(function, address, begin, end, pointer_to(rates), rates.shape[1])
+
+
+def _make_steps(like: Any) -> Callable[..., None]:
+    def steps_side_by_side(address: int, begin: int, end: int, rates: Any, rate_count: int) -> None:
+        lanes = lanes_at(address)
+        denormals = flush_denormals()
+        copy_weights(lanes, 1, like)
+        first_run = run_of(lanes, 0)
+        steps = first_run.steps
+        for step in range(begin, end):
+            epoch = step // steps
+            k = step - epoch * steps
+            if k == 0 or step == begin:
+                begin_epoch(lanes, epoch, k)
+            start = batch_start(first_run, k)
+            n = batch_start(first_run, k + 1) - start
+            for first in range(0, n, SAMPLES):
+                part = Part(first, min(n, first + SAMPLES), n, 1, 0, 0)
+                forward(lanes, start, part, like)
+                losses(lanes, start, part, like)
+                backward(lanes, part, like)
+            place = step - begin if rate_count > 1 else 0
             if place > 0 or step == begin:
-                set_rates(lanes, rates, place, like)
-            descend(lanes, like)
-        finish(lanes, step, start, n)
-        if k == steps - 1:
-            end_epoch(lanes, epoch)
-    copy_weights(lanes, 0, like)
-    for m in range(lanes.members):
-        run_of(lanes, m).reached = end
-    restore_denormals(denormals)
+                set_rates(lanes, pointer_plus(rates, place), rate_count, like)
+            if lanes.update == 0:
+                descend_plainly(lanes, like)
+            else:
+                descend(lanes, start, n, like)
+            finish(lanes, step, start, n)
+            if k == steps - 1:
+                end_epoch(lanes, epoch)
+        copy_weights(lanes, 0, like)
+        for m in range(lanes.members):
+            run_of(lanes, m).reached = end
+        restore_denormals(denormals)
+
+    return steps_side_by_side
+
+
+KERNELS = SpecialKernels(compiling=2.5, saving=1e-6)
+
+
+def steps_address(dtype: np.dtype[Any], steps: int, ahead: int) -> int:
+    """Address of the steps, or 0: see `SpecialKernels.address`; one of each network counts as one."""
+
+    def compiled(only_cached: bool) -> int:
+        signature = types.void(*(types.int64,) * 3, types.CPointer(types.float64), types.int64)
+        return compiled_address(_make_steps(np.empty(0, dtype)), signature, f"side by side {dtype}", only_cached)
+
+    return KERNELS.address(dtype, compiled, steps, ahead)
 
 
 @kernel
@@ -243,28 +265,28 @@ def add_rows(db: Any, total: Any, n: int, row: int, adds: int) -> None:
 
 
 @kernel
-def descend_plainly(lanes: Any, rates: Any, k: int, like: Any) -> None:
-    """W -= lr dW and b -= lr db, rounded as the network alone does it; `k` is the place of the learning rates."""
-    common, width = network_of(lanes, 0), width_of(pointer_at(lanes.x, like))
-    scale = pointer_at(lanes.scale, like)
-    for m in range(width):
-        scale[m] = -rates[m if m < lanes.members else 0, k]
-    step = load(scale, 0)
+def descend_plainly(lanes: Any, like: Any) -> None:
+    """W -= lr dW and b -= lr db, rounded as the network alone does it."""
+    common, lr = network_of(lanes, 0), pointer_at(lanes.rates, FLOAT64)
+    width = width_of(pointer_at(lanes.x, like))
     for l in range(common.depth):
-        W, dW = pointer_at(arrays_of(lanes, l).W, like), pointer_at(arrays_of(lanes, l).dW, like)
-        row = layer_of(common, l).outs * width
+        arrays, row = arrays_of(lanes, l), layer_of(common, l).outs * width
+        W, dW, minus_lr = pointer_at(arrays.W, like), pointer_at(arrays.dW, like), pointer_at(arrays.rates, like)
         begin = layer_of(common, l).ins * row
         for i in range(0, begin, width):
-            store(multiply_add(step, load(dW, i), load(W, i)), W, i)
+            store(multiply_add(load(minus_lr, i), load(dW, i), load(W, i)), W, i)
         for m in range(lanes.members):
             for j in range(begin + m, begin + row, width):
-                W[j] -= rates[m, k] * dW[j]
+                W[j] -= lr[m] * dW[j]
 
 
 @kernel
-def descend(lanes: Any, like: Any) -> None:
+def descend(lanes: Any, start: int, n: int, like: Any) -> None:
     """The step that an optimiser makes of dW, with penalties and limits."""
     common, width = network_of(lanes, 0), width_of(pointer_at(lanes.x, like))
+    for m in range(lanes.members):
+        run = run_of(lanes, m)
+        network_of(lanes, m).penalty_share = share_of_one(run, start, n) if run.averaged else 1.0
     for l in range(common.depth - 1, -1, -1):
         layer, arrays = layer_of(common, l), arrays_of(lanes, l)
         W, dW, count = pointer_at(arrays.W, like), pointer_at(arrays.dW, like), layer.rows * layer.outs * width
@@ -293,19 +315,23 @@ def penalise(net: Any, l: int, all_W: Any, all_dW: Any, width: int, like: Any) -
 
 
 @kernel
-def set_rates(lanes: Any, rates: Any, k: int, like: Any) -> None:
-    """Write out the rate of every number of W and b: ``rates[m, k]`` times the factors of network number m."""
-    common = network_of(lanes, 0)
-    for l in range(common.depth):
-        rate_of, width = pointer_at(arrays_of(lanes, l).rates, like), width_of(pointer_at(lanes.x, like))
-        for m in range(width):
-            member = m if m < lanes.members else 0
-            layer = layer_of(network_of(lanes, member), l)
-            row, end = layer.outs * width, layer.ins * layer.outs * width
+def set_rates(lanes: Any, rates: Any, apart: int, like: Any) -> None:
+    """Write out the rates of a step for every number of W and b: for plain descent what dW is multiplied by.
+
+    ``rates[m * apart]`` is that of network number m.
+    """
+    common, lr = network_of(lanes, 0), pointer_at(lanes.rates, FLOAT64)
+    width = width_of(pointer_at(lanes.x, like))
+    for m in range(width):
+        member = m if m < lanes.members else 0
+        lr[m] = rates[member * apart]
+        for l in range(common.depth):
+            layer, every = layer_of(network_of(lanes, member), l), pointer_at(arrays_of(lanes, l).rates, like)
+            begin, end = layer.ins * layer.outs * width, layer.rows * layer.outs * width
+            plain = lanes.update == 0
             for j in range(m, end, width):
-                rate_of[j] = number(rate_of, rates[member, k] * layer.lr_factor)
-            for j in range(end + m, end + row, width):
-                rate_of[j] = number(rate_of, rates[member, k] * layer.bias_lr_factor)
+                factor = -1.0 if plain else layer.lr_factor if j < begin else layer.bias_lr_factor
+                every[j] = number(every, lr[m] * factor)
 
 
 @kernel

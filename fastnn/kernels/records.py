@@ -158,7 +158,7 @@ LANES = np.dtype(
         ("x", "i8"),  # (capacity, ins, lanes): the samples of a batch, of each network its own
         ("update", "i8"),  # block: the optimiser's rule, with a rate for each number; 0: plain descent
         ("numbers", "i8"),  # how many numbers the rule keeps for each parameter
-        ("scale", "i8"),  # (lanes,): what products are multiplied by: 1, or minus the rates
+        ("rates", "i8"),  # float64[lanes]: the learning rates of the current step
     ],
     align=True,
 )
@@ -168,7 +168,7 @@ LANES_LAYER = np.dtype(
         ("W", "i8"),  # (ins + 1, outs, lanes): the article's W, transposed, and b
         ("state", "i8"),  # the optimiser's numbers, each as many as W and b have
         ("dW", "i8"),  # (ins + 1, outs, lanes): the gradients of W and b
-        ("rates", "i8"),  # (ins + 1, outs, lanes): the learning rates of W and b
+        ("rates", "i8"),  # (ins + 1, outs, lanes): those of W and b; of plain descent with a minus
         ("y", "i8"),  # (capacity, outs, lanes), as are the next three: W x + b
         ("x", "i8"),  # f(y)
         ("dx", "i8"),  # gradient of the loss w.r.t. x

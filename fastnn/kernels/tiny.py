@@ -11,8 +11,8 @@ the same bits: a run may change over from one to the other at any step.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numba
@@ -33,6 +33,7 @@ from .memory import number, pointer_at, pointer_plus
 from .order import row_of
 from .records import network_at, run_at
 from .recursion import FLOAT64, layer_of
+from .special import SpecialKernels
 from .tile import INDEX
 
 WATCHED = 64  # steps between two looks at the loss: one in each would cost up to 5%
@@ -244,11 +245,8 @@ def _each(formula: str, count: int) -> str:
 # --- when there is such a kernel -------------------------------------------------------------
 
 MOST_NUMBERS = 64  # weights and biases; beyond, with tanh, the vectors of ``recursion`` are as fast
-COMPILING = 0.7  # seconds that it takes to compile a kernel, about
-SAVING = 50e-9  # seconds that it saves in every step, about
 
-when: str = os.environ.get("FASTNN_TINY", "auto")
-"""Whether tiny networks get kernels of their own: "auto", "always" (compile at once) or "never"."""
+KERNELS = SpecialKernels(compiling=0.7, saving=50e-9)
 
 
 class Architecture(NamedTuple):
@@ -259,10 +257,6 @@ class Architecture(NamedTuple):
     loss: tuple[type, Fields]
     class_index: bool
     dtype: str
-
-
-_addresses: dict[Architecture, int] = {}
-_taken: dict[Architecture, int] = {}  # how many steps, without a kernel
 
 
 def is_tiny(sizes: Sequence[int]) -> bool:
@@ -279,24 +273,8 @@ def architecture(
 
 
 def online_address(key: Architecture, steps: int, ahead: int) -> int:
-    """Address of the kernel for the next `steps` steps; 0 where the `ahead` steps to come do not repay compiling it.
-
-    One that is in the disk cache is taken from there at once. Steps that were taken without the
-    kernel, by any network of this process, count like those to come.
-    """
-    if when not in ("auto", "always", "never"):
-        raise ValueError(f"the environment variable FASTNN_TINY is {when!r}; expected 'auto', 'always' or 'never'")
-    if when == "never":
-        return 0
-    if key not in _addresses:
-        _addresses[key] = _compiled(key, only_cached=True)
-    if _addresses[key] == 0:
-        taken = _taken.get(key, 0)
-        if when == "always" or (taken + ahead) * SAVING > COMPILING:
-            _addresses[key] = _compiled(key)
-        else:
-            _taken[key] = taken + steps
-    return _addresses[key]
+    """Address of the kernel for the next `steps` of `ahead` steps, or 0: see `SpecialKernels.address`."""
+    return KERNELS.address(key, partial(_compiled, key), steps, ahead)
 
 
 SCOPE: dict[str, Any] = {

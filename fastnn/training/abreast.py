@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import Array
 from ..engine.lanes import Lanes, enough
 from ..engine.plan import Plan
+from ..kernels.lanes import steps_address
 from .history import History
 from .run import Run, next_chunk
 from .sprint import Trial
@@ -26,8 +27,12 @@ def go_abreast(runs: Sequence[Run], histories: Sequence[History], epochs: int, c
     going = list(zip(runs, histories))
     for run, _ in going:
         run.adapt()
-    lanes = Lanes(runs[0].engine, runs[0].batch_size)
-    while enough(len(going), runs[0].engine.dtype) and not _interrupted(runs):
+    engine, steps = runs[0].engine, epochs * runs[0].steps_per_epoch * len(runs)
+    function = steps_address(engine.dtype, steps, steps)
+    if function == 0:  # not worth compiling it
+        return chunk
+    lanes = Lanes(engine, runs[0].batch_size, function)
+    while enough(len(going), engine.dtype) and not _interrupted(runs):
         done = len(going[0][1].epoch)
         if done == epochs:
             break

@@ -26,7 +26,7 @@ from fastnn import (
     Tanh,
     check_gradients,
 )
-from fastnn.kernels import tiny
+from fastnn.kernels import special
 from fastnn.kernels.fields import MOST_NUMBERS
 
 RNG = np.random.default_rng(0)
@@ -229,7 +229,7 @@ def test_what_changes_an_array_is_used_by_the_next_call(change, dtype):
 @pytest.mark.parametrize("kernel", ["never", "always"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_an_activation_that_changes_in_place(kernel, dtype, monkeypatch):
-    monkeypatch.setattr(tiny, "when", kernel)
+    monkeypatch.setattr(special, "when", kernel)
     coefficients = np.array([0.1, 0.5, 0.0])
     net = network(act=Polynomial(coefficients), dtype=dtype)
     for value in (1.0, -0.5, 0.25):

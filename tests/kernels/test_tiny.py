@@ -24,7 +24,7 @@ from fastnn import (
     reference,
 )
 from fastnn.data.samples import Samples
-from fastnn.kernels import tiny
+from fastnn.kernels import special, tiny
 from fastnn.training.run import Run
 from fastnn.training.settings import Settings
 
@@ -75,7 +75,7 @@ def own_kernel(net):
 def trained(net, x, t, when, **arguments):
     """The mean loss, and whether the network's own kernel was used."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tiny, "when", when)
+        patch.setattr(special, "when", when)
         loss = net.train(x, t, **arguments)
     return loss, own_kernel(net) != 0
 
@@ -140,7 +140,7 @@ def test_a_run_may_change_over_at_any_step(lr, monkeypatch):
         settings = Settings(epochs=5, batch_size=1, seed=5)
         run = Run(net.engine, Samples.of_columns(net.engine.form, x, t), settings)
         for when, steps in zip(pieces, (27, 1, 55)):
-            monkeypatch.setattr(tiny, "when", when)
+            monkeypatch.setattr(special, "when", when)
             if when == "never":
                 net.layers[0].trainable = True  # the plan is made anew, without the kernel
             means.append(run.advance(steps))
@@ -202,7 +202,7 @@ def test_everything_else_takes_the_generic_kernel(make):
 
 
 def test_weighted_samples_take_the_generic_kernel(monkeypatch):
-    monkeypatch.setattr(tiny, "when", "always")
+    monkeypatch.setattr(special, "when", "always")
     weighted, plain = network((2, 3, 2)), network((2, 3, 2))
     x, t = columns(plain)
     plain.fit(x.T, t.T, epochs=2, batch_size=1, shuffle=False)
@@ -223,7 +223,7 @@ def test_a_kernel_is_compiled_only_if_the_steps_repay_it(monkeypatch):
     net, twin = (network((2, 3, 2), lambda: Own(0.5)) for _ in range(2))
     x, t = columns(net)
     assert not trained(net, x, t, "auto", epochs=2)[1]  # 100 steps
-    monkeypatch.setattr(tiny, "SAVING", tiny.COMPILING / 350)
+    monkeypatch.setattr(tiny.KERNELS, "saving", tiny.KERNELS.compiling / 350)
     assert not trained(net, x, t, "auto", epochs=2)[1]
     assert trained(net, x, t, "auto", epochs=4)[1]  # those taken before count too
     assert trained(twin, x[:, :2], t[:, :2], "auto")[1]  # and now it is there

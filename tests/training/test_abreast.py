@@ -32,10 +32,17 @@ from fastnn import (
     Tanh,
 )
 from fastnn.engine.lanes import MOST_NUMBERS, Lanes, enough, likeness
+from fastnn.kernels import special
 from fastnn.kernels.cpu import lanes
 
 LANES = {dtype: lanes(dtype) for dtype in ("float32", "float64")}
 pytestmark = pytest.mark.skipif(LANES["float64"] < 4, reason="vectors are short here")
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    """The kernel is compiled without waiting for a fit that repays it."""
+    monkeypatch.setattr(special, "when", "always")
 
 
 @pytest.fixture
@@ -258,3 +265,30 @@ def test_numbers_that_are_clipped(calls):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check(nets, *data(30, 3, 2), calls, epochs=3, batch_size=7)
+
+
+@pytest.mark.parametrize("when", ["never", "auto"])
+def test_a_short_fit_compiles_nothing(when, calls, monkeypatch, tmp_path):
+    from fastnn.kernels import lanes as kernels
+
+    monkeypatch.setattr(special, "when", when)
+    monkeypatch.setattr(kernels, "KERNELS", special.SpecialKernels(compiling=2.5, saving=1e-6))
+    monkeypatch.setattr(kernels, "compiled_address", lambda *args: 0 if args[-1] else pytest.fail("compiled"))
+    check([make(k) for k in range(LANES["float32"])], *data(30, 3, 2), calls, False, epochs=2, batch_size=8)
+
+
+def test_a_kernel_comes_when_the_steps_repay_it(monkeypatch):
+    monkeypatch.setattr(special, "when", "auto")
+    asked = []
+    some = special.SpecialKernels(compiling=1.0, saving=0.001)
+
+    def compiled(only_cached):
+        asked.append(only_cached)
+        return 0 if only_cached else 7
+
+    assert [some.address("a", compiled, 400, 400) for _ in range(3)] == [0, 0, 7]
+    assert asked == [True, False]
+    assert some.address("b", compiled, 1, 2000) == 7
+    monkeypatch.setattr(special, "when", "sometimes")
+    with pytest.raises(ValueError, match="FASTNN_TINY is 'sometimes'; expected 'auto', 'always' or 'never'"):
+        some.address("c", compiled, 1, 1)

@@ -23,7 +23,7 @@ from fastnn import (
     ReLU,
 )
 from fastnn.data.samples import Samples
-from fastnn.kernels import tiny
+from fastnn.kernels import special, tiny
 from fastnn.training.guard import DivergedError
 from fastnn.training.run import Run
 from fastnn.training.settings import Settings
@@ -48,7 +48,7 @@ def told(run):
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_losses_are_kept_of_as_many_epochs_as_there_is_room_for(kernel, batch_size, monkeypatch):
-    monkeypatch.setattr(tiny, "when", kernel)
+    monkeypatch.setattr(special, "when", kernel)
     run, room = started(0.01, batch_size, 3), np.full(6, -1.0)
     run._record[0]["losses"] = room.ctypes.data
     run.advance(5 * run.steps_per_epoch + 2)
@@ -64,7 +64,7 @@ def test_losses_are_kept_of_as_many_epochs_as_there_is_room_for(kernel, batch_si
     [(1, {}), (1, {"seed": 3}), (1, {"optimizer": Adam()}), (7, {}), (7, {"seed": 3}), (7, {"stages": [BatchNorm]})],
 )
 def test_the_step_after_which_the_loss_is_not_finite(kernel, batch_size, options, monkeypatch):
-    monkeypatch.setattr(tiny, "when", kernel)
+    monkeypatch.setattr(special, "when", kernel)
     lr = 1e290 if options.get("optimizer") or options.get("stages") else 0.9
     sums, step = [0.0], 0
     slow = started(lr, batch_size, **options)
