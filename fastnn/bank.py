@@ -28,7 +28,7 @@ WORTH_THREADS = 10**7  # multiplications; below, threads cost more than they bri
 
 
 class NetworkBank(Sequence[NeuralNetwork]):
-    """Networks that are trained at once, each in a thread: ensembles, seed studies, searches for settings.
+    """Networks that are trained at once, in threads and vectors: ensembles, seed studies, searches for settings.
 
     Every network ends with the same bits as if it had been fitted alone, whatever the number of
     threads. Data that all share are checked and converted once.

@@ -10,6 +10,7 @@ Read it in this order:
 ``evaluate``, ``order``   outputs and gradients without an update; the order of the samples
 ``stages``                layers without a matrix: what their kernels, which stand beside their classes, get
 ``tiny``                  online training with every weight in a register, a kernel for each architecture
+``lanes``, ``special``    networks of one shape side by side in vectors; when such kernels are worth compiling
 ``random``                SplitMix64: random numbers without a state
 ``products``, ``single``  the three matrix products of a layer, for a batch and for one sample
 ``tile``, ``plain``       what the products stand on: register tiles, and the plain-loop twin
