@@ -278,6 +278,11 @@ class Engine(Watched):
 
     # --- turns ---------------------------------------------------------------------------------
 
+    @property
+    def number(self) -> int:
+        """Its place in the order in which who works with several engines at once takes their turns."""
+        return self._turns.number
+
     def alone(self, task: Callable[[], T]) -> T:
         """What ``task()`` returns, while no other thread works with this engine: for copies of one moment."""
         with self._turns.lock:

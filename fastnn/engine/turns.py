@@ -35,19 +35,23 @@ class Turns:
     busy : bool
         Whether a call is at work. Only the thread that has the lock may look at it or set it, and finds
         it True where it has interrupted itself.
+    number : int
+        Later ones have higher numbers. Who takes several turns at once takes them in this order, as a fork does: two
+        that wait for each other would wait for ever.
     """
 
-    __slots__ = ("__weakref__", "busy", "lock")
+    __slots__ = ("__weakref__", "busy", "lock", "number")
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.busy = False
+        self.number = next(_numbers)
         _remember(self)
 
 
 def _remember(turns: Turns) -> None:
     global _room
-    _everyone[next(_numbers)] = weakref.ref(turns)
+    _everyone[turns.number] = weakref.ref(turns)
     if len(_everyone) > _room:
         for number, one in tuple(_everyone.items()):
             if one() is None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..checks import Array
-from ..engine.lanes import Lanes, enough
+from ..engine.lanes import Lanes, enough, likeness
 from ..engine.plan import Plan
 from ..kernels.lanes import steps_address
 from .history import History
@@ -24,7 +24,7 @@ def go_abreast(runs: Sequence[Run], histories: Sequence[History], epochs: int, c
     would leave the finite numbers stays where it was before, and so do all where the rest is not worth a vector.
     Takes, and returns, how many steps the next call of the kernel may take.
     """
-    going = list(zip(runs, histories))
+    going = sorted(zip(runs, histories), key=lambda one: one[0].engine.number)
     for run, _ in going:
         run.adapt()
     engine, steps = runs[0].engine, epochs * runs[0].steps_per_epoch * len(runs)
@@ -34,8 +34,8 @@ def go_abreast(runs: Sequence[Run], histories: Sequence[History], epochs: int, c
     lanes = Lanes(engine, runs[0].batch_size, function)
     while enough(len(going), engine.dtype) and not _interrupted(runs):
         done = len(going[0][1].epoch)
-        if done == epochs:
-            break
+        if done == epochs or len({likeness(run.engine, run.batches) for run, _ in going}) > 1:
+            break  # in the latter case another thread has changed or trained one of them
         steps = max(1, min(epochs - done, chunk // runs[0].steps_per_epoch)) * runs[0].steps_per_epoch
         trials = [Trial(run, history) for run, history in going]
         try:

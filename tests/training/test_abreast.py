@@ -3,6 +3,7 @@
 import _thread
 import contextlib
 import copy
+import threading
 import time
 import warnings
 
@@ -292,3 +293,20 @@ def test_a_kernel_comes_when_the_steps_repay_it(monkeypatch):
     monkeypatch.setattr(special, "when", "sometimes")
     with pytest.raises(ValueError, match="FASTNN_TINY is 'sometimes'; expected 'auto', 'always' or 'never'"):
         some.address("c", compiled, 1, 1)
+
+
+def test_two_banks_of_the_same_networks_do_not_wait_for_each_other():
+    nets = [make(k) for k in range(LANES["float32"])]
+    X, y = data(64, 3, 2)
+    ended = []
+
+    def fit(some):
+        NetworkBank(some).fit(X, y, epochs=30, batch_size=8, threads=1, verbose=0, seed=1)
+        ended.append(1)
+
+    threads = [threading.Thread(target=fit, args=(some,), daemon=True) for some in (nets, nets[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(ended) == 2
