@@ -25,7 +25,7 @@ from .checks import (
     seed as checked_seed,
     shown,
 )
-from .data.columns import COPY, READY, not_finite, real_array, sample_kind, write_sample
+from .data.columns import COPY, READY, are_ready, not_finite, real_array, sample_kind, write_sample
 from .data.samples import Samples
 from .data.sources import row_parts
 from .data.tables import checked_names
@@ -1057,13 +1057,7 @@ class NeuralNetwork:
 
     def _outputs(self, X: Any, plan: Plan) -> Array:
         """The outputs for rows that are no single sample."""
-        if (
-            type(X) is np.ndarray
-            and X.dtype is plan.dtype
-            and X.flags.carray
-            and X.shape[1:] == plan.row[1:]
-            and len(X)
-        ):
+        if are_ready(X, plan.row[1], plan.dtype):
             return self.engine.outputs(X, unchecked=True)
         parts = row_parts(X, plan.form)
         if parts is None:

@@ -496,8 +496,6 @@ class Engine(Watched):
             training, key = 1, step_key(checked_seed(seed), positive_integer(step + 1, "step + 1") - 1)
         if weights is not None:
             weights = sample_weights(weights, None, None, samples.size, "weights")
-        if not samples.fit(form := self.form):
-            raise ValueError(f"samples do not fit; expected what Samples.of_rows(engine.form, X, y) makes: {form}")
         return self._with_gradients(
             lambda plan: plan.vector(samples, weights, training, key), samples.size, trains=training == 1
         )
