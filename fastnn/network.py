@@ -265,10 +265,8 @@ class NeuralNetwork:
         """
         engine = self.engine
         plan = engine.current()
-        kind = sample_kind(x, plan.column, plan.dtype)
-        if kind:
-            return engine.output(x, "x", plan, kind, plan.output_column)
-        return np.ascontiguousarray(engine.outputs(plan.form.columns(x)).T)
+        output = engine.output(x, "x", plan, plan.column, plan.output_column)
+        return np.ascontiguousarray(engine.outputs(plan.form.columns(x)).T) if output is None else output
 
     def loss(self, values: Any, expected: Any) -> float:
         """The mean loss of outputs `values` (outs, N) with targets `expected`, as in `train`."""
@@ -603,10 +601,8 @@ class NeuralNetwork:
         """
         engine = self.engine
         plan = engine.current()
-        kind = sample_kind(X, plan.row, plan.dtype)
-        if kind:
-            outputs = engine.output(X, "X", plan, kind, plan.output_row)
-        else:
+        outputs = engine.output(X, "X", plan, plan.row, plan.output_row)
+        if outputs is None:
             outputs = self._outputs(X, plan)
         return outputs if plan.predictor is None else plan.predictor(outputs)
 
@@ -639,10 +635,8 @@ class NeuralNetwork:
         array([[0., 0., 0.]])
         """
         plan = self.engine.current()
-        kind = sample_kind(X, plan.row, plan.dtype)
-        if kind:
-            return self.engine.output(X, "X", plan, kind, plan.output_row)
-        return self._outputs(X, plan)
+        output = self.engine.output(X, "X", plan, plan.row, plan.output_row)
+        return self._outputs(X, plan) if output is None else output
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n_samples, n_classes), for losses that imply one.
