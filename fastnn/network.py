@@ -37,7 +37,6 @@ from .formulas.losses import LossFunction
 from .formulas.names import named
 from .formulas.optimizers import SGD, Optimizer
 from .formulas.schedules import Constant, Schedule
-from .kernels.epoch import train_one
 from .layers.base import BaseLayer
 from .layers.fitting import check_optimizer
 from .layers.vector import packed, unpack
@@ -332,8 +331,7 @@ class NeuralNetwork:
         engine = self.engine
         if (
             type(x) is np.ndarray
-            and x.ndim == 2
-            and x.shape[1] == 1
+            and x.shape[1:] == (1,)
             and type(epochs) is type(batch_size) is int
             and epochs == batch_size == 1
             and type(shuffle) is bool
@@ -1085,16 +1083,16 @@ class NeuralNetwork:
                     plan.class_index[0, 0] = t
                     target, classes = plan.class_index_row, True
                 else:
-                    kind = sample_kind(t, plan.target.shape, plan.dtype) if target_of != "class" else 0
+                    kind = sample_kind(t, plan.output_column, plan.dtype) if target_of != "class" else 0
                     if kind == COPY:
                         target = write_sample(t, plan.target)
-                    elif kind != READY:  # train_one checks that the others are finite
+                    elif kind != READY:  # the kernel checks that the others are finite
                         target, classes = plan.form.column_targets(t, 1)
                 domain = engine.loss.domain
                 if domain is not None and not classes and not domain.holds(target):
                     plan.form.in_domain(target.reshape(1, -1), "t")
                 plan.expect(classes)
-                x_finite, t_finite, loss = train_one(plan.address, column, target, lr)
+                x_finite, t_finite, loss = plan.train_one(plan.address, column, target, lr)
             finally:
                 turns.busy = False
         if not (x_finite and t_finite):

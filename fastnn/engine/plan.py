@@ -26,7 +26,7 @@ from ..kernels.blocks import activation_blocks, loss_block, update_block
 from ..kernels.clock import clock_address, ticks_per_second
 from ..kernels.cpu import VECTOR_BYTES, padded, whole_vectors
 from ..kernels.descent import band_rows, descend_address
-from ..kernels.epoch import steps_address
+from ..kernels.epoch import steps_address, train_one_of
 from ..kernels.evaluate import forward_sample_of
 from ..kernels.fields import arrays_read, parameter_values
 from ..kernels.products import DEPTH, multiply_address
@@ -121,6 +121,11 @@ class Plan:
     def forward_sample(self) -> Callable[[int, Array, Array], bool]:
         """See ``kernels.evaluate``."""
         return forward_sample_of(self.dtype)
+
+    @cached_property
+    def train_one(self) -> Callable[[int, Array, Array, float], tuple[bool, bool, float]]:
+        """See ``kernels.epoch``."""
+        return train_one_of(self.dtype)
 
     @property
     def nbytes(self) -> int:

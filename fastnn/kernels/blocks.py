@@ -58,7 +58,10 @@ def df_method(cls: type) -> str:
 
 @intrinsic
 def whole_registers(typingctx: Any) -> Any:
-    """Have LLVM make vectors of this function's loop as wide as registers are."""
+    """Have LLVM make vectors as wide as registers of this function's loop: it takes half of AVX-512 by itself.
+
+    That is for programs with few vectors between other work; the kernels' other loops use the whole width anyway.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         set.add(builder.function.attributes, '"prefer-vector-width"="512"')
