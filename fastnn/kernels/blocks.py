@@ -58,9 +58,9 @@ def df_method(cls: type) -> str:
 
 @intrinsic
 def whole_registers(typingctx: Any) -> Any:
-    """Have LLVM make vectors as wide as registers of this function's loop: it takes half of AVX-512 by itself.
+    """Have this function's loop take whole registers: left to itself LLVM takes half of those of AVX-512.
 
-    That is for programs with few vectors between other work; the kernels' other loops use the whole width anyway.
+    Elsewhere it changes nothing, nor does it change any bit.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
