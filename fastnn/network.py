@@ -25,7 +25,7 @@ from .checks import (
     seed as checked_seed,
     shown,
 )
-from .data.columns import COPY, READY, not_finite, real_array, sample_kind, write_sample
+from .data.columns import COPY, READY, are_ready, not_finite, real_array, sample_kind, write_sample
 from .data.samples import Samples
 from .data.sources import row_parts
 from .data.tables import checked_names
@@ -37,7 +37,6 @@ from .formulas.losses import LossFunction
 from .formulas.names import named
 from .formulas.optimizers import SGD, Optimizer
 from .formulas.schedules import Constant, Schedule
-from .kernels.epoch import train_one
 from .layers.base import BaseLayer
 from .layers.fitting import check_optimizer
 from .layers.vector import packed, unpack
@@ -265,10 +264,8 @@ class NeuralNetwork:
         """
         engine = self.engine
         plan = engine.current()
-        kind = sample_kind(x, plan.column, plan.dtype)
-        if kind:
-            return engine.output(x, "x", plan, kind, plan.output_column)
-        return np.ascontiguousarray(engine.outputs(plan.form.columns(x)).T)
+        output = engine.output(x, "x", plan, plan.column, plan.output_column)
+        return np.ascontiguousarray(engine.outputs(plan.form.columns(x)).T) if output is None else output
 
     def loss(self, values: Any, expected: Any) -> float:
         """The mean loss of outputs `values` (outs, N) with targets `expected`, as in `train`."""
@@ -334,8 +331,7 @@ class NeuralNetwork:
         engine = self.engine
         if (
             type(x) is np.ndarray
-            and x.ndim == 2
-            and x.shape[1] == 1
+            and x.shape[1:] == (1,)
             and type(epochs) is type(batch_size) is int
             and epochs == batch_size == 1
             and type(shuffle) is bool
@@ -603,10 +599,8 @@ class NeuralNetwork:
         """
         engine = self.engine
         plan = engine.current()
-        kind = sample_kind(X, plan.row, plan.dtype)
-        if kind:
-            outputs = engine.output(X, "X", plan, kind, plan.output_row)
-        else:
+        outputs = engine.output(X, "X", plan, plan.row, plan.output_row)
+        if outputs is None:
             outputs = self._outputs(X, plan)
         return outputs if plan.predictor is None else plan.predictor(outputs)
 
@@ -639,10 +633,8 @@ class NeuralNetwork:
         array([[0., 0., 0.]])
         """
         plan = self.engine.current()
-        kind = sample_kind(X, plan.row, plan.dtype)
-        if kind:
-            return self.engine.output(X, "X", plan, kind, plan.output_row)
-        return self._outputs(X, plan)
+        output = self.engine.output(X, "X", plan, plan.row, plan.output_row)
+        return self._outputs(X, plan) if output is None else output
 
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, (n_samples, n_classes), for losses that imply one.
@@ -1057,13 +1049,7 @@ class NeuralNetwork:
 
     def _outputs(self, X: Any, plan: Plan) -> Array:
         """The outputs for rows that are no single sample."""
-        if (
-            type(X) is np.ndarray
-            and X.dtype is plan.dtype
-            and X.flags.carray
-            and X.shape[1:] == plan.row[1:]
-            and len(X)
-        ):
+        if are_ready(X, plan.row[1], plan.dtype):
             return self.engine.outputs(X, unchecked=True)
         parts = row_parts(X, plan.form)
         if parts is None:
@@ -1097,16 +1083,16 @@ class NeuralNetwork:
                     plan.class_index[0, 0] = t
                     target, classes = plan.class_index_row, True
                 else:
-                    kind = sample_kind(t, plan.target.shape, plan.dtype) if target_of != "class" else 0
+                    kind = sample_kind(t, plan.output_column, plan.dtype) if target_of != "class" else 0
                     if kind == COPY:
                         target = write_sample(t, plan.target)
-                    elif kind != READY:  # train_one checks that the others are finite
+                    elif kind != READY:  # the kernel checks that the others are finite
                         target, classes = plan.form.column_targets(t, 1)
                 domain = engine.loss.domain
                 if domain is not None and not classes and not domain.holds(target):
                     plan.form.in_domain(target.reshape(1, -1), "t")
                 plan.expect(classes)
-                x_finite, t_finite, loss = train_one(plan.address, column, target, lr)
+                x_finite, t_finite, loss = plan.train_one(plan.address, column, target, lr)
             finally:
                 turns.busy = False
         if not (x_finite and t_finite):

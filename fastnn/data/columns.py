@@ -49,6 +49,14 @@ def sample_kind(x: Any, shape: tuple[int, int], dtype: np.dtype[Any]) -> int:
     return COPY if x.dtype.kind in "fiub" else 0
 
 
+def are_ready(rows: Any, width: int, dtype: np.dtype[Any]) -> bool:
+    """Whether a kernel can take them as rows (n, width) as they are, if their numbers are finite."""
+    if type(rows) is not np.ndarray or rows.dtype is not dtype or not rows.flags.carray:
+        return False
+    shape = rows.shape
+    return len(shape) == 2 and shape[1] == width and shape[0] > 0
+
+
 def write_sample(x: Array, place: Array) -> Array:
     """Copy x, a view or of another dtype, to `place`; returns that."""
     if x.dtype.itemsize > place.dtype.itemsize:

@@ -10,7 +10,7 @@ import numpy as np
 from ..checks import Array
 from ..formulas.losses import LossFunction
 from ..kernels.evaluate import all_finite
-from .columns import are_class_indices, class_indices, real_array, rows_from_columns
+from .columns import are_class_indices, are_ready, class_indices, real_array, rows_from_columns
 from .moments import Moments, Standard, moments
 from .rows import blocks_of, feature_rows, given_rows, target_rows
 from .tables import check_names, column_names, index_names
@@ -170,11 +170,18 @@ class Form(NamedTuple):
 
     def rows(self, X: Any, name: str = "X") -> Array:
         """The inputs X (n_samples, ins) as checked rows."""
+        if self.offset is None and are_ready(X, self.ins, self.dtype) and all_finite(X):
+            return X  # type: ignore[no-any-return]
         check_names(column_names(X), self.names, name)
         return feature_rows(X, name, self.ins, self.dtype, self.offset)
 
     def row_targets(self, y: Any, count: int, name: str = "y") -> tuple[Array, bool]:
         """The targets of `count` rows as the kernels take them, and whether they are class indices."""
+        loss = self.loss
+        if self.scale is None and loss.target != "class" and are_ready(y, self.outs, self.dtype):
+            domain = loss.domain
+            if len(y) == count and all_finite(y) and (domain is None or domain.holds(y)):
+                return y, False
         dtype = self._before_scale.dtype
         rows, classes = target_rows(y, name, count, self.outs, self.loss, dtype, self.scale is not None)
         if not classes:

@@ -55,8 +55,12 @@ class Samples(NamedTuple):
     def fit(self, form: Form) -> bool:
         """Whether they are what a door would make of samples of that form."""
         width = 8 // form.dtype.itemsize if self.classes else form.outs
-        shapes = self.rows.shape == (self.size, form.ins) and self.targets.shape == (self.size, width)
-        return shapes and self.rows.dtype == self.targets.dtype == form.dtype
+        rows, targets = self.rows, self.targets
+        return (
+            rows.shape == (len(targets), form.ins)
+            and targets.shape == (len(rows), width)
+            and rows.dtype == targets.dtype == form.dtype
+        )
 
     def weights(self, sample_weight: Any, class_weight: ClassWeight = None, where: str = "") -> Array | None:
         """The weight of each sample's loss, float64 (n,), or None where all are 1."""

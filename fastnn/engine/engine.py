@@ -15,7 +15,7 @@ import numpy as np
 from .. import changes
 from ..changes import Watched
 from ..checks import Array, learning_rate, positive_integer, seed as checked_seed
-from ..data.columns import READY, finite_rows, not_finite, real_array, write_sample
+from ..data.columns import READY, finite_rows, not_finite, real_array, sample_kind, write_sample
 from ..data.form import Form
 from ..data.rows import many_zeros, sample_weights
 from ..data.samples import Samples
@@ -24,7 +24,7 @@ from ..formulas.metrics import Metric, scores
 from ..formulas.optimizers import Optimizer
 from ..formulas.schedules import Constant, Schedule
 from ..kernels.epoch import step_key
-from ..kernels.evaluate import forward_rows, forward_sample, loss_rows
+from ..kernels.evaluate import forward_rows, loss_rows
 from ..layers.base import BaseLayer, assign, float_dtype
 from ..layers.dense import Layer
 from ..layers.fitting import check_dtypes, check_layers, check_optimizer
@@ -357,16 +357,20 @@ class Engine(Watched):
 
     # --- inference -----------------------------------------------------------------------------
 
-    def output(self, x: Array, name: str, plan: Plan, kind: int, place: Array) -> Array:
-        """The output for one sample of that `sample_kind`, a copy of `place` in the plan, with little Python."""
+    def output(self, x: Any, name: str, plan: Plan, shape: tuple[int, int], out_shape: tuple[int, int]) -> Array | None:
+        """The output, of `out_shape`, for x, with little Python; None if x is no sample of `shape`."""
+        if type(x) is np.ndarray and x.dtype is plan.dtype and x.shape == shape and x.flags.carray:
+            kind = READY  # as `sample_kind` would say
+        elif not (kind := sample_kind(x, shape, plan.dtype)):
+            return None
+        out: Array = np.empty(out_shape, plan.dtype)
         turns = plan.turns
         with turns.lock:
             if turns.busy:
-                return self.outputs(plan.form.rows(x.reshape(1, -1), name)).reshape(place.shape)
+                return self.outputs(plan.form.rows(x.reshape(1, -1), name)).reshape(out_shape)
             try:
                 turns.busy = True
-                finite = forward_sample(plan.address, x if kind == READY else write_sample(x, plan.sample))
-                out = place.copy()
+                finite = plan.forward_sample(plan.address, x if kind == READY else write_sample(x, plan.sample), out)
             finally:
                 turns.busy = False
         if not finite:
@@ -501,8 +505,6 @@ class Engine(Watched):
             training, key = 1, step_key(checked_seed(seed), positive_integer(step + 1, "step + 1") - 1)
         if weights is not None:
             weights = sample_weights(weights, None, None, samples.size, "weights")
-        if not samples.fit(form := self.form):
-            raise ValueError(f"samples do not fit; expected what Samples.of_rows(engine.form, X, y) makes: {form}")
         return self._with_gradients(
             lambda plan: plan.vector(samples, weights, training, key), samples.size, trains=training == 1
         )

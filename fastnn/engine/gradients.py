@@ -183,6 +183,8 @@ class GradientPlan(Plan):
 
     def _backward(self, samples: Samples, inputs: bool, training: int, key: int, weights: Array | None = None) -> float:
         """Compute the gradients; `inputs` says whether that of the network's input is wanted."""
+        if not samples.fit(self.form):  # here and not before the turn: the layers may be others by then
+            raise ValueError(f"samples do not fit; expected what Samples.of_rows(engine.form, X, y) makes: {self.form}")
         if training:
             check_batches(self.layers, Batches.full(samples.size, samples.size), samples.size)
         self.expect(samples.classes)
@@ -190,7 +192,7 @@ class GradientPlan(Plan):
             self._table[0]["dx_in"] = self.dxs[0].ctypes.data if inputs else 0
             self._inputs = inputs
         run, rows, targets = self._run_address, samples.rows, samples.targets
-        count = samples.size
+        count = len(rows)
         if weights is not None or self._weighted:
             self._run[0]["weights"] = 0 if weights is None else weights.ctypes.data
             self._weighted = weights is not None

@@ -8,7 +8,8 @@ Kernels get the address of the network's record and allocate nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from ..kernels.blocks import activation_blocks, loss_block, update_block
 from ..kernels.clock import clock_address, ticks_per_second
 from ..kernels.cpu import VECTOR_BYTES, padded, whole_vectors
 from ..kernels.descent import band_rows, descend_address
-from ..kernels.epoch import steps_address
+from ..kernels.epoch import steps_address, train_one_of
+from ..kernels.evaluate import forward_sample_of
 from ..kernels.fields import arrays_read, parameter_values
 from ..kernels.products import DEPTH, multiply_address
 from ..kernels.records import LAYER, NETWORK, STAGE
@@ -115,6 +117,16 @@ class Plan:
             self._lay_out(gradients)
         self.refresh(owners, names)
 
+    @cached_property
+    def forward_sample(self) -> Callable[[int, Array, Array], bool]:
+        """See ``kernels.evaluate``."""
+        return forward_sample_of(self.dtype)
+
+    @cached_property
+    def train_one(self) -> Callable[[int, Array, Array, float], tuple[bool, bool, float]]:
+        """See ``kernels.epoch``."""
+        return train_one_of(self.dtype)
+
     @property
     def nbytes(self) -> int:
         """Bytes of scratch memory and tables (the parameters belong to the layers)."""
@@ -154,11 +166,8 @@ class Plan:
                 numbers = layer.shape[0] * stride
                 self.dWs.append(self.every_dW[placed : placed + numbers].reshape(layer.shape[0], stride))
                 row["dW"], placed = _address(self.dWs[-1]), placed + numbers
-        # One sample's way in and out, in the article's form and as a row
+        # Where a sample that is a view, or of another dtype, is copied to
         ins, outs = layers[0].ins, layers[-1].outs
-        self.output_row: Array = x[:1, :outs]
-        self.output_column: Array = self.output_row.T
-        # ... and where one that is a view, or of another dtype, is copied to
         self.sample, self.target = self._new(ins, 1), self._new(outs, 1)
         self.class_index = np.zeros((1, 1), np.int64)
         self.class_index_row = self.class_index.view(self.dtype)
@@ -263,6 +272,7 @@ class Plan:
         # Of an offset no sample has the shape: all pass the door, which takes it off
         one = self.form.ins if self.form.offset is None else -1
         self.column, self.row = (one, 1), (1, one)
+        self.output_column, self.output_row = (self.form.outs, 1), (1, self.form.outs)
         self._tiny = 0
         self._descent = self.plain = self.article = None
         self._watched, self._stamps, self.seen = watched, stamps, now

@@ -23,6 +23,7 @@ BOOLEAN = frozenset(_BOOLEAN_WORDS.split())
 REDUCTIONS = frozenset({"sum", "max", "min"})
 INPUT, CONSTANT, CONCAT = "input", "constant", "concat"
 
+_REDUCED = {"add": "sum", "maximum": "max", "minimum": "min"}  # what ``np.add.reduce`` and the like are
 _SAME = {  # names of one function
     "true_divide": "divide", "float_power": "power", "fabs": "absolute", "abs": "absolute", "conjugate": "positive",
     "amax": "max", "amin": "min", "hstack": CONCAT, "concatenate": CONCAT, "bitwise_and": "logical_and",
@@ -86,6 +87,8 @@ class Value(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **more: Any) -> Value:
         name = ufunc.__name__
+        if method == "reduce" and name in _REDUCED:
+            return self._reduced(_REDUCED[name], *inputs[1:], **more)
         if method != "__call__" or more or ufunc.nout != 1:
             refuse(f"np.{name} with {', '.join(more) or method} cannot be exported")
         return self._made(_SAME.get(name, name), inputs)

@@ -56,8 +56,23 @@ def df_method(cls: type) -> str:
     return "df_of_f" if age(cls, "df_of_f") <= min(age(cls, "f"), age(cls, "df")) else "df"
 
 
+@intrinsic
+def whole_registers(typingctx: Any) -> Any:
+    """Have this function's loop take whole registers: left to itself LLVM takes half of those of AVX-512.
+
+    Elsewhere it changes nothing, nor does it change any bit.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
 def _make_f(self_of: Any, f: Any) -> Callable[..., None]:
     def block(parameters: Any, y: Any, x: Any, count: int) -> None:
+        whole_registers()
         act = self_of(parameters)
         for i in range(count):
             x[i] = f(act, y[i])
@@ -67,6 +82,7 @@ def _make_f(self_of: Any, f: Any) -> Callable[..., None]:
 
 def _make_df(self_of: Any, df: Any) -> Callable[..., None]:
     def block(parameters: Any, y: Any, x: Any, dx: Any, db: Any, count: int) -> None:
+        whole_registers()
         act = self_of(parameters)
         for i in range(count):
             db[i] = df(act, y[i]) * dx[i]
@@ -76,6 +92,7 @@ def _make_df(self_of: Any, df: Any) -> Callable[..., None]:
 
 def _make_df_of_f(self_of: Any, df_of_f: Any) -> Callable[..., None]:
     def block(parameters: Any, y: Any, x: Any, dx: Any, db: Any, count: int) -> None:
+        whole_registers()
         act = self_of(parameters)
         for i in range(count):
             db[i] = df_of_f(act, y[i], x[i]) * dx[i]

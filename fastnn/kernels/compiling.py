@@ -158,6 +158,13 @@ def sums_kernel(function: F) -> F:
     return _cached(function, {**OPTIONS, "fastmath": {"contract", "reassoc"}})
 
 
+@undisturbed
+def entry_point(kernel: Any, *kinds: Any) -> Callable[..., Any]:
+    """What Numba calls for arguments of these types, which it looks at in every call: here the caller has done so."""
+    kernel.compile(kinds)
+    return kernel.overloads[kinds].entry_point  # type: ignore[no-any-return]
+
+
 def part_of_formulas(function: F) -> F:
     """A kernel that formulas, and nobody else, may call."""
     return Kernel(function, targetoptions={**OPTIONS, "forceinline": True})  # type: ignore[return-value]

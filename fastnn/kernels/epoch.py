@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import types
+from numba import from_dtype, types
 
-from .compiling import compiled_address, inlined_kernel, kernel
+from .compiling import compiled_address, entry_point, inlined_kernel, kernel
 from .denormals import flush_denormals, restore_denormals
 from .descent import finish_step
 from .evaluate import all_finite
@@ -217,6 +217,13 @@ def train_one(address: int, X: Any, T: Any, lr: float) -> tuple[bool, bool, floa
         if not not_finite(loss_sum[0]):
             net.last_loss = loss_sum[0]
     return x_finite, t_finite, loss_sum[0]
+
+
+@lru_cache(maxsize=None)
+def train_one_of(dtype: np.dtype[Any]) -> Callable[[int, Any, Any, float], tuple[bool, bool, float]]:
+    """`train_one` for contiguous arrays of `dtype`, which the caller sees to."""
+    array = from_dtype(dtype)[:, ::1]
+    return entry_point(train_one, types.int64, array, array, types.float64)
 
 
 @kernel

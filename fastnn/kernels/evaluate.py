@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
-from .compiling import kernel
+import numpy as np
+from numba import from_dtype, types
+
+from .compiling import entry_point, kernel
 from .denormals import flush_denormals, restore_denormals
 from .descent import gradients_of
 from .loss import add_losses, both_passes, part_of
@@ -62,12 +67,22 @@ def forward_some(net: Any, X: Any, Y: Any, begin: int, end: int, room: int, unch
 
 
 @kernel
-def forward_sample(address: int, X: Any) -> bool:
-    """Run the one sample X through the network, to the x of its last layer; False, and not done, if X is not finite."""
+def forward_sample(address: int, X: Any, Y: Any) -> bool:
+    """Y = the network's output for the one sample X; False, and not done, if X is not finite."""
     if not all_finite(X):
         return False
-    forward_single(network_at(address), pointer_to(X), X)
+    net, y = network_at(address), pointer_to(Y)
+    out = forward_single(net, pointer_to(X), X)
+    for j in range(layer_of(net, net.depth - 1).outs):
+        y[j] = out[j]
     return True
+
+
+@lru_cache(maxsize=None)
+def forward_sample_of(dtype: np.dtype[Any]) -> Callable[[int, Any, Any], bool]:
+    """`forward_sample` for contiguous arrays of `dtype`, which the caller sees to."""
+    array = from_dtype(dtype)[:, ::1]
+    return entry_point(forward_sample, types.int64, array, array)
 
 
 @kernel

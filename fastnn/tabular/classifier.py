@@ -252,7 +252,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _of_outputs(self, *outputs: Array) -> Array:
         """Probabilities of the outputs (n, n_classes) of each network, in NumPy alone, which exports read."""
         logits = outputs[0] if len(outputs) == 1 else log_probabilities(outputs)
-        return softmax(logits / self.temperature_)
+        with np.errstate(under="ignore"):
+            return softmax(logits / self.temperature_)
 
     def _answer(self, learnt: Learnt) -> Answer:
         labels = self.classes_.tolist()
@@ -279,7 +280,8 @@ def softmax_of_one(logits: list[float], temperature: float) -> Array:
 
 def log_probabilities(outputs: Sequence[Array] | Array) -> Array:
     """The logarithms of the mean probabilities of networks with these logits, each float64 (n, classes)."""
-    mean: Array = sum(softmax(logits) for logits in outputs) / len(outputs)
+    with np.errstate(under="ignore"):
+        mean: Array = sum(softmax(logits) for logits in outputs) / len(outputs)
     return np.log(np.maximum(mean, np.finfo(np.float64).tiny))
 
 
