@@ -134,7 +134,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
         """Train on a table.
 
         Parameters

@@ -95,7 +95,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.quantiles = quantiles
         self.distribution = distribution
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
         """Train on a table.
 
         Parameters
