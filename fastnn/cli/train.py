@@ -22,6 +22,7 @@ from .tables import check_name, check_out, write_table
 from .target import check_columns, column_of, read_target
 from .texts import warn_of_numbers
 
+INTERRUPTED = 130  # the exit code, with or without a model: a script that goes on only where all went well, stops
 RECIPE, LEAST, VISITS = 256, 16, 1_000_000  # epochs, at most and at least; and how many rows they visit in all, about
 
 
@@ -54,6 +55,8 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a model on a table.
+
+    Ctrl-C during the epochs ends them; the best one so far is written, and the exit code is 130.
 
     \b
     Example:
@@ -119,6 +122,11 @@ def train(
             write_table(polars().DataFrame(frame_of), history)
         seconds = time.perf_counter() - started
         report.say(f"{out}: written, {seconds:.1f} s in all", model=out, seconds=round(seconds, 3))
+        report.values["interrupted"] = model.interrupted_
+        if model.interrupted_:
+            report.warn(f"interrupted: {out} holds the best epoch so far; the exit code is {INTERRUPTED}")
+    if model.interrupted_:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: Any, y: Any) -> None:

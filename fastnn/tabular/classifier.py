@@ -86,6 +86,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         After each epoch; not in files.
     validation_rows_ : ndarray of int
         Which rows were held out; not in files.
+    interrupted_ : bool
+        Whether Ctrl-C ended the training; not in files.
     target_name_ : str or None
         The name of y, if it was a series.
 
