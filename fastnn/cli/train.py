@@ -73,6 +73,17 @@ def train(
             "validation_fraction": validation_fraction, "time_limit": time_limit, "n_jobs": threads,
         }  # fmt: skip
         levels = None if quantiles is None else _numbers(quantiles, float, "--quantiles")
+        _expect(all(size >= 1 for size in settings["hidden_layer_sizes"]), "--hidden", hidden, "positive numbers")
+        _expect(
+            0 <= validation_fraction < 1, "--validation-fraction", validation_fraction, "0 or more, and less than 1"
+        )
+        _expect(time_limit is None or 0 < time_limit < np.inf, "--time-limit", time_limit, "a number above 0")
+        _expect(
+            levels is None or all(0 < level < 1 for level in levels),
+            "--quantiles",
+            quantiles,
+            "numbers between 0 and 1",
+        )
         dropped = [name.strip() for name in drop.split(",") if name.strip()]
         kept = Rows(target, dropped, sample_rows, seed, TabularRegressor().max_one_hot)
         with opened(data) as source:
@@ -149,6 +160,12 @@ def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: A
         measured = Scores(model).add(X[rows], y.to_numpy()[rows]).values()
         text = ", ".join(f"{name} {shown(value)}" for name, value in measured.items())
         report.say(f"on {len(rows):,} held-out rows, which chose the epoch: {text}", validation=measured)
+
+
+def _expect(good: bool, option: str, value: Any, what: str) -> None:
+    """See that the value of an option can be, before anything is read."""
+    if not good:
+        raise typer.BadParameter(f"{value!r}; expected {what}", param_hint=option)
 
 
 def _numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:

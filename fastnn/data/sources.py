@@ -180,8 +180,8 @@ def check_in_memory(X: Any, whose: str, name: str = "X") -> None:
     else:
         return
     raise TypeError(
-        f"{name} is {kind}, which is read part by part; {whose} takes rows X and targets y in memory: expected these, as "
-        f"of {how}, or the fit of a NeuralNetwork, which takes it as it is"
+        f"{name} is {kind}, which is read part by part; {whose} takes rows X and targets y in memory: expected these, "
+        f"as of {how}, or the fit of a NeuralNetwork, which takes it as it is"
     )
 
 

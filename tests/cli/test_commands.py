@@ -535,6 +535,25 @@ def test_a_process_predicts_from_a_pipe(place):
     assert done.stdout == b""
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--hidden", "8,0"), ("--hidden", "-3"), ("--validation-fraction", "1"), ("--validation-fraction", "nan"),
+     ("--time-limit", "0"), ("--time-limit", "inf"), ("--quantiles", "0.5,1")],
+)  # fmt: skip
+def test_a_value_that_cannot_be_is_wrong_use_before_anything_is_read(tmp_path, option, value):
+    missing = tmp_path / "missing.csv"
+    done = run("train", missing, "--target", "y", "--out", tmp_path / "m", f"{option}={value}", code=2)
+    assert f"Invalid value for {option}" in done.stderr
+    assert value in done.stderr
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that takes no file")
+def test_a_folder_that_takes_no_file_is_known_before_the_training(place):
+    done = run("train", place / "houses.csv", "--target", "price", "--out", "/proc/m.safetensors", *QUICK, code=1)
+    assert "'/proc' takes no new file" in done.stderr or "is not to be written to" in done.stderr
+    assert done.stdout == ""
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize("networks", ["1", "2"])
 def test_an_interrupted_training_writes_its_best_and_says_so(tmp_path, place, networks):
