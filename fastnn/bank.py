@@ -11,6 +11,7 @@ import numpy as np
 
 from .checks import Array, optional, shown, text
 from .data.form import Form
+from .data.sources import check_in_memory
 from .engine.crew import share_out, thread_count
 from .formulas.losses import LossFunction
 from .html_table import html_table, shown_rows
@@ -124,7 +125,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         epochs: int = 1,
         batch_size: int = 32,
         *,
@@ -202,6 +203,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         networks in the same way, and is raised.
         """
         self._check()
+        check_in_memory(X, "a bank")
         settings = Settings(
             epochs=epochs,
             batch_size=batch_size,

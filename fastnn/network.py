@@ -423,7 +423,8 @@ class NeuralNetwork:
         ----------
         X : array_like (n_samples, n_features), or a data set with its targets
             One sample a row, of any real dtype: an array, a data frame, or a sparse matrix of SciPy, of which
-            some rows at a time are made dense. It may be larger than memory; see Notes. The first frame gives the
+            some rows at a time are made dense. It may be larger than memory; see Notes. Rows of more dimensions, such
+            as images, are flattened where a loader gives them or they lie outside memory. The first frame gives the
             network its `feature_names`, to which all later ones are held.
         y : array_like
             Targets: class indices (n_samples,) or one-hot rows for a loss of classes, else values

@@ -43,7 +43,8 @@ def fastnn(
     """Networks for tables, from the command line.
 
     \b
-    Exit codes: 0 done; 1 a file, or the data in it, are not as expected; 2 the command was not used as it may be.
+    Exit codes: 0 done; 1 a file, or the data in it, are not as expected; 2 the command was not used as it may be;
+    130 interrupted.
     """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json as as_json
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +11,11 @@ import typer
 from ..extras import needs
 from ..files import replaced
 from ..network import NeuralNetwork
-from .models import load_any
-from .report import Debug, Json, reporting
+from .models import listed, load_any
+from .report import Debug, Json, plain, reporting
 from .tables import check_out
+
+ABOUT = "fastnn.json"  # the file in a program of torch.export that says what inputs and outputs are
 
 
 def export(
@@ -27,7 +30,7 @@ def export(
     """Write a model as ONNX, C or PyTorch; several at once are fine.
 
     ONNX and C hold all of a model of a table, the treatment of its columns included. To PyTorch goes the network alone,
-    which is said: its inputs are the numbers that the columns become.
+    which is said: its inputs are the numbers that the columns become, whose names the file holds as fastnn.json.
 
     \b
     Example:
@@ -44,18 +47,21 @@ def export(
         for name, path in wanted.items():
             network = loaded if hasattr(loaded, f"to_{name}") else _network(loaded)
             if name == "torch":
-                _write_torch(network, path)
+                _write_torch(network, path, None if network is loaded else _inside(loaded))
             elif name == "onnx":
                 network.to_onnx(path)
             else:
                 network.to_c(path)
             report.say(f"{name}: {path}")
             if network is not loaded:
+                inside = _inside(loaded)
                 report.warn(
                     f"{path!r} holds the network alone, without the treatment of columns: its "
-                    f"{network.engine.ins} inputs are what model.preprocessor_.transform(table) gives, and its outputs "
-                    "are " + ("logits of the classes" if hasattr(loaded, "classes_") else "of a standardised target")
+                    f"{network.engine.ins} inputs are what {type(loaded).__name__}.load({model!r})"
+                    f".preprocessor_.transform(table) gives, {listed(inside['inputs'])} "
+                    f"(all are in the file, as {ABOUT}), and its outputs are {inside['outputs']}"
                 )
+                report.values[f"inside_{name}"] = inside
         report.values["written"] = wanted
 
 
@@ -68,13 +74,23 @@ def _network(model: Any) -> NeuralNetwork:
     return model.network_  # type: ignore[no-any-return]
 
 
-def _write_torch(network: Any, path: str) -> None:
-    """Write the module as a program for any number of rows."""
+def _inside(model: Any) -> dict[str, Any]:
+    """What the inputs and outputs of the network of a table's model are."""
+    classes = getattr(model, "classes_", None)
+    found: dict[str, Any] = {"inputs": [str(name) for name in model.get_feature_names_out()]}
+    if classes is not None:
+        return {**found, "outputs": "logits of the classes", "classes": plain(classes)}
+    scale = {"target_mean": plain(model.target_mean_), "target_scale": plain(model.target_scale_)}
+    return {**found, "outputs": "of a standardised target (times target_scale, plus target_mean)", **scale}
+
+
+def _write_torch(network: Any, path: str, inside: dict[str, Any] | None) -> None:
+    """Write the module as a program for any number of rows, with what is `inside` as a file of it."""
     torch = needs("torch", "an export to PyTorch", "torch")
     module = network.to_torch().eval()
     example = torch.zeros(2, network.engine.ins, dtype=getattr(torch, str(network.dtype)))
     program = torch.export.export(module, (example,), dynamic_shapes=({0: torch.export.Dim("rows")},))
     content = io.BytesIO()
-    torch.export.save(program, content)
+    torch.export.save(program, content, extra_files={} if inside is None else {ABOUT: as_json.dumps(inside)})
     with replaced(path) as file:
         file.write(content.getvalue())

@@ -117,4 +117,9 @@ def check_out(path: str, *others: str, option: str = "--out") -> None:
             raise typer.BadParameter(f"{path!r} is the file that is read; expected another one", param_hint=option)
         if os.path.abspath(path) == os.path.abspath(given):
             raise typer.BadParameter(f"{path!r} is written, too; expected another one", param_hint=option)
-    check_target(path)
+    folder = check_target(path).parent
+    try:  # before hours of training: permissions do not say all
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(f"{path!r} cannot be written: {str(folder)!r} takes no new file ({error.strerror})") from None

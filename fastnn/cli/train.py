@@ -22,6 +22,7 @@ from .tables import check_name, check_out, write_table
 from .target import check_columns, column_of, read_target
 from .texts import warn_of_numbers
 
+INTERRUPTED = 130  # the exit code, with or without a model: a script that goes on only where all went well, stops
 RECIPE, LEAST, VISITS = 256, 16, 1_000_000  # epochs, at most and at least; and how many rows they visit in all, about
 
 
@@ -55,6 +56,8 @@ def train(
 ) -> None:
     """Train a model on a table.
 
+    Ctrl-C during the epochs ends them; the best one so far is written, and the exit code is 130.
+
     \b
     Example:
         fastnn train houses.csv --target price --out houses.safetensors
@@ -70,6 +73,17 @@ def train(
             "validation_fraction": validation_fraction, "time_limit": time_limit, "n_jobs": threads,
         }  # fmt: skip
         levels = None if quantiles is None else _numbers(quantiles, float, "--quantiles")
+        _expect(all(size >= 1 for size in settings["hidden_layer_sizes"]), "--hidden", hidden, "positive numbers")
+        _expect(
+            0 <= validation_fraction < 1, "--validation-fraction", validation_fraction, "0 or more, and less than 1"
+        )
+        _expect(time_limit is None or 0 < time_limit < np.inf, "--time-limit", time_limit, "a number above 0")
+        _expect(
+            levels is None or all(0 < level < 1 for level in levels),
+            "--quantiles",
+            quantiles,
+            "numbers between 0 and 1",
+        )
         dropped = [name.strip() for name in drop.split(",") if name.strip()]
         kept = Rows(target, dropped, sample_rows, seed, TabularRegressor().max_one_hot)
         with opened(data) as source:
@@ -119,6 +133,11 @@ def train(
             write_table(polars().DataFrame(frame_of), history)
         seconds = time.perf_counter() - started
         report.say(f"{out}: written, {seconds:.1f} s in all", model=out, seconds=round(seconds, 3))
+        report.values["interrupted"] = model.interrupted_
+        if model.interrupted_:
+            report.warn(f"interrupted: {out} holds the best epoch so far; the exit code is {INTERRUPTED}")
+    if model.interrupted_:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: Any, y: Any) -> None:
@@ -141,6 +160,12 @@ def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: A
         measured = Scores(model).add(X[rows], y.to_numpy()[rows]).values()
         text = ", ".join(f"{name} {shown(value)}" for name, value in measured.items())
         report.say(f"on {len(rows):,} held-out rows, which chose the epoch: {text}", validation=measured)
+
+
+def _expect(good: bool, option: str, value: Any, what: str) -> None:
+    """See that the value of an option can be, before anything is read."""
+    if not good:
+        raise typer.BadParameter(f"{value!r}; expected {what}", param_hint=option)
 
 
 def _numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:

@@ -16,7 +16,7 @@ from ..checks import Array
 from ..formulas.losses import LossFunction
 from ..room import room
 from .columns import class_indices, finite_rows, real_array
-from .tables import SomeRows, SparseRows, column_names, is_sparse
+from .tables import SomeRows, SparseRows, column_names, is_sparse, outside_memory
 
 SPARSE_NUMBERS = 2**20  # of a sparse matrix that are made dense at a time, or measured
 
@@ -25,9 +25,15 @@ def feature_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset:
     """Samples (n, features) as finite, contiguous rows of `dtype`, less the `offset` (see `finite_rows`)."""
     if is_sparse(X) or isinstance(X, SomeRows):
         return _dense_rows(X, name, features, dtype, offset)
-    array = real_array(X, name)
+    array = _whole(X, name)
     check_rows(array.shape, name, features)
     return finite_rows(array, name, X if column_names(X) else array, dtype, offset)
+
+
+def _whole(X: Any, name: str) -> Array:
+    """Samples as an array; rows of what was outside memory are flat, as they are where some of them are read."""
+    array = real_array(X, name)
+    return array.reshape(len(array), math.prod(array.shape[1:])) if array.ndim > 2 and outside_memory(X) else array
 
 
 def _dense_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset: Array | None) -> Array:
@@ -49,7 +55,7 @@ def _dense_rows(X: Any, name: str, features: int, dtype: np.dtype[Any], offset: 
 
 def given_rows(X: Any, name: str, features: int) -> Iterator[Array]:
     """Samples (n, features) in blocks of some rows, of the dtype in which they are given."""
-    array = X if isinstance(X, SomeRows) else SparseRows(X, name) if is_sparse(X) else real_array(X, name)
+    array = X if isinstance(X, SomeRows) else SparseRows(X, name) if is_sparse(X) else _whole(X, name)
     check_rows(array.shape, name, features)
     return blocks_of(array, features)
 

@@ -20,7 +20,7 @@ from .parquet import ParquetTable
 from .rows import check_count, check_rows, sample_weights
 from .source import Chunk, Source
 from .stored import StoredArrays, stored_rows
-from .tables import Names, SomeRows, SparseRows, check_names, column_names, is_sparse
+from .tables import Names, SomeRows, SparseRows, check_names, column_names, flat, is_sparse, outside_memory
 
 CHUNK_BYTES = 64 * 2**20  # of rows in the network's dtype; two such chunks are in memory at a time
 
@@ -122,6 +122,7 @@ def opened(X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, equ
         X = SparseRows(X, "X")
     if not outside_memory(X):
         return Opened(None, X, y, sample_weight)
+    X = flat(X)
     check_rows(tuple(X.shape), "X", form.ins)
     y = y if outside_memory(y) else real_array(y, "y")
     check_count(tuple(y.shape), "y", X.shape[0])
@@ -156,6 +157,39 @@ def brings_targets(X: Any) -> bool:
     return isinstance(X, ParquetTable) or is_loader(X)
 
 
+def check_in_memory(X: Any, whose: str, name: str = "X") -> None:
+    """See that X is no source that is read part by part, for those who learn from arrays alone.
+
+    Raises
+    ------
+    TypeError
+        If it is one; it says what `whose` door takes instead.
+    """
+    kind = f"a {type(X).__name__}"
+    if isinstance(X, ParquetTable):
+        kind, how = str(X), f"frame = pandas.read_parquet({X.files[0].label!r})"
+    elif isinstance(X, (str, bytes, os.PathLike)):
+        raise TypeError(
+            f"{name} is {shown(X)}; {whose} takes tables in memory: expected what reads the file, such as "
+            "pandas.read_csv(...) or pandas.read_parquet(...)"
+        )
+    elif callable(X) and not hasattr(X, "shape"):
+        kind, how = f"the function {getattr(X, '__name__', kind)}", "X, y = map(numpy.concatenate, zip(*X()))"
+    elif is_loader(X) or _is_read_once(X):
+        how = "X, y = map(numpy.concatenate, zip(*X))"
+    else:
+        return
+    raise TypeError(
+        f"{name} is {kind}, which is read part by part; {whose} takes rows X and targets y in memory: expected these, "
+        f"as of {how}, or the fit of a NeuralNetwork, which takes it as it is"
+    )
+
+
+def _is_read_once(X: Any) -> bool:
+    """Whether it gives parts one after another, and is no sequence or table."""
+    return isinstance(X, Iterable) and not any(hasattr(X, name) for name in ("__len__", "shape", "__array__"))
+
+
 def input_names(X: Any) -> Names:
     """The names of the inputs, where X has some."""
     return X.names if isinstance(X, ParquetTable) else column_names(X)
@@ -176,6 +210,7 @@ def row_parts(X: Any, form: Form) -> tuple[int, Iterator[tuple[str, Any]]] | Non
     sparse = is_sparse(X)
     if not sparse and not outside_memory(X):
         return None
+    X = X if sparse else flat(X)
     check_rows(tuple(X.shape), "X", form.ins)
     rows, each = SparseRows(X, "X") if sparse else X, max(1, CHUNK_BYTES // (form.ins * form.dtype.itemsize))
     return X.shape[0], ((f"[{first}:]", rows[first : first + each]) for first in range(0, X.shape[0], each))
@@ -254,11 +289,3 @@ def _check_kind(X: Any, y: Any) -> None:
                 f"{name} is a {type(some).__name__} of {', '.join(map(shown, keys[:8])) or 'nothing'}; expected one of "
                 f"its arrays{f', such as {name}[{shown(keys[0])}]' if keys else ''}"
             )
-
-
-def outside_memory(array: Any) -> bool:
-    """Whether it is a memmap, or something sliceable that is no array in memory (HDF5, zarr, dask)."""
-    if isinstance(array, np.ndarray):
-        return isinstance(array, np.memmap)
-    in_memory = any(hasattr(array, name) for name in ("__array_interface__", "__dlpack__", "iloc"))
-    return not in_memory and all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__"))

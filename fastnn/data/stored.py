@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import Array
 from .blocks import Piece
 from .columns import real_array
+from .tables import FlatRows
 
 BLOCK_BYTES = 4 * 2**20  # of rows that are read at a time, or a chunk of theirs if it has more
 
@@ -70,6 +71,7 @@ class StoredArrays:
         try:
             found = array[rows]
         except Exception as error:
-            kind = f"{type(array).__module__.partition('.')[0]} array"
+            given = array.table if isinstance(array, FlatRows) else array
+            kind = f"{type(given).__module__.partition('.')[0]} array"
             raise OSError(f"{where} cannot be read from the {kind}: {error or type(error).__name__}") from error
         return real_array(found, where)

@@ -105,6 +105,39 @@ class SparseRows:
         return np.asarray(self._matrix[rows].toarray())
 
 
+def outside_memory(array: Any) -> bool:
+    """Whether it is a memmap, or something sliceable that is no array in memory (HDF5, zarr, dask)."""
+    if isinstance(array, np.ndarray):
+        return isinstance(array, np.memmap)
+    in_memory = any(hasattr(array, name) for name in ("__array_interface__", "__dlpack__", "iloc"))
+    return not in_memory and all(hasattr(array, name) for name in ("shape", "dtype", "__getitem__"))
+
+
+class FlatRows:
+    """The rows of an array outside memory, each flattened, such as an image.
+
+    Parameters
+    ----------
+    table
+        Of three dimensions or more, with ``shape``, ``dtype`` and ``[start:stop]``; where it lies in chunks, with
+        ``chunks`` or ``shards``, of which the rows count.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self.table, self.dtype = table, np.dtype(table.dtype)
+        self.shape = (table.shape[0], math.prod(table.shape[1:]))
+        self.shards, self.chunks = (getattr(table, name, None) for name in ("shards", "chunks"))
+
+    def __getitem__(self, rows: slice) -> Array:
+        found = np.asarray(self.table[rows])
+        return found.reshape(len(found), self.shape[1])
+
+
+def flat(array: Any) -> Any:
+    """An array outside memory with rows of one dimension."""
+    return FlatRows(array) if len(array.shape) > 2 else array
+
+
 class SomeRows:
     """Some rows of a table as arrays, some at a time: nothing is copied before it is asked for.
 

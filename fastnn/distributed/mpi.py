@@ -9,6 +9,7 @@ import contextlib
 import os
 import platform
 import secrets
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
@@ -17,10 +18,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import Array, positive_integer, shown
+from ..data.held_out import Parts, seed_of, split
 from ..data.moments import Moments, moments
 from ..data.rows import balanced_weights, blocks_of, given_rows, sample_weights
 from ..data.samples import Samples
-from ..data.tables import column_names
+from ..data.tables import Names, column_names
 from ..engine.engine import Engine
 from ..engine.threads import at_most_threads, get_num_threads, threads_are_set
 from ..extras import needs
@@ -60,6 +62,8 @@ def fit(
     every: int = 1,
     comm: Any = None,
     validation_data: tuple[Any, ...] | None = None,
+    validation_split: float = 0.0,
+    validation_shuffle: bool = True,
     shuffle: bool = True,
     sample_weight: Any = None,
     class_weight: Mapping[Any, float] | Sequence[float] | str | None = None,
@@ -92,6 +96,9 @@ def fit(
         By default ``MPI.COMM_WORLD``.
     validation_data : (X, y) or (X, y, sample_weight), optional
         This rank's part of them; ranks may have none, as where rank 0 has all. Metrics are of all parts together.
+    validation_split, validation_shuffle
+        Each rank holds out that part of its own rows, drawn by the `seed` (rank 0 as one process would of these rows),
+        or the last of them; loss and metrics are of all these together. The same on all ranks.
     shuffle : bool, default True
         Whether each rank takes its own rows in a new random order in every epoch.
     callbacks : Callbacks, one or many
@@ -120,6 +127,11 @@ def fit(
     Exception
         What one rank raises, in a callback or of its data, is raised on all; there its cause names the rank.
 
+    Warns
+    -----
+    UserWarning
+        On rank 0, if `validation_split` leaves every rank without a sample of a class for training or validation.
+
     Notes
     -----
     The loss is the mean over the union of a batch, so weights, limits of the gradient and penalties are as in one
@@ -128,7 +140,8 @@ def fit(
     rows of all ranks.
 
     Where nothing says how many threads to use, ranks on one machine share its cores. After Ctrl-C on one rank all stop
-    at the same step. A `Checkpoint` goes on with the same number of ranks.
+    at the same step. A `Checkpoint` goes on with the same number of ranks, and, after a
+    draw of what is held out, with the same `seed`.
 
     Examples
     --------
@@ -156,7 +169,8 @@ def fit(
 
             def start() -> tuple[Settings, _Start]:
                 settings = Settings(
-                    epochs=epochs, batch_size=batch_size, validation_data=validation_data, shuffle=shuffle,
+                    epochs=epochs, batch_size=batch_size, validation_data=validation_data,
+                    validation_split=validation_split, validation_shuffle=validation_shuffle, shuffle=shuffle,
                     sample_weight=sample_weight, class_weight=class_weight, metrics=metrics,
                     train_metrics=train_metrics, callbacks=callbacks, verbose=verbose, seed=seed,
                 )  # fmt: skip
@@ -177,7 +191,8 @@ def _first_words(net: Any, X: Any, y: Any, settings: Settings, every: int) -> _S
         raise TypeError(f"net is {shown(net)}; expected a NeuralNetwork")
     about = described(
         net.engine, X, y, seed=settings.seed, epochs=settings.epochs, batch_size=settings.batch_size,
-        every=positive_integer(every, "every"), shuffle=settings.shuffle, class_weight=repr(settings.class_weight),
+        every=positive_integer(every, "every"), shuffle=settings.shuffle, validation_split=settings.validation_split,
+        validation_shuffle=settings.validation_shuffle, class_weight=repr(settings.class_weight),
         metrics=list(settings.measures), train_metrics=settings.train_metrics, vector_bytes=VECTOR_BYTES,
     )  # fmt: skip
     allowed = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
@@ -198,9 +213,12 @@ def _fit(
     check_agreement([one.described for one in words])
     settings, engine = mine[0], net.engine
     seeded, validates = settings.seed is not None, any(one.validates for one in words)
+    settings = replace(settings, seed=settings.seed if seeded else words[0].seed)
+    names = column_names(X)  # before they are lost on the way
+    if settings.validation_split:
+        X, y, settings = _held_out(team, engine, X, y, settings)
     settings = replace(
         settings,
-        seed=settings.seed if seeded else words[0].seed,
         validation_data=settings.validation_data or (((), ()) if validates else None),
         verbose=settings.verbose if team.rank == 0 else 0,
         callbacks=settings.callbacks if team.rank == 0 else _without_files(settings.callbacks),
@@ -208,7 +226,7 @@ def _fit(
     _begin_as_first(team, engine)
     if team.rank == 0:
         warn_of_idleness(engine)
-    local = _local(team, engine, X, y, settings)
+    local = _local(team, engine, names, X, y, settings)
     deal = Deal.of(team.meet("counts", local.samples.size), settings.batch_size, every)
     deal.check(engine.layers, settings.batch_size, every)
     history = History()
@@ -268,7 +286,26 @@ def _begin_as_first(team: Team, engine: Engine) -> None:
             layer.fitted = was
 
 
-def _local(team: Team, engine: Engine, X: Any, y: Any, settings: Settings) -> Local:
+def _held_out(team: Team, engine: Engine, X: Any, y: Any, settings: Settings) -> tuple[Any, Any, Settings]:
+    """This rank's rows without those that it holds out, and the settings with these."""
+    made: list[Parts] = []
+
+    def parted() -> str:
+        form, seed = engine.form.named(column_names(X)), None
+        if settings.validation_shuffle:
+            seed = seed_of(settings.seed or 0, team.rank)
+        made.append(split(form, X, y, settings.sample_weight, settings.validation_split, seed))
+        return made[0].warning
+
+    lacking = team.together("split", parted)
+    if team.rank == 0 and all(lacking):  # what one rank lacks another may have
+        warnings.warn(lacking[0], UserWarning, stacklevel=4)
+    parts = made[0]
+    held = replace(settings, validation_split=0.0, validation_data=parts.held_out, sample_weight=parts.sample_weight)
+    return parts.X, parts.y, held
+
+
+def _local(team: Team, engine: Engine, names: Names, X: Any, y: Any, settings: Settings) -> Local:
     """This rank's samples through the door, with what is measured on those of all."""
     form = engine.form
     if form.measures or form.measures_targets:
@@ -284,7 +321,7 @@ def _local(team: Team, engine: Engine, X: Any, y: Any, settings: Settings) -> Lo
     made: list[Local] = []
 
     def through_the_door() -> Array | None:
-        own = form.named(column_names(X))
+        own = form.named(names)
         samples, held, given = Samples.of_rows(own, X, y), None, settings.validation_data
         if given is not None and (getattr(given[0], "shape", None) or (len(given[0]),))[0] > 0:
             held = weighed_samples(own, given, " of validation_data")

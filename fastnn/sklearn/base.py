@@ -21,6 +21,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from ..bank import NetworkBank
 from ..checks import Array
+from ..data.sources import check_in_memory
 from ..engine.threads import at_most_threads
 from ..formulas.losses import LossFunction
 from ..formulas.schedules import Schedule
@@ -163,6 +164,7 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _checked(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
         """X and y, both checked; the features of X are noted where the fit is the `first`, else compared."""
+        check_in_memory(X, type(self).__name__)
         X, y = validate_data(
             self, X=X, y=y, accept_sparse="csr", multi_output=True, y_numeric=is_regressor(self),
             dtype=(np.float64, np.float32), reset=first,
@@ -224,6 +226,7 @@ class BaseMLP(BaseEstimator, ABC):
     def _hold_out(self, sample: Sample, data: Any, groups: Any) -> tuple[Sample, Sample | None]:
         """The samples to learn from, and those to score on, if any."""
         if data is not None:
+            check_in_memory(data, type(self).__name__, "validation_data")
             X, y, weight = (*data, None)[:3]
             X, y = self._checked(X, y, False)
             return sample, Sample(X, self._targets(y), None if weight is None else _check_sample_weight(weight, X))
@@ -442,6 +445,7 @@ class BaseMLP(BaseEstimator, ABC):
     def _rows(self, X: Any) -> Any:
         """X, checked against the features of the fit."""
         check_is_fitted(self)
+        check_in_memory(X, type(self).__name__)
         return once(("rows", type(self)), (X,), lambda: validate_data(self, X=X, accept_sparse="csr", reset=False))
 
     def _predictor(self) -> NeuralNetwork | NetworkBank:

@@ -208,7 +208,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         validation_data: Any = None,
         validation_groups: Any = None,
@@ -246,7 +246,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(has_epochs)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """One epoch on X and y, after whatever came before.
 
         Parameters

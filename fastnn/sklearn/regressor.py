@@ -196,7 +196,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         validation_data: Any = None,
         validation_groups: Any = None,
@@ -234,7 +234,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     @available_if(has_epochs)
     @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
         """One epoch on X and y, after whatever came before.
 
         Parameters

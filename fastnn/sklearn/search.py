@@ -14,6 +14,7 @@ from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ..data.sources import check_in_memory
 from .candidate import fit_and_score
 from .crew import Crew
 from .halving import best, budgets
@@ -194,6 +195,7 @@ class BankSearchCV(BaseSearchCV):
         FitFailedWarning
             If some fits fail.
         """
+        check_in_memory(X, type(self).__name__)
         self._crew = Crew(self.n_jobs, self.halving)
         try:
             names = {"Parallel": lambda **_: self._crew, "delayed": delayed, "_fit_and_score": fit_and_score}

@@ -182,14 +182,17 @@ class BaseTabular(BaseEstimator, ABC):
             preprocessor.width, preprocessor.many_categories_, sizes(self.hidden_layer_sizes), self._activation(),
             self._outs(more), first_scales(preprocessor.spans(), sides[0].X.mean(axis=0)),
         )  # fmt: skip
-        networks, history, errors = self._train(shape, (sides[0], sides[1]), more, seeds, started)
+        networks, histories, errors = self._train(shape, (sides[0], sides[1]), more, seeds, started)
         more["target"] = name_of(target_given)
         learnt = Learnt(preprocessor, networks, more)
         measured = sides[1] or sides[0]
         more["importances"] = importances(learnt, measured.X, seeds[-2]).tolist()
         self._finish(learnt, sides[1], y[held] if sides[1] is not None else y[:0])
         self._keep(learnt)
-        self.history_, self.validation_errors_ = history, errors
+        self.history_, self.validation_errors_ = histories[0], errors
+        self.interrupted_ = any(history.stopped.startswith("interrupted") for history in histories)
+        if self.interrupted_:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
         self.validation_rows_ = np.unique(held)
         return self
 
@@ -210,8 +213,8 @@ class BaseTabular(BaseEstimator, ABC):
         more: dict[str, Any],
         seeds: list[int],
         started: float,
-    ) -> tuple[list[NeuralNetwork], History, list[float]]:
-        """New networks, trained; and of the first the history, and the error after each epoch."""
+    ) -> tuple[list[NeuralNetwork], list[History], list[float]]:
+        """New networks, trained; their histories, and of the first the error after each epoch."""
         train, held_out = sides
         steps, size = batches(len(train.X), self.batch_size)
         rate = self._rate if self.learning_rate is None else self.learning_rate
@@ -246,12 +249,10 @@ class BaseTabular(BaseEstimator, ABC):
                     f"training left the finite numbers; a learning_rate smaller than {rate:g} may help, or fewer huge "
                     "targets"
                 )
-        if any(history.stopped.startswith("interrupted") for history in histories):
-            warnings.warn("Training interrupted by user.", stacklevel=4)
         more["n_iter"] = len(histories[0].epoch)
         first = bests[0]
         more["best_epoch"] = more["n_iter"] if first is None else first.best_epoch
-        return networks, histories[0], [] if first is None else first.errors
+        return networks, histories, [] if first is None else first.errors
 
     def _keep(self, learnt: Learnt) -> None:
         """Be fitted with this."""

@@ -86,6 +86,8 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         After each epoch; not in files.
     validation_rows_ : ndarray of int
         Which rows were held out; not in files.
+    interrupted_ : bool
+        Whether Ctrl-C ended the training; not in files.
     target_name_ : str or None
         The name of y, if it was a series.
 
@@ -134,7 +136,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularClassifier:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularClassifier:
         """Train on a table.
 
         Parameters

@@ -45,8 +45,11 @@ class TabularRegressor(RegressorMixin, BaseTabular):
     ----------
     n_outputs_ : int
         How many targets there are.
+    target_mean_, target_scale_ : ndarray (n_outputs,)
+        Networks learn targets minus the mean, over the scale.
     network_, networks_, preprocessor_, feature_importances_, n_features_in_, feature_names_in_, n_iter_, best_epoch_
-        As for `TabularClassifier`, and so are `history_`, `validation_errors_`, `validation_rows_`, `target_name_`.
+        As for `TabularClassifier`, and so are `history_`, `validation_errors_`, `validation_rows_`, `interrupted_`,
+        `target_name_`.
 
     Examples
     --------
@@ -95,7 +98,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         self.quantiles = quantiles
         self.distribution = distribution
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> TabularRegressor:
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularRegressor:
         """Train on a table.
 
         Parameters
@@ -213,6 +216,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         if "residuals" in more and [len(row) for row in more["residuals"]] != [KEPT] * len(more["mean"]):
             raise ValueError("its residuals are not so many for each target")
         self.n_outputs_ = len(more["mean"])
+        self.target_mean_, self.target_scale_ = np.array(more["mean"]), np.array(more["deviation"])
 
     # --- predictions -----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..checks import Array, shown
+from ..data.sources import check_in_memory
 from ..data.tables import is_sparse
 from ..extras import needs
 
@@ -75,6 +76,7 @@ class Table:
             )
         if type(values).__name__ == "LazyFrame":
             raise TypeError("X is a lazy frame; expected one in memory: X.collect()")
+        check_in_memory(values, "a model of tables")
         self.names: tuple[str, ...] | None = None
         self._column: Callable[[int], Column]
         if hasattr(values, "columns") and not isinstance(values, np.ndarray):

@@ -20,6 +20,8 @@ from typer.testing import CliRunner  # noqa: E402
 
 import fastnn  # noqa: E402
 from fastnn.cli.app import app  # noqa: E402
+from fastnn.cli.models import load_model  # noqa: E402
+from fastnn.cli.tables import read_table  # noqa: E402
 from fastnn.tabular import TabularClassifier, TabularRegressor  # noqa: E402
 
 QUICK = ("--hidden", "8", "--epochs", "3")
@@ -343,6 +345,33 @@ def test_export_of_a_table(tmp_path, place):
     pytest.importorskip("torch")
     result = run("export", place / "price.safetensors", "--torch", tmp_path / "price.pt2")
     assert "without the treatment of columns" in result.stderr
+    names = model.get_feature_names_out().tolist()
+    assert ", ".join(map(repr, names[:8])) in result.stderr
+    outputs = {}
+    for name in ("price", "sold"):
+        run("export", place / f"{name}.safetensors", "--torch", tmp_path / f"{name}.pt2")
+        outputs[name] = inside_torch(tmp_path / f"{name}.pt2", place, name)
+    model, values, about = outputs["price"]
+    assert about["inputs"] == names
+    predicted = values * about["target_scale"] + about["target_mean"]
+    np.testing.assert_allclose(predicted[:, 0], model.predict(rows_for(model, place)), rtol=1e-4)
+    model, values, about = outputs["sold"]
+    found = [about["classes"][k] for k in values.argmax(axis=1)]
+    assert found == model.predict(rows_for(model, place)).tolist()
+
+
+def inside_torch(path, place, name):
+    """A model, what its exported program makes of a table, and what the program says of itself."""
+    import torch
+
+    files, model = {"fastnn.json": ""}, load_model(str(place / f"{name}.safetensors"))
+    program = torch.export.load(str(path), extra_files=files)
+    rows = torch.from_numpy(model.preprocessor_.transform(rows_for(model, place)))
+    return model, program.module()(rows).detach().numpy(), json.loads(files["fastnn.json"])
+
+
+def rows_for(model, place):
+    return read_table(place / "houses.csv").select(model.feature_names_in_.tolist())
 
 
 def test_pictures(tmp_path, place):
@@ -504,6 +533,56 @@ def test_a_process_predicts_from_a_pipe(place):
     assert b"lacks the columns" in done.stderr
     assert b"Traceback" not in done.stderr
     assert done.stdout == b""
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--hidden", "8,0"), ("--hidden", "-3"), ("--validation-fraction", "1"), ("--validation-fraction", "nan"),
+     ("--time-limit", "0"), ("--time-limit", "inf"), ("--quantiles", "0.5,1")],
+)  # fmt: skip
+def test_a_value_that_cannot_be_is_wrong_use_before_anything_is_read(tmp_path, option, value):
+    missing = tmp_path / "missing.csv"
+    done = run("train", missing, "--target", "y", "--out", tmp_path / "m", f"{option}={value}", code=2)
+    assert f"Invalid value for {option}" in done.stderr
+    assert value in done.stderr
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that takes no file")
+def test_a_folder_that_takes_no_file_is_known_before_the_training(place):
+    done = run("train", place / "houses.csv", "--target", "price", "--out", "/proc/m.safetensors", *QUICK, code=1)
+    assert "'/proc' takes no new file" in done.stderr or "is not to be written to" in done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+@pytest.mark.parametrize("networks", ["1", "2"])
+def test_an_interrupted_training_writes_its_best_and_says_so(tmp_path, place, networks):
+    history, out = tmp_path / "history.csv", tmp_path / "m.safetensors"
+    arguments = ("--target", "price", "--hidden", "8", "--epochs", "100000000", "--networks", networks, "--json")
+    done = process(
+        "train", place / "houses.csv", *arguments, "--out", out, "--history", history,
+        flags=("-c", INTERRUPTED), code=130,
+    )  # fmt: skip
+    assert b"holds the best epoch so far; the exit code is 130" in done.stderr
+    said = json.loads(done.stdout)
+    assert said["interrupted"] is True
+    assert np.isfinite(TabularRegressor.load(out).predict(read_table(place / "houses.csv").drop("price"))).all()
+    assert pl.read_csv(history).height == said["epochs"]
+
+
+INTERRUPTED = """
+import os, signal, sys, threading
+from fastnn.__main__ import main
+from fastnn.tabular.recipe import LastBest
+
+of_epoch = LastBest.on_epoch_end
+def stopping(self, epoch, logs):
+    of_epoch(self, epoch, logs)
+    if epoch == 3:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+LastBest.on_epoch_end = stopping
+main(sys.argv[1:])
+"""
 
 
 def test_an_interrupted_start_is_no_traceback():

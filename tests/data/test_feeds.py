@@ -316,6 +316,41 @@ def test_stored_chunks_in_their_order_are_the_array(small, tmp_path, kind):
     assert np.array_equal(net.predict(store["X"]), net.predict(X))
 
 
+@pytest.mark.parametrize("kind", [*STORES, "memmap"])
+@pytest.mark.parametrize("in_parts", [True, False])
+def test_rows_outside_memory_of_more_dimensions_are_flat(tmp_path, request, kind, in_parts):
+    """Images: as those of a loader's batches are."""
+    if in_parts:
+        request.getfixturevalue("small")
+    images = X.reshape(ROWS, 1, 3, 1)
+    if kind == "memmap":
+        images.tofile(tmp_path / "X")
+        data = np.memmap(tmp_path / "X", np.float32, "r", shape=images.shape)
+    else:
+        store = STORES[kind](tmp_path, **({"X": images, "chunks": (37, 1, 3, 1)} if kind == "zarr" else {}))
+        data = store["X"] if kind == "zarr" else store.create_dataset("images", data=images, chunks=(37, 1, 3, 1))
+    for settings in ({"shuffle": False}, {"shuffle": False, "validation_split": 0.1}):
+        mine, its, net = fitted(data, Y, net=network(stages=[Standardize()]), **settings)
+        other, expected, _ = fitted(X, Y, net=network(stages=[Standardize()]), **settings)
+        assert mine == other
+        np.testing.assert_allclose(its.get("val_loss", 0), expected.get("val_loss", 0), rtol=1e-6)
+    assert np.array_equal(net.predict(data), net.predict(X))
+    assert net.evaluate(data, Y) == net.evaluate(X, Y)
+    fitted(data, Y, validation_data=(data, Y))
+    two = Layer(2, 1, "identity", seed=0)
+    for call in (lambda net: net.predict(data), lambda net: net.fit(data, Y), lambda net: net.evaluate(data, Y)):
+        with pytest.raises(ValueError, match="X has 3 columns but the first layer takes 2 inputs"):
+            call(NeuralNetwork([two], "mse", 0.01))
+
+
+def test_broken_images_are_named_by_what_holds_them(small, tmp_path):
+    file = in_hdf5(tmp_path)
+    data = file.create_dataset("images", data=X.reshape(ROWS, 3, 1), chunks=(37, 3, 1))
+    close = fastnn.LambdaCallback(on_epoch_end=lambda epoch, logs: file.close())
+    with pytest.raises(OSError, match=r"\[\d+:\d+\] cannot be read from the h5py array"):
+        fitted(data, Y, callbacks=[close])
+
+
 @pytest.mark.parametrize("kind", STORES)
 def test_stored_chunks_are_mixed_by_the_seed_and_read_once(small, tmp_path, kind):
     store = STORES[kind](tmp_path)

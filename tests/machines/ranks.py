@@ -247,6 +247,12 @@ def cases(rank, size, folder):
         "straight": lambda: resumed(True),
         "resumed, every 2": lambda: resumed(False, every=2),
         "straight, every 2": lambda: resumed(True, every=2),
+        "held out": lambda: fit(validation_split=0.25, metrics="accuracy", sample_weight=WEIGHTS[rank::size], seed=3),
+        "held out, the last": lambda: fit(validation_split=0.25, validation_shuffle=False, metrics="accuracy", seed=3),
+        "held out without a seed": lambda: fit(validation_split=0.25),
+        "held out, standardised": lambda: fit(regressor(), VALUES, validation_split=0.25, seed=3),
+        "held out of other parts": lambda: fit(validation_split=0.25 if rank == 0 else 0.5),
+        "held out of too few": lambda: fit(rows=slice(0, 40) if rank == 0 else slice(0, 1), validation_split=0.25),
         "validation on rank 0": lambda: fit(validation_data=mine, metrics="accuracy"),
         "early stopping": lambda: fit(callbacks=EarlyStopping(patience=1, min_delta=9.0), epochs=40),
         "early stopping on rank 0": lambda: fit(

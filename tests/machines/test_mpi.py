@@ -13,6 +13,7 @@ import pytest
 from pages import blocks, same as same_text
 
 from benchmarks.scaling import averaged_fit
+from fastnn.data.held_out import held_out_rows, seed_of
 from fastnn.engine.cores import default_threads
 
 pytest.importorskip("mpi4py")
@@ -131,6 +132,41 @@ def test_validation_rows_may_lie_on_one_rank(seen):
     close(first, alone(ranks.classifier(), validation_data=(X, y), metrics="accuracy"))
 
 
+@pytest.mark.parametrize(
+    ("name", "drawn", "make", "targets", "keywords"),
+    [
+        ("held out", True, ranks.classifier, ranks.CLASSES, {"metrics": "accuracy"}),
+        ("held out, the last", False, ranks.classifier, ranks.CLASSES, {"metrics": "accuracy"}),
+        ("held out, standardised", True, ranks.regressor, ranks.VALUES, {}),
+    ],
+)
+def test_each_rank_holds_out_of_its_own_rows(seen, name, drawn, make, targets, keywords):
+    first, second = seen[name]
+    assert same(first, second)
+    kept, held = [], []
+    for rank in range(2):
+        own = np.arange(rank, len(ranks.X), 2)
+        classes = targets[own] if targets.ndim == 1 else None
+        sides = held_out_rows(own.size, 0.25, seed_of(3, rank) if drawn else None, classes)
+        kept.append(own[sides[0]])
+        held.append(own[sides[1]])
+    together = max(map(len, kept))
+    rows = np.array([some[k] for k in range(together) for some in kept if k < len(some)])
+    others, net = np.concatenate(held), make()
+    weights = ranks.WEIGHTS if name == "held out" else np.ones(len(ranks.X))
+    data = (ranks.X[others], targets[others], weights[others])
+    settings = {"epochs": 5, "batch_size": 16, "shuffle": False, "verbose": 0, **keywords}
+    history = net.fit(ranks.X[rows], targets[rows], validation_data=data, sample_weight=weights[rows], **settings)
+    close(first, ranks.left(net, history))
+    assert "val_loss" in first["history"]
+
+
+def test_what_is_held_out_needs_no_seed(seen):
+    first, second = seen["held out without a seed"]
+    assert same(first, second)
+    assert "val_loss" in first["history"]
+
+
 def test_callbacks_decide_for_all(seen):
     wanted = alone(ranks.classifier(), callbacks=ranks.EarlyStopping(patience=1, min_delta=9.0), epochs=40)
     for name in ("early stopping", "early stopping on rank 0"):
@@ -173,6 +209,7 @@ def test_a_stop_on_one_rank_is_one_on_all(seen, name, stopped, epochs):
         ("other dtype", "ValueError: the ranks disagree: dtype is 'float64' on rank 0 but 'float32' on rank 1"),
         ("other seed", "ValueError: the ranks disagree: seed is 0 on rank 0 but 1 on rank 1"),
         ("other settings", "ValueError: the ranks disagree: batch_size is 16 on rank 0 but 17 on rank 1"),
+        ("held out of other parts", "ValueError: the ranks disagree: validation_split is 0.25 on rank 0 but 0.5 on"),
         ("an empty shard", "ValueError: X has no rows on rank 1; expected at least one on each"),
         ("other columns", "ValueError: the ranks disagree: columns of X is 5 on rank 0 but 4 on rank 1"),
         ("columns that the network does not take", "ValueError: X has 4 columns but the first layer takes 5"),
@@ -191,6 +228,7 @@ def test_what_all_can_see_is_an_error_on_all(seen, name, error):
     ("name", "failed", "error"),
     [
         ("bad data", 1, "ValueError: X holds nan at row 29, column 1"),
+        ("held out of too few", 1, "ValueError: validation_split is 0.25 of 1 samples, which leaves one side empty"),
         ("no network", 1, "TypeError: net is 'net'; expected a NeuralNetwork"),
         ("a bad setting", 1, "ValueError: epochs is 0; expected a positive integer"),
         ("a callback that fails", 1, "OSError: the disk of this rank"),
