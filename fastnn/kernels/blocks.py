@@ -348,6 +348,7 @@ def update_maker(cls: type, names: tuple[str, ...], many_rates: bool) -> Callabl
 
     def make(self_of: Any, update: Any) -> Callable[..., None]:
         def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: float, step: float) -> None:
+            whole_registers()
             me, rate, time = self_of(parameters), number(w, lr), number(w, step)
             for i in range(count):
                 assign(w, s, room, i, update(me, w[i], g[i], rate, time, *state_of(s, room, i)))
@@ -356,6 +357,7 @@ def update_maker(cls: type, names: tuple[str, ...], many_rates: bool) -> Callabl
 
     def make_for_many_rates(self_of: Any, update: Any) -> Callable[..., None]:
         def block(parameters: Any, w: Any, g: Any, s: Any, count: int, room: int, lr: Any, step: float) -> None:
+            whole_registers()
             me, time = self_of(parameters), number(w, step)
             for i in range(count):
                 assign(w, s, room, i, update(me, w[i], g[i], lr[i], time, *state_of(s, room, i)))
