@@ -1,0 +1,197 @@
+"""How the cost of a sample grows with the network, the batch and the data, beside NumPy and JAX.
+
+    python -m benchmarks.growth                  # measures: docs/growth.json, and from it the page's table and picture
+    python -m benchmarks.growth --quick          # the same with short turns, to see that it works
+    python -m benchmarks.growth --shown          # makes table and picture again, and measures nothing
+
+One thing grows at a time; the rest stays at 64-128-128-10, batches of 128, Adam, float32. The turns, the checks and the
+processes are those of ``benchmarks.peers``, on one core and then on two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks.peers.__main__ import say, versions
+from benchmarks.peers.race import Group, Race, choose_cores
+from benchmarks.peers.table import readable, write_markdown
+from benchmarks.peers.workloads import Workload
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROWS = 8192  # of a pass over the data, where these do not grow
+BYTES = 4e9  # of rows and targets; JAX has them twice for a while, and three processes have them
+PEERS = {"fastnn": "fastnn", "numpy": "NumPy", "jax": "JAX"}
+COLOURS = {"fastnn": "#3f51b5", "numpy": "#8d6e63", "jax": "#e08a00"}
+BASE = Workload("base", "", (64, 128, 128, 10), optimizer="adam", lr=1e-4, batch=128, steps=ROWS // 128, check_steps=2)
+
+
+class Sweep(NamedTuple):
+    """What grows: its name, what its axis says, and its values."""
+
+    name: str
+    axis: str
+    values: tuple[int, ...]
+
+    def workload(self, value: int) -> Workload:
+        """The base with this one changed."""
+        work = {
+            "width": lambda: replace(BASE, sizes=(64, value, value, 10), steps=ROWS // 128),
+            "depth": lambda: replace(BASE, sizes=(64, *[128] * value, 10)),
+            "batch": lambda: replace(BASE, batch=value, steps=max(1, ROWS // value), check_steps=min(2, ROWS // value)),
+            "features": lambda: replace(BASE, sizes=(value, 128, 128, 10)),
+            "rows": lambda: replace(BASE, sizes=(8, 32, 32, 10), batch=100, steps=value // 100, whole=True),
+        }[self.name]()
+        return replace(work, key=f"{self.name}={value}", title=self.name, check_steps=min(2, work.steps))
+
+
+SWEEPS = (
+    Sweep("width", "neurons in each of two layers", (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)),
+    Sweep("depth", "hidden layers of 128", (1, 2, 4, 8, 16)),
+    Sweep("batch", "samples in a batch", (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)),
+    Sweep("features", "inputs", (2, 8, 32, 128, 512, 2048, 10_000)),
+    Sweep("rows", "rows, in 8-32-32-10 and batches of 100", tuple(10**k for k in range(2, 8))),
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """One value on so many cores: seconds of a sample by peer, operations of a sample, and the cores' peak."""
+
+    sweep: str
+    value: int
+    cores: int
+    seconds: dict[str, float]
+    flops: float
+    peak: float
+
+    @classmethod
+    def of(cls, sweep: str, value: int, group: Group) -> Point:
+        """From a race; the article's loop stands for NumPy where a batch is one sample."""
+        batch = group.workload.batch
+        names = {**{peer: peer for peer in PEERS}, "reference": "numpy"}
+        seconds = {names[peer]: result.median / batch for peer, result in group.results.items() if result.seconds}
+        return cls(sweep, value, group.cores, seconds, group.workload.flops / batch, group.peak)
+
+
+def fits(workload: Workload) -> bool:
+    """Whether the rows find room."""
+    return workload.steps * workload.batch * (4 * workload.sizes[0] + 8) <= BYTES
+
+
+def measured(sweeps: tuple[Sweep, ...], rounds: int, seconds: float) -> Iterator[Point]:
+    """All points, on one core and on two."""
+    for count in (1, 2):
+        cores = choose_cores(count)
+        if len(cores) < count:
+            continue
+        for peers in ([*PEERS], ["fastnn", "reference", "jax"]):
+            race = Race(peers, cores, rounds, seconds, say=say)
+            chosen = {
+                work: (sweep, value)
+                for sweep in sweeps
+                for value in sweep.values
+                if fits(work := sweep.workload(value)) and (work.batch == 1) == ("reference" in peers)
+            }
+            for group in race.run(list(chosen)):
+                sweep, value = chosen[group.workload]
+                yield Point.of(sweep.name, value, group)
+
+
+def table(points: list[Point]) -> str:
+    """Times of a sample on one core, fastnn's share of the peak, and what two cores gain, in Markdown."""
+    names = list(PEERS)
+    two = {(point.sweep, point.value): point for point in points if point.cores == 2}
+    lines = []
+    for sweep in SWEEPS:
+        lines += ["", f"| {sweep.axis} | " + " | ".join(PEERS.values()) + " | of peak | two cores |"]
+        lines.append("| ---: |" + " ---: |" * (len(names) + 2))
+        for point in points:
+            if point.sweep == sweep.name and point.cores == 1:
+                own = point.seconds["fastnn"]
+                cells = [readable(point.seconds.get(name, float("nan"))) for name in names]
+                other = two.get((sweep.name, point.value))
+                gain = f"{own / other.seconds['fastnn']:.2f}" if other else ""
+                share = f"{100 * point.flops / own / point.peak:.0f}%"
+                lines.append("| " + " | ".join([f"{point.value:,}", *cells, share, gain]) + " |")
+    return "\n".join(lines).strip()
+
+
+def draw(points: list[Point], path: Path) -> None:
+    """A PNG of a panel for each sweep, and one of what two cores gain. Needs matplotlib."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6.4), layout="constrained")
+    for ax, sweep in zip(axes.flat, SWEEPS):
+        for (name, label), (cores, dashes) in [(p, c) for p in PEERS.items() for c in ((1, "-"), (2, ":"))]:
+            own = [p for p in points if p.sweep == sweep.name and p.cores == cores and name in p.seconds]
+            ax.plot(
+                [p.value for p in own], [p.seconds[name] * 1e6 for p in own], dashes, marker="o", markersize=3,
+                color=COLOURS[name], label=label if cores == 1 else f"{label}, two cores",
+            )  # fmt: skip
+        ax.set(xscale="log", yscale="log", xlabel=sweep.axis, title=f"{sweep.name}: us a sample")
+        ax.grid(alpha=0.3)
+    gains(points, axes.flat[-1])
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def gains(points: list[Point], ax: Any) -> None:
+    """What two cores gain, by the multiplications of a step."""
+    from fastnn.engine.threads import MIN_WORK
+
+    one = {(p.sweep, p.value): p for p in points if p.cores == 1}
+    for name in PEERS:
+        pairs = [(one[p.sweep, p.value], p) for p in points if p.cores == 2 and name in p.seconds]
+        pairs = [(a, b) for a, b in pairs if name in a.seconds]
+        work = [a.flops / 2 * SWEEP[a.sweep].workload(a.value).batch for a, _ in pairs]
+        gain = [a.seconds[name] / b.seconds[name] for a, b in pairs]
+        ax.plot(work, gain, "o", markersize=4, color=COLOURS[name], alpha=0.8)
+    ax.axvline(2 * MIN_WORK, color="black", linewidth=1, linestyle="--")
+    ax.annotate(
+        " two threads from here", (2 * MIN_WORK, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=8
+    )
+    ax.set(xscale="log", xlabel="multiplications in a step", title="one core's time / two cores' time")
+    ax.grid(alpha=0.3)
+
+
+SWEEP = {sweep.name: sweep for sweep in SWEEPS}
+
+
+def main() -> None:
+    """Measure, keep, show."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
+    parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=f"which (default: all): {', '.join(SWEEP)}")
+    parser.add_argument("--quick", action="store_true", help="one round of 0.02 seconds, to see that it works")
+    parser.add_argument("--shown", action="store_true", help="show what is kept, and measure nothing")
+    parser.add_argument("--folder", type=Path, default=DOCS, help="of growth.json, .md and .png (default: docs)")
+    given = parser.parse_args()
+    if unknown := set(given.sweeps) - set(SWEEP):
+        parser.error(f"no such sweep: {', '.join(sorted(unknown))}; there are {', '.join(SWEEP)}")
+    kept = given.folder / "growth.json"
+    if not given.shown:
+        head, points = versions(), []
+        for point in measured(
+            tuple(s for s in SWEEPS if s.name in (given.sweeps or SWEEP)), *((1, 0.02) if given.quick else (3, 0.1))
+        ):
+            points.append(point)
+            print(point.sweep, point.value, point.cores, {n: readable(s) for n, s in point.seconds.items()}, flush=True)
+        kept.write_text(json.dumps([head, [vars(point) for point in points]], indent=1), encoding="utf-8")
+    head, saved = json.loads(kept.read_text(encoding="utf-8"))
+    points = [Point(**each) for each in saved]
+    write_markdown(given.folder / "growth.md", f"{head}\n\n{table(points)}", "growth")
+    draw(points, given.folder / "growth.png")
+
+
+if __name__ == "__main__":
+    main()
