@@ -17,8 +17,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from benchmarks.peers.__main__ import say, versions
 from benchmarks.peers.race import Group, Race, choose_cores
 from benchmarks.peers.table import readable, write_markdown
@@ -41,13 +39,16 @@ class Sweep(NamedTuple):
 
     def workload(self, value: int) -> Workload:
         """The base with this one changed."""
-        work = {
-            "width": lambda: replace(BASE, sizes=(64, value, value, 10), steps=ROWS // 128),
-            "depth": lambda: replace(BASE, sizes=(64, *[128] * value, 10)),
-            "batch": lambda: replace(BASE, batch=value, steps=max(1, ROWS // value), check_steps=min(2, ROWS // value)),
-            "features": lambda: replace(BASE, sizes=(value, 128, 128, 10)),
-            "rows": lambda: replace(BASE, sizes=(8, 32, 32, 10), batch=100, steps=value // 100, whole=True),
-        }[self.name]()
+        changes: dict[str, Any]
+        if self.name == "batch":
+            changes = {"batch": value, "steps": ROWS // value}
+        elif self.name == "rows":
+            changes = {"sizes": (8, 32, 32, 10), "batch": 100, "steps": value // 100, "whole": True}
+        elif self.name == "depth":
+            changes = {"sizes": (64, *[128] * value, 10)}
+        else:
+            changes = {"sizes": {"width": (64, value, value, 10), "features": (value, 128, 128, 10)}[self.name]}
+        work = replace(BASE, **changes)
         return replace(work, key=f"{self.name}={value}", title=self.name, check_steps=min(2, work.steps))
 
 
@@ -58,6 +59,8 @@ SWEEPS = (
     Sweep("features", "inputs", (2, 8, 32, 128, 512, 2048, 10_000)),
     Sweep("rows", "rows, in 8-32-32-10 and batches of 100", tuple(10**k for k in range(2, 8))),
 )
+
+SWEEP = {sweep.name: sweep for sweep in SWEEPS}
 
 
 @dataclass(frozen=True)
@@ -158,14 +161,9 @@ def gains(points: list[Point], ax: Any) -> None:
         gain = [a.seconds[name] / b.seconds[name] for a, b in pairs]
         ax.plot(work, gain, "o", markersize=4, color=COLOURS[name], alpha=0.8)
     ax.axvline(2 * MIN_WORK, color="black", linewidth=1, linestyle="--")
-    ax.annotate(
-        " two threads from here", (2 * MIN_WORK, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=8
-    )
+    ax.annotate(" fastnn: two threads", (2 * MIN_WORK, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=8)
     ax.set(xscale="log", xlabel="multiplications in a step", title="one core's time / two cores' time")
     ax.grid(alpha=0.3)
-
-
-SWEEP = {sweep.name: sweep for sweep in SWEEPS}
 
 
 def main() -> None:
@@ -181,11 +179,11 @@ def main() -> None:
     kept = given.folder / "growth.json"
     if not given.shown:
         head, points = versions(), []
-        for point in measured(
-            tuple(s for s in SWEEPS if s.name in (given.sweeps or SWEEP)), *((1, 0.02) if given.quick else (3, 0.1))
-        ):
+        chosen = tuple(sweep for sweep in SWEEPS if sweep.name in (given.sweeps or SWEEP))
+        for point in measured(chosen, *((1, 0.02) if given.quick else (3, 0.1))):
             points.append(point)
-            print(point.sweep, point.value, point.cores, {n: readable(s) for n, s in point.seconds.items()}, flush=True)
+            times = ", ".join(f"{PEERS[name]} {readable(seconds)}" for name, seconds in point.seconds.items())
+            print(f"{point.sweep} {point.value:,}, cores: {point.cores}: {times}", flush=True)
         kept.write_text(json.dumps([head, [vars(point) for point in points]], indent=1), encoding="utf-8")
     head, saved = json.loads(kept.read_text(encoding="utf-8"))
     points = [Point(**each) for each in saved]

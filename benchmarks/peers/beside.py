@@ -24,14 +24,9 @@ def rows(text: str) -> dict[tuple[str, str], tuple[str, str]]:
         elif line.startswith("|  |"):
             head = cells
         elif re.match(r"\| W\d", line):
-            ratios = {
-                name: float(cell.replace(",", ""))
-                for name, cell in zip(head[4:], cells[4:])
-                if cell and name not in OURS
-            }
-            best = min(ratios, key=lambda name: ratios[name], default="")
-            shown = f"{ratios[best]:.2f} {best}" if best else ""
-            found[f"{cells[0]}: {cells[1]}", cores] = cells[3], shown
+            peers = [(name, cell) for name, cell in zip(head[4:], cells[4:]) if cell and name not in OURS]
+            name, ratio = min(peers, key=lambda peer: float(peer[1].replace(",", "")), default=("", ""))
+            found[f"{cells[0]}: {cells[1]}", cores] = cells[3], f"{ratio} {name}".strip()
     return found
 
 

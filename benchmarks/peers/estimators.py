@@ -22,9 +22,9 @@ import numpy as np
 from .contestant import Unable, Unfit
 from .workloads import Data, Parameters, Workload
 
-_TABLES = {"fastnn": "fastnn", "pytabkit": "RealMLP_TD_S"}
-_SEARCHES = {"fastnn": "bank", "sklearn": "theirs"}
-_GRID = {"hidden_layer_sizes": [(32,), (64,)], "alpha": [1e-4, 1e-2, 1e-1], "learning_rate_init": [1e-3, 1e-2]}
+TABLES = {"fastnn": "fastnn", "pytabkit": "RealMLP_TD_S"}
+SEARCHES = {"fastnn": "bank", "sklearn": "theirs"}
+GRID = {"hidden_layer_sizes": [(32,), (64,)], "alpha": [1e-4, 1e-2, 1e-1], "learning_rate_init": [1e-3, 1e-2]}
 
 
 def frame(rows: int, seed: int = 0) -> tuple[Any, np.ndarray]:
@@ -52,7 +52,7 @@ class Estimator:
     """See `Contestant`; the first argument is who fits."""
 
     def __init__(self, peer: str, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
-        who = {"table": _TABLES, "search": _SEARCHES}[workload.kind].get(peer)
+        who = {"table": TABLES, "search": SEARCHES}[workload.kind].get(peer)
         if who is None:
             raise Unfit("is not measured")
         self.kind, self.who, self.threads = workload.kind, who, threads
@@ -79,7 +79,7 @@ class Estimator:
             return CONTESTANTS[self.who](True, 0, self.threads)
         from ..searches import contestants
 
-        return contestants(10, _GRID, self.threads, cv=3)[self.who]()
+        return contestants(10, GRID, self.threads, cv=3)[self.who]()
 
     def run(self, passes: int) -> None:
         """See `Contestant`."""

@@ -1,9 +1,10 @@
 """FANN, for online training: Debian's ``libfann-dev``, called from C.
 
-Best practice: ``fann_create_standard_array``, incremental training without momentum, one ``fann_train`` a sample with
-arrays that lie ready, the library of the workload's type of numbers. It has neither LeakyReLU nor a cross-entropy, so it
-does `linear` work: the same layers with linear neurons, which are the cheapest it has, and the squared error. That is
-compared with the article's formulas for the same. The library is as Debian compiled it, for any x86-64.
+Best practice: ``fann_create_standard_array``, incremental training without momentum, one ``fann_train`` a sample
+with arrays that lie ready, the library of the workload's type of numbers. It has neither LeakyReLU nor a
+cross-entropy, so it does `linear` work: the same layers with linear neurons, which are the cheapest it has, and the
+squared error; its results are compared with the article's formulas for that. It is as Debian compiled it, for any
+x86-64.
 """
 
 from __future__ import annotations

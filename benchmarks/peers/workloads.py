@@ -203,7 +203,10 @@ WORKLOADS = [
     ),
     Workload("W8-row", "784-128-10, one row a call", _DIGITS, kind="row", steps=1000, both_cores=False),
     Workload("W8-row-letters", "16-64-64-26, one row a call", _LETTERS, kind="row", steps=1000, both_cores=False),
-    Workload("W8-rows", "784-128-10, 60,000 rows in one call", _DIGITS, kind="rows", steps=60_000, check_steps=250, whole=True),
+    Workload(
+        "W8-rows", "784-128-10, 60,000 rows in one call", _DIGITS, kind="rows", steps=60_000, check_steps=250,
+        whole=True,
+    ),
     Workload(
         "W9", "24-8-2, loss and gradient of 200 samples, float64", (24, 8, 2), "tanh", loss="mse", batch=200,
         dtype="float64", samples="dense", kind="gradient", steps=100, check_steps=1, both_cores=False,
