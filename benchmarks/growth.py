@@ -11,6 +11,7 @@ processes are those of ``benchmarks.peers``, on one core and then on two.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,10 +22,12 @@ from benchmarks.peers.__main__ import say, versions
 from benchmarks.peers.race import Group, Race, choose_cores
 from benchmarks.peers.table import readable, write_markdown
 from benchmarks.peers.workloads import Workload
+from fastnn.room import available
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 ROWS = 8192  # of a pass over the data, where these do not grow
-BYTES = 4e9  # of rows and targets; JAX has them twice for a while, and three processes have them
+LONG = 5_000_000  # rows in one pass, after which one turn says enough
+COPIES = 6  # of the data: in three processes, twice while they are made and converted
 PEERS = {"fastnn": "fastnn", "numpy": "NumPy", "jax": "JAX"}
 COLOURS = {"fastnn": "#3f51b5", "numpy": "#8d6e63", "jax": "#e08a00"}
 BASE = Workload("base", "", (64, 128, 128, 10), optimizer="adam", lr=1e-4, batch=128, steps=ROWS // 128, check_steps=2)
@@ -84,27 +87,35 @@ class Point:
 
 
 def fits(workload: Workload) -> bool:
-    """Whether the rows find room."""
-    return workload.steps * workload.batch * (4 * workload.sizes[0] + 8) <= BYTES
+    """Whether the rows find room, in all processes."""
+    return COPIES * workload.steps * workload.batch * (4 * workload.sizes[0] + 8) <= available()
 
 
 def measured(sweeps: tuple[Sweep, ...], rounds: int, seconds: float) -> Iterator[Point]:
     """All points, on one core and on two."""
+    works = {sweep.workload(value): (sweep.name, value) for sweep in sweeps for value in sweep.values}
+    races: dict[tuple[tuple[str, ...], int], list[Workload]] = {}
+    for work in works:
+        if not fits(work):
+            print(f"{work.key} is left out: there is no room for the rows")
+            continue
+        peers = ("fastnn", "reference", "jax") if work.batch == 1 else tuple(PEERS)
+        turns = 1 if work.steps * work.batch > LONG else rounds
+        races.setdefault((peers, turns), []).append(work)
     for count in (1, 2):
         cores = choose_cores(count)
-        if len(cores) < count:
-            continue
-        for peers in ([*PEERS], ["fastnn", "reference", "jax"]):
-            race = Race(peers, cores, rounds, seconds, say=say)
-            chosen = {
-                work: (sweep, value)
-                for sweep in sweeps
-                for value in sweep.values
-                if fits(work := sweep.workload(value)) and (work.batch == 1) == ("reference" in peers)
-            }
-            for group in race.run(list(chosen)):
-                sweep, value = chosen[group.workload]
-                yield Point.of(sweep.name, value, group)
+        for (peers, turns), chosen in races.items() if len(cores) == count else ():
+            for group in Race(list(peers), cores, turns, seconds, say=say).run(chosen):
+                for peer, result in group.results.items():
+                    if not result.seconds and not result.note.startswith("not installed"):
+                        print(f"{group.workload.key}: {peer} {result.note}")
+                yield Point.of(*works[group.workload], group)
+
+
+def read(path: Path) -> tuple[str, list[Point]]:
+    """What was measured when and with what, and the points, the small ones first."""
+    head, saved = json.loads(path.read_text(encoding="utf-8"))
+    return head, sorted((Point(**each) for each in saved), key=lambda point: point.value)
 
 
 def table(points: list[Point]) -> str:
@@ -157,13 +168,18 @@ def gains(points: list[Point], ax: Any) -> None:
     for name in PEERS:
         pairs = [(one[p.sweep, p.value], p) for p in points if p.cores == 2 and name in p.seconds]
         pairs = [(a, b) for a, b in pairs if name in a.seconds]
-        work = [a.flops / 2 * SWEEP[a.sweep].workload(a.value).batch for a, _ in pairs]
+        work = [products(SWEEP[a.sweep].workload(a.value)) for a, _ in pairs]
         gain = [a.seconds[name] / b.seconds[name] for a, b in pairs]
         ax.plot(work, gain, "o", markersize=4, color=COLOURS[name], alpha=0.8)
     ax.axvline(2 * MIN_WORK, color="black", linewidth=1, linestyle="--")
     ax.annotate(" fastnn: two threads", (2 * MIN_WORK, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=8)
     ax.set(xscale="log", xlabel="multiplications in a step", title="one core's time / two cores' time")
     ax.grid(alpha=0.3)
+
+
+def products(workload: Workload) -> int:
+    """The multiplications of a step as fastnn's engine counts them when it chooses how many threads to use."""
+    return 3 * workload.batch * sum(ins * outs for ins, outs in itertools.pairwise(workload.sizes))
 
 
 def main() -> None:
@@ -184,9 +200,8 @@ def main() -> None:
             points.append(point)
             times = ", ".join(f"{PEERS[name]} {readable(seconds)}" for name, seconds in point.seconds.items())
             print(f"{point.sweep} {point.value:,}, cores: {point.cores}: {times}", flush=True)
-        kept.write_text(json.dumps([head, [vars(point) for point in points]], indent=1), encoding="utf-8")
-    head, saved = json.loads(kept.read_text(encoding="utf-8"))
-    points = [Point(**each) for each in saved]
+            kept.write_text(json.dumps([head, [vars(point) for point in points]], indent=1), encoding="utf-8")
+    head, points = read(kept)
     write_markdown(given.folder / "growth.md", f"{head}\n\n{table(points)}", "growth")
     draw(points, given.folder / "growth.png")
 

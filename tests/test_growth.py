@@ -1,11 +1,8 @@
 """The page of how cost grows: what is measured is kept, and table and picture can be made again from it."""
 
-import json
-from pathlib import Path
-
 import pytest
 
-from benchmarks.growth import DOCS, SWEEPS, Point, Sweep, draw, fits, measured, table
+from benchmarks.growth import DOCS, SWEEPS, Point, Sweep, draw, fits, measured, read, table
 from benchmarks.peers.table import between
 
 POINTS = [
@@ -30,15 +27,17 @@ def test_each_sweep_changes_one_thing():
 
 
 def test_what_has_no_room_is_left_out():
-    assert fits(SWEEPS[-1].workload(10**7))
-    assert not fits(SWEEPS[-1].workload(10**9))
+    assert fits(SWEEPS[-1].workload(1000))
+    assert not fits(SWEEPS[-1].workload(10**12))
+    assert not list(measured((Sweep("rows", "", (10**12,)),), 1, 0.001))
 
 
 def test_a_batch_of_one_sample_has_numpy_too():
     points = list(measured((Sweep("batch", "", (1, 4)),), 1, 0.001))
     assert {(p.value, p.cores) for p in points} >= {(1, 1), (4, 1)}
     for point in points:
-        assert {"fastnn", "numpy"} <= set(point.seconds) <= {"fastnn", "numpy", "jax"}
+        there = {"fastnn", "numpy"} if (point.value, point.cores) != (1, 2) else {"fastnn"}
+        assert there <= set(point.seconds) <= there | {"jax"}
         assert all(0 < seconds < 1 for seconds in point.seconds.values())
         assert point.flops == 2 * (3 * (64 * 128 + 128 * 128 + 128 * 10) - 64 * 128)
 
@@ -53,6 +52,6 @@ def test_table_and_picture(tmp_path):
 
 
 def test_the_page_shows_what_is_kept():
-    head, saved = json.loads(Path(DOCS / "growth.json").read_text(encoding="utf-8"))
+    head, points = read(DOCS / "growth.json")
     shown = between((DOCS / "growth.md").read_text(encoding="utf-8"), "growth")
-    assert shown.strip() == f"{head}\n\n{table([Point(**each) for each in saved])}"
+    assert shown.strip() == f"{head}\n\n{table(points)}"

@@ -24,6 +24,7 @@ from benchmarks.peers.workloads import WORKLOADS, Workload, chosen
 ROOT = Path(__file__).resolve().parent.parent
 
 ONLINE = replace(WORKLOADS[0], steps=20)
+ONLINE_ADAM = replace(ONLINE, key="online Adam", optimizer="adam")
 CLASSES = Workload("classes", "", (5, 6, 4), batch=8, optimizer="adam", lr=1e-3, dtype="float64", steps=6)
 BANK = Workload(
     "bank", "", (2, 3, 1), "tanh", loss="mse", batch=4, dtype="float64", samples="dense", steps=6, networks=3
@@ -34,7 +35,7 @@ GRADIENT = Workload(
     "gradient", "", (4, 3, 2), "tanh", loss="mse", batch=10, dtype="float64", samples="dense", kind="gradient"
 )
 CPU = Path("/proc/cpuinfo").read_text(encoding="utf-8").split() if Path("/proc/cpuinfo").exists() else []
-SMALL = [ONLINE, CLASSES, BANK, ROW, ROWS, GRADIENT]
+SMALL = [ONLINE, ONLINE_ADAM, CLASSES, BANK, ROW, ROWS, GRADIENT]
 
 
 @pytest.fixture(scope="module", params=list(PEERS))
@@ -218,6 +219,7 @@ def test_estimators_fit_and_say_what_they_learned(workload, peers, monkeypatch):
     pytest.importorskip("pandas")
     whole = estimators.frame
     monkeypatch.setattr(estimators, "frame", lambda rows, seed=0: whole(rows // 5, seed))
+    monkeypatch.setenv("PYTHONWARNINGS", "")  # which it sets for joblib's processes
     monkeypatch.setattr(estimators, "GRID", {"alpha": [1e-4, 1e-1]})
     for peer in PEERS:
         bench = Bench(peer, 1)

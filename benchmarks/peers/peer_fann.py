@@ -24,8 +24,8 @@ class Fann:
     note = "linear neurons, squared error"
 
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
-        if workload.kind != "train" or workload.batch > 1:
-            raise Unfit("is measured online only")
+        if workload.kind != "train" or workload.batch > 1 or workload.optimizer != "sgd":
+            raise Unfit("is measured online, by SGD, only")
         self.data = data
         kind = {"float32": "float", "float64": "double"}[workload.dtype]
         source = (HERE / "fann.c").read_text(encoding="utf-8")
