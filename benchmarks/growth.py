@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.peers.__main__ import say, versions
+from benchmarks.peers.__main__ import CPU_TIMES, say, versions
 from benchmarks.peers.race import Group, Race, choose_cores
 from benchmarks.peers.table import readable, write_markdown
 from benchmarks.peers.workloads import Workload
@@ -91,8 +91,8 @@ def fits(workload: Workload) -> bool:
     return COPIES * workload.steps * workload.batch * (4 * workload.sizes[0] + 8) <= available()
 
 
-def measured(sweeps: tuple[Sweep, ...], rounds: int, seconds: float) -> Iterator[Point]:
-    """All points, on one core and on two."""
+def measured(sweeps: tuple[Sweep, ...], rounds: int, seconds: float, clock: str = "wall") -> Iterator[Point]:
+    """All points, on one core and, by the clock on the wall, on two."""
     works = {sweep.workload(value): (sweep.name, value) for sweep in sweeps for value in sweep.values}
     races: dict[tuple[tuple[str, ...], int], list[Workload]] = {}
     for work in works:
@@ -102,10 +102,10 @@ def measured(sweeps: tuple[Sweep, ...], rounds: int, seconds: float) -> Iterator
         peers = ("fastnn", "reference", "jax") if work.batch == 1 else tuple(PEERS)
         turns = 1 if work.steps * work.batch > LONG else rounds
         races.setdefault((peers, turns), []).append(work)
-    for count in (1, 2):
+    for count in (1, 2) if clock == "wall" else (1,):
         cores = choose_cores(count)
         for (peers, turns), chosen in races.items() if len(cores) == count else ():
-            for group in Race(list(peers), cores, turns, seconds, say=say).run(chosen):
+            for group in Race(list(peers), cores, turns, seconds, clock, say).run(chosen):
                 for peer, result in group.results.items():
                     if not result.seconds and not result.note.startswith("not installed"):
                         print(f"{group.workload.key}: {peer} {result.note}")
@@ -153,6 +153,10 @@ def draw(points: list[Point], path: Path) -> None:
                 color=COLOURS[name], label=label if cores == 1 else f"{label}, two cores",
             )  # fmt: skip
         ax.set(xscale="log", yscale="log", xlabel=sweep.axis, title=f"{sweep.name}: us a sample")
+        if sweep.name != "rows":
+            ticks = sweep.values[:: 1 + len(sweep.values) // 8]
+            ax.set_xticks(ticks, [f"{value:,}" for value in ticks], fontsize=8)
+            ax.minorticks_off()
         ax.grid(alpha=0.3)
     gains(points, axes.flat[-1])
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
@@ -186,7 +190,11 @@ def main() -> None:
     """Measure, keep, show."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__.splitlines()[0])
     parser.add_argument("sweeps", nargs="*", metavar="SWEEP", help=f"which (default: all): {', '.join(SWEEP)}")
-    parser.add_argument("--quick", action="store_true", help="one round of 0.02 seconds, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="turns of 0.02 seconds, to see that it works")
+    parser.add_argument(
+        "--clock", choices=["wall", "cpu"], default="wall",
+        help="cpu: the time that a process had the core, and one core alone; for a machine that others use",
+    )  # fmt: skip
     parser.add_argument("--shown", action="store_true", help="show what is kept, and measure nothing")
     parser.add_argument("--folder", type=Path, default=DOCS, help="of growth.json, .md and .png (default: docs)")
     given = parser.parse_args()
@@ -194,9 +202,9 @@ def main() -> None:
         parser.error(f"no such sweep: {', '.join(sorted(unknown))}; there are {', '.join(SWEEP)}")
     kept = given.folder / "growth.json"
     if not given.shown:
-        head, points = versions(), []
+        head, points = versions() + (CPU_TIMES if given.clock == "cpu" else ""), []
         chosen = tuple(sweep for sweep in SWEEPS if sweep.name in (given.sweeps or SWEEP))
-        for point in measured(chosen, *((1, 0.02) if given.quick else (3, 0.1))):
+        for point in measured(chosen, *((3, 0.02) if given.quick else (3, 0.1)), given.clock):
             points.append(point)
             times = ", ".join(f"{PEERS[name]} {readable(seconds)}" for name, seconds in point.seconds.items())
             print(f"{point.sweep} {point.value:,}, cores: {point.cores}: {times}", flush=True)

@@ -42,6 +42,12 @@ def test_a_batch_of_one_sample_has_numpy_too():
         assert point.flops == 2 * (3 * (64 * 128 + 128 * 128 + 128 * 10) - 64 * 128)
 
 
+def test_the_time_of_the_processor_is_of_one_core():
+    (point,) = measured((Sweep("depth", "", (1,)),), 1, 0.001, "cpu")
+    assert point.cores == 1
+    assert point.seconds["fastnn"] > 0
+
+
 def test_table_and_picture(tmp_path):
     text = table(POINTS)
     assert "| 4,096 | 4.1 ms | 12.3 ms |  | 25% | 2.00 |" in text

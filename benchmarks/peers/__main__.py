@@ -21,6 +21,8 @@ from .workloads import WORKLOADS, Workload, chosen
 
 _PACKAGES = ("numpy", "numba", "scikit-learn", "torch", "jax", "onnxruntime", "pytabkit")
 
+CPU_TIMES = " Times are of the CPU, not of the clock on the wall."
+
 
 def arguments() -> argparse.Namespace:
     """From the command line."""
@@ -77,9 +79,7 @@ def main() -> None:
         head, saved = json.loads(given.shown.read_text(encoding="utf-8"))
         write(given, [group_of(each) for each in saved], head)
         return
-    head = versions(given.held) + (
-        " Times are of the CPU, not of the clock on the wall." if given.clock == "cpu" else ""
-    )
+    head = versions(given.held) + (CPU_TIMES if given.clock == "cpu" else "")
     print(head)
     for count in {"1": (1,), "2": (2,), "both": (1, 2)}[given.cores]:
         cores = choose_cores(count)
