@@ -143,11 +143,14 @@ def draw(points: list[Point], path: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, axes = plt.subplots(2, 3, figsize=(11, 6.4), layout="constrained")
     for ax, sweep in zip(axes.flat, SWEEPS):
-        for (name, label), (cores, dashes) in [(p, c) for p in PEERS.items() for c in ((1, "-"), (2, ":"))]:
+        for (name, label), (cores, dashes) in itertools.product(PEERS.items(), ((1, "-"), (2, ":"))):
             own = [p for p in points if p.sweep == sweep.name and p.cores == cores and name in p.seconds]
+            if not own:
+                continue
             ax.plot(
                 [p.value for p in own], [p.seconds[name] * 1e6 for p in own], dashes, marker="o", markersize=3,
                 color=COLOURS[name], label=label if cores == 1 else f"{label}, two cores",
@@ -156,9 +159,14 @@ def draw(points: list[Point], path: Path) -> None:
         if sweep.name != "rows":
             ticks = sweep.values[:: 1 + len(sweep.values) // 8]
             ax.set_xticks(ticks, [f"{value:,}" for value in ticks], fontsize=8)
-            ax.minorticks_off()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.minorticks_off()
         ax.grid(alpha=0.3)
-    gains(points, axes.flat[-1])
+    if any(point.cores == 2 for point in points):
+        gains(points, axes.flat[-1])
+    else:
+        axes.flat[-1].set_axis_off()
     figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=6, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
