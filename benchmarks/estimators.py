@@ -8,9 +8,7 @@ medians. The scores are on held-out samples, each seed a split, first weights an
 
 import argparse
 import copy
-import os
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -31,12 +29,12 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import scale
 
 import fastnn
+from benchmarks.environment import start_free
 from benchmarks.peers.__main__ import processor
 from fastnn import sklearn as ours
 from fastnn.training.epochs import fit
 from fastnn.training.settings import Settings
 
-SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # they slow scikit-learn on processors that they do not describe
 Data = tuple[np.ndarray, np.ndarray]
 
 
@@ -150,9 +148,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for a machine that others use")
     parser.add_argument("--no-scores", action="store_true", help="times only")
     options = parser.parse_args()
-    if any(name in os.environ for name in SLOWING):
-        free = {name: value for name, value in os.environ.items() if name not in SLOWING}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.estimators", *sys.argv[1:]], free)
+    start_free("benchmarks.estimators")
     warnings.simplefilter("ignore")
     fastnn.set_num_threads(options.threads)
     print(f"{processor()}, fastnn {fastnn.__version__}, scikit-learn {sklearn.__version__}\n")

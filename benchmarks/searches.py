@@ -10,7 +10,6 @@ the seconds are those of all processes together, divided by two: for a machine t
 import argparse
 import os
 import statistics
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from sklearn.datasets import load_digits, make_classification
 from sklearn.model_selection import GridSearchCV
 
 import fastnn
-from benchmarks.estimators import SLOWING
+from benchmarks.environment import start_free
 from benchmarks.peers.__main__ import processor
 from fastnn import sklearn as ours
 
@@ -45,15 +44,18 @@ def end_processes() -> None:
     get_reusable_executor().shutdown(wait=True)
 
 
-def contestants(epochs: int) -> dict[str, Callable[[], Any]]:
+def contestants(
+    epochs: int, grid: dict[str, list[Any]] = GRID, jobs: int = 2, cv: int = 5
+) -> dict[str, Callable[[], Any]]:
     """The searches, not yet fitted."""
     settings = {"max_iter": epochs, "random_state": 0}
     net, other = ours.MLPClassifier(**settings), theirs.MLPClassifier(**settings)
+    how: dict[str, Any] = {"n_jobs": jobs, "refit": False, "cv": cv}
     return {
-        "bank": lambda: ours.BankSearchCV(net, GRID, n_jobs=2, refit=False),
-        "halving": lambda: ours.BankSearchCV(net, GRID, n_jobs=2, refit=False, halving=True),
-        "grid": lambda: GridSearchCV(net, GRID, n_jobs=2, refit=False),
-        "theirs": lambda: GridSearchCV(other, GRID, n_jobs=2, refit=False),
+        "bank": lambda: ours.BankSearchCV(net, grid, **how),
+        "halving": lambda: ours.BankSearchCV(net, grid, **how, halving=True),
+        "grid": lambda: GridSearchCV(net, grid, **how),
+        "theirs": lambda: GridSearchCV(other, grid, **how),
     }
 
 
@@ -67,9 +69,7 @@ def main() -> None:
     parser.add_argument("--warm", action="store_true", help="leave joblib's processes as they are")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     options = parser.parse_args()
-    if any(name in os.environ for name in SLOWING):
-        free = {name: value for name, value in os.environ.items() if name not in SLOWING}
-        os.execve(sys.executable, [sys.executable, "-m", "benchmarks.searches", *sys.argv[1:]], free)
+    start_free("benchmarks.searches")
     warnings.simplefilter("ignore")
     os.environ["PYTHONWARNINGS"] = "ignore"  # of the processes
     warm = options.warm and options.clock == "wall"  # the system knows the seconds of processes that have ended

@@ -13,7 +13,6 @@ in a file, and an interrupted run goes on.
 
 import argparse
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable
@@ -22,19 +21,20 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.environment import start_free
 from benchmarks.real_tables import TABLES
 
 SPLITS = 5
 
 
-def fastnn_estimator(classes: bool, seed: int) -> Any:
+def fastnn_estimator(classes: bool, seed: int, threads: int = 1) -> Any:
     """With its defaults."""
     from fastnn.tabular import TabularClassifier, TabularRegressor
 
-    return (TabularClassifier if classes else TabularRegressor)(random_state=seed, n_jobs=1)
+    return (TabularClassifier if classes else TabularRegressor)(random_state=seed, n_jobs=threads)
 
 
-def scikit_learn_mlp(classes: bool, seed: int) -> Any:
+def scikit_learn_mlp(classes: bool, seed: int, threads: int = 1) -> Any:
     """In the pipeline of its documentation's examples on mixed columns; targets of a regression are standardised."""
     from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
     from sklearn.impute import SimpleImputer
@@ -52,7 +52,7 @@ def scikit_learn_mlp(classes: bool, seed: int) -> Any:
     return make_pipeline(columns, net)
 
 
-def boosting(classes: bool, seed: int) -> Any:
+def boosting(classes: bool, seed: int, threads: int = 1) -> Any:
     """Which takes categories by their dtype."""
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
@@ -61,7 +61,7 @@ def boosting(classes: bool, seed: int) -> Any:
     )
 
 
-def realmlp(classes: bool, seed: int) -> Any:
+def realmlp(classes: bool, seed: int, threads: int = 1) -> Any:
     """pytabkit's RealMLP_TD_S, the recipe on PyTorch; it takes no missing numbers, so they get a median and a mark."""
     from pytabkit import RealMLP_TD_S_Classifier, RealMLP_TD_S_Regressor
     from sklearn.compose import make_column_selector, make_column_transformer
@@ -72,11 +72,13 @@ def realmlp(classes: bool, seed: int) -> Any:
         (SimpleImputer(strategy="median", add_indicator=True), make_column_selector(dtype_exclude="category")),
         remainder="passthrough",
     ).set_output(transform="pandas")
-    net = (RealMLP_TD_S_Classifier if classes else RealMLP_TD_S_Regressor)(random_state=seed, device="cpu", n_threads=1)
+    net = (RealMLP_TD_S_Classifier if classes else RealMLP_TD_S_Regressor)(
+        random_state=seed, device="cpu", n_threads=threads
+    )
     return make_pipeline(columns, net)
 
 
-CONTESTANTS: dict[str, Callable[[bool, int], Any]] = {
+CONTESTANTS: dict[str, Callable[..., Any]] = {
     "fastnn": fastnn_estimator,
     "RealMLP_TD_S": realmlp,
     "boosting": boosting,
@@ -197,8 +199,7 @@ def main() -> None:
     parser.add_argument("--kept", type=Path, default=Path("tables.json"), help="where results are kept")
     parser.add_argument("--picture", type=Path, help="where to draw them")
     arguments = parser.parse_args()
-    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):  # they slow NumPy on processors they do not describe
-        os.environ.pop(name, None)
+    start_free("benchmarks.tables")
     results = race(arguments.tables, arguments.contestants, arguments.splits, arguments.kept)
     chosen = common({name: results[name] for name in arguments.tables}, arguments.contestants)
     print(printed(chosen, arguments.contestants))

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.peers``: fastnn and its peers at the workloads W1 to W10."""
+"""``python -m benchmarks.peers``: fastnn and its peers at the workloads W1 to W12."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ import os
 import platform
 import sys
 from dataclasses import asdict
+from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from ..environment import HELD
 from . import table
 from .contestant import PEERS
 from .race import Group, Race, Result, choose_cores
 from .workloads import WORKLOADS, Workload, chosen
 
-_PACKAGES = ("numpy", "numba", "scikit-learn", "torch", "jax", "onnxruntime")
+_PACKAGES = ("numpy", "numba", "scikit-learn", "torch", "jax", "onnxruntime", "pytabkit")
+
+CPU_TIMES = " Times are of the CPU, not of the clock on the wall."
 
 
 def arguments() -> argparse.Namespace:
@@ -40,8 +44,15 @@ def arguments() -> argparse.Namespace:
         "--clock", choices=["wall", "cpu"], default="wall",
         help="cpu: the time that a process had the core; for one core of a machine that others use (default: wall)",
     )  # fmt: skip
+    parser.add_argument(
+        "--held",
+        choices=list(HELD),
+        default="",
+        help="hold everyone to these instructions, where the processor has more",
+    )
     parser.add_argument("--quick", action="store_true", help="3 rounds of 0.05 seconds: to see that it works")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the tables between the marks of this file")
+    parser.add_argument("--section", default="", help="the name in these marks, for pages with several machines")
     parser.add_argument("--summary", type=Path, metavar="FILE", help="the same for the first table alone")
     parser.add_argument("--chart", type=Path, metavar="FILE", help="draw a bar chart as PNG")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all measurements")
@@ -68,14 +79,14 @@ def main() -> None:
         head, saved = json.loads(given.shown.read_text(encoding="utf-8"))
         write(given, [group_of(each) for each in saved], head)
         return
-    head = versions() + (" Times are of the CPU, not of the clock on the wall." if given.clock == "cpu" else "")
+    head = versions(given.held) + (CPU_TIMES if given.clock == "cpu" else "")
     print(head)
     for count in {"1": (1,), "2": (2,), "both": (1, 2)}[given.cores]:
         cores = choose_cores(count)
         if len(cores) < count:
             print(f"there are not {count} cores", file=sys.stderr)
             continue
-        race = Race(given.peers, cores, given.rounds, given.seconds, given.clock, say)
+        race = Race(given.peers, cores, given.rounds, given.seconds, given.clock, say, given.held)
         for group in race.run(given.workloads):
             say("")
             print(f"\n{table.terminal(group)}", flush=True)
@@ -96,9 +107,9 @@ def group_of(saved: dict[str, Any]) -> Group:
 def write(given: argparse.Namespace, groups: list[Group], head: str) -> None:
     """The files that were asked for."""
     if given.markdown:
-        table.write_markdown(given.markdown, table.markdown(groups, head))
+        table.write_markdown(given.markdown, table.markdown(groups, head), given.section)
     if given.summary:
-        table.write_markdown(given.summary, table.summaries(groups))
+        table.write_markdown(given.summary, table.summaries(groups, head), given.section)
     if given.chart:
         from .chart import draw
 
@@ -111,9 +122,11 @@ def say(what: str) -> None:
         print(f"\r\x1b[K{what}", end="", file=sys.stderr, flush=True)
 
 
-def versions() -> str:
-    """What was measured with what."""
+def versions(held: str = "") -> str:
+    """What was measured when and with what."""
     from fastnn import __version__
+
+    today, where = date.today(), processor() + (f" held to {held}" if held else "")
 
     found = [f"fastnn {__version__}", f"Python {platform.python_version()}"]
     for package in _PACKAGES:
@@ -121,7 +134,7 @@ def versions() -> str:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             found.append(f"{package} not installed")
-    return f"{processor()}, {os.cpu_count()} cores. {', '.join(found)}."
+    return f"{today.day} {today:%B %Y}: {where}, {os.cpu_count()} cores. {', '.join(found)}."
 
 
 def processor() -> str:

@@ -23,7 +23,7 @@ def draw(groups: list[Group], path: Path) -> None:
         1, len(counts), figsize=(7 * len(counts), 2 + 0.75 * most), squeeze=False, layout="constrained"
     )
     peers = [peer for peer in list(PEERS)[1:] if any(g.results[peer].seconds for g in groups if peer in g.results)]
-    colours = {peer: plt.get_cmap("tab10")(i) for i, peer in enumerate(peers)}
+    colours = {peer: plt.get_cmap("tab20")(i) for i, peer in enumerate(peers)}
     for axis, count in zip(axes[0], counts):
         shown = [group for group in groups if group.cores == count]
         height = 0.8 / max(1, len(peers))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -60,6 +60,12 @@ class Peer:
     """Whether two cores can make it faster."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that its process needs."""
+    blas: bool = False
+    """Whether its products are of NumPy's BLAS, whose name goes into its note."""
+    holds: bool = True
+    """Whether `environment.HELD` reaches it."""
+    task: Callable[[Workload], Workload] = lambda workload: workload
+    """What it does in the place of a workload, where it cannot do just that."""
 
     def load(self) -> type[Contestant]:
         """Import the class; the worker does this, so only it needs the library.
@@ -75,19 +81,26 @@ class Peer:
             raise Unable(f"not installed ({error})") from None
 
 
+def linear(workload: Workload) -> Workload:
+    """The same network of linear neurons, with the squared error."""
+    return replace(workload, hidden="identity", last="identity", loss="mse")
+
+
 PEERS = {
     "fastnn": Peer("fastnn", "peer_fastnn", "Fastnn", environment={"FASTNN_TINY": "always"}),
     "fastnn-generic": Peer(
         "fastnn, generic kernel", "peer_fastnn", "Generic", threaded=False, environment={"FASTNN_TINY": "never"}
     ),
     "c": Peer("C, fixed sizes", "peer_c", "CProgram", threaded=False),
+    "fann": Peer("FANN, linear neurons", "peer_fann", "Fann", threaded=False, task=linear),
     "jax": Peer("JAX jit + scan", "peer_jax", "Jax"),
     "torch": Peer("PyTorch eager", "peer_torch", "Torch"),
     "torch-compile": Peer("PyTorch compiled", "peer_torch", "TorchCompiled"),
-    "sklearn": Peer("scikit-learn", "peer_sklearn", "Sklearn"),
-    "onnx": Peer("onnxruntime", "peer_onnx", "Onnx"),
-    "numpy": Peer("NumPy, whole batches", "peer_numpy", "Batched"),
-    "reference": Peer("NumPy, the article", "peer_numpy", "Article", threaded=False),
+    "sklearn": Peer("scikit-learn", "peer_sklearn", "Sklearn", blas=True),
+    "onnx": Peer("onnxruntime", "peer_onnx", "Onnx", holds=False),
+    "numpy": Peer("NumPy, whole batches", "peer_numpy", "Batched", blas=True),
+    "pytabkit": Peer("pytabkit, RealMLP", "estimators", "TablesOnly"),
+    "reference": Peer("NumPy, the article", "peer_numpy", "Article", threaded=False, blas=True),
 }
 """All peers by the name they have on the command line; the first is who the others are compared with."""
 

@@ -62,8 +62,8 @@ class CProgram:
     note = ""
 
     def __init__(self, workload: Workload, data: Data, parameters: list[Parameters], threads: int) -> None:
-        if workload.kind != "train" or workload.batch > 1:
-            raise Unfit("does online training only")
+        if workload.kind != "train" or workload.batch > 1 or workload.optimizer != "sgd":
+            raise Unfit("does online training by SGD only")
         self.workload, self.data = workload, data
         self.train = compiled(source(workload), *(TINY if max(workload.sizes) < 64 else WIDE)).train
         pointer, long = ctypes.c_void_p, ctypes.c_long

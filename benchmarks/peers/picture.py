@@ -17,7 +17,7 @@ _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 def times(page: Path, workload: str, cores: str = "one core") -> dict[str, float]:
     """The seconds of each peer at a workload, in the order of its table."""
     text = page.read_text(encoding="utf-8")
-    found = re.search(rf"^### {re.escape(workload)}:[^\n]*{cores}\n\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"^#+ {re.escape(workload)}:[^\n]*{cores}\n\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
     if not found:
         raise ValueError(f"{page} has no table of {workload} on {cores}")
     rows = re.findall(r"^\| ([^|]+) \| ([\d.]+) (ns|us|ms|s) \|", found[1], re.MULTILINE)

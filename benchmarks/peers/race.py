@@ -15,12 +15,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from ..environment import freed
 from .contestant import PEAK, PEERS, Unable, Unfit
 from .peer_numpy import Article
 from .startup import Startup
@@ -128,6 +130,8 @@ class Race:
         several threads it is the sum over them, so it is for one core.
     say
         Is told what happens.
+    instructions
+        What all are held to, of `environment.HELD`; by default nothing.
     """
 
     def __init__(
@@ -138,10 +142,11 @@ class Race:
         seconds: float,
         clock: str = "wall",
         say: Callable[[str], None] = lambda what: None,
+        instructions: str = "",
     ) -> None:
         self.peers, self.cores, self.rounds, self.seconds = peers, cores, rounds, seconds
-        self.clock, self.say = clock, say
-        self.environment = _environment(len(cores))
+        self.clock, self.say, self.instructions = clock, say, instructions
+        self.environment = environment(len(cores), instructions)
         self.workers: dict[str, Worker] = {}
 
     def run(self, workloads: list[Workload]) -> Iterator[Group]:
@@ -159,15 +164,16 @@ class Race:
         peers = [peer for peer in self.peers if len(self.cores) == 1 or PEERS[peer].threaded]
         results = {peer: Result(workload.key, len(self.cores), peer) for peer in peers}
         group = Group(workload, len(self.cores), results)
-        expected = [] if workload.kind == "start" else oracle(workload.for_check())
         ready: dict[str, Worker | Startup] = {}
         for peer, result in results.items():
             self.say(f"{workload.key}, {_cores(len(self.cores))}: preparing {peer}")
-            worker = self._worker(peer, workload)
+            worker, task = self._worker(peer, workload), PEERS[peer].task(workload)
             try:
-                got, result.first_call = worker.check(workload)
-                difference(workload, got, expected)
-                _, result.note = worker.prepare(workload, self.seconds * workload.patience)
+                if self.instructions and not PEERS[peer].holds:
+                    raise Unfit(f"cannot be held to {self.instructions}")
+                got, result.first_call = worker.check(task)
+                difference(task, got, oracle(task.for_check()))
+                _, result.note = worker.prepare(task, self.seconds * workload.patience)
                 ready[peer] = worker
             except Unable as reason:
                 result.note, result.unfit = str(reason), isinstance(reason, Unfit)
@@ -206,11 +212,14 @@ class Race:
         return self.workers[peer]
 
 
+@lru_cache(maxsize=2)
 def oracle(workload: Workload) -> list[np.ndarray]:
     """What all peers must get: the article's formulas in NumPy, in float64.
 
-    Of training, by how much each array changes.
+    Of training, by how much each array changes; of processes and estimators nothing.
     """
+    if workload.kind in ("start", "table", "search"):
+        return []
     data, starts = workload.data(), workload.parameters()
     wide = replace(workload, dtype="float64")
     y = data.y.astype("float64") if data.y.ndim == 2 else data.y
@@ -253,14 +262,16 @@ def choose_cores(count: int) -> list[int]:
     return sorted(os.sched_getaffinity(0))[-count:]
 
 
-def _environment(threads: int) -> dict[str, str]:
-    """For every peer: so many threads, on whatever they stand."""
+def environment(threads: int, instructions: str = "") -> dict[str, str]:
+    """For every peer: so many threads, on whatever they stand, and nothing that slows one but `instructions`."""
+    settings = freed(instructions)
     names = ("OMP", "OPENBLAS", "MKL", "NUMBA", "VECLIB_MAXIMUM", "NUMEXPR")
-    settings = {f"{name}_NUM_THREADS": str(threads) for name in names}
+    settings.update({f"{name}_NUM_THREADS": str(threads) for name in names})
     settings["KMP_BLOCKTIME"] = "1"  # milliseconds
-    settings["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    eigen = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    settings["XLA_FLAGS"] = f"{eigen} {settings.get('XLA_FLAGS', '')}".strip()
     settings["JAX_PLATFORMS"] = "cpu"
-    return {**os.environ, **settings}
+    return settings
 
 
 def _cores(count: int) -> str:

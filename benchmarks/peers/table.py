@@ -8,7 +8,12 @@ from pathlib import Path
 from .contestant import PEERS
 from .race import Group, Result
 
-BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
+
+def marks(section: str = "") -> tuple[str, str]:
+    """Between these lines of a page the tables of a section stand; pages may have several, as of two processors."""
+    name = f"peers {section}" if section else "peers"
+    return f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+
 
 _HEAD = ["", "time", "ratio", "GFLOP/s", "of peak", "first call", "note"]
 
@@ -105,11 +110,11 @@ def summary(groups: list[Group], cores: int) -> str:
     return "\n".join(lines)
 
 
-def summaries(groups: list[Group]) -> str:
+def summaries(groups: list[Group], versions: str) -> str:
     """The summary for each number of cores."""
     counts = sorted({group.cores for group in groups})
     names = ["One core" if count == 1 else f"{count} cores" for count in counts]
-    return "\n\n".join(f"{name}:\n\n{summary(groups, count)}" for name, count in zip(names, counts))
+    return "\n\n".join([versions, *(f"{name}:\n\n{summary(groups, count)}" for name, count in zip(names, counts))])
 
 
 def markdown(groups: list[Group], versions: str) -> str:
@@ -117,20 +122,35 @@ def markdown(groups: list[Group], versions: str) -> str:
     parts = [versions]
     for cores in sorted({group.cores for group in groups}):
         name = "One core" if cores == 1 else f"{cores} cores"
-        parts += [f"## {name}", summary(groups, cores)]
-    parts.append("## Details")
+        parts += [f"### {name}", summary(groups, cores)]
+    parts.append("### Details")
     for group in groups:
         lines = [_line(_HEAD), _line(["---", *["---:"] * 5, "---"])]
         lines += [_line(cells(group, result)) for result in shown(group)]
-        parts += [f"### {heading(group)}", "\n".join(lines), peak_line(group), absent(group)]
+        parts += [f"#### {heading(group)}", "\n".join(lines), peak_line(group), absent(group)]
     return "\n\n".join(part for part in parts if part)
 
 
-def write_markdown(path: Path, text: str) -> None:
+def between(page: str, section: str = "") -> str:
+    """What stands between the marks of a section.
+
+    Raises
+    ------
+    ValueError
+        If the page does not have them.
+    """
+    begin, end = marks(section)
+    if begin not in page or end not in page:
+        raise ValueError(f"there are no lines {begin} and {end}; they say where the tables go")
+    return page.split(begin, 1)[1].split(end, 1)[0]
+
+
+def write_markdown(path: Path, text: str, section: str = "") -> None:
     """Put `text` between the marks of a file, which keeps the rest; or make a new file."""
-    old = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
-    if BEGIN not in old or END not in old:
-        raise ValueError(f"{path} has no lines {BEGIN} and {END}; they say where the tables go")
-    before, rest = old.split(BEGIN, 1)
-    after = rest.split(END, 1)[1]
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+    begin, end = marks(section)
+    old = path.read_text(encoding="utf-8") if path.exists() else f"{begin}\n{end}\n"
+    try:
+        kept = between(old, section)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    path.write_text(old.replace(f"{begin}{kept}{end}", f"{begin}\n\n{text}\n\n{end}"), encoding="utf-8")

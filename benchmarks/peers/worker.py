@@ -13,9 +13,13 @@ import pickle
 import sys
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO
 
+from ..environment import blas
 from .contestant import PEAK, PEERS, Contestant, Unable
+from .estimators import Estimator
 from .workloads import Workload
 
 Answer = tuple[bool, Any]
@@ -25,7 +29,7 @@ class Bench:
     """One peer, and what it works on now."""
 
     def __init__(self, peer: str, threads: int) -> None:
-        self.peer = {**PEERS, "peak": PEAK}[peer]
+        self.name, self.peer = peer, {**PEERS, "peak": PEAK}[peer]
         self.threads = threads
         self.contestant: Contestant | None = None
         self.passes = 1
@@ -36,7 +40,7 @@ class Bench:
         These are from the parameters to the end of the first pass: tracing, compiling and loading of
         compiled code, but neither the import of the library nor the conversion of the whole data set.
         """
-        make = self.peer.load()
+        make = self._maker(workload)
         few = workload.for_check()
         data, parameters = few.data(), few.parameters()
         started = time.perf_counter()
@@ -57,17 +61,25 @@ class Bench:
             self.contestant.run(1)  # the one that was checked
             units += few.steps
         a_unit = (time.perf_counter() - started) / units
-        # All rows in one call are all, whoever is slow
-        most = workload if workload.kind == "rows" else workload.at_most(max(few.steps, int(seconds / a_unit)))
-        self.contestant = None  # makes room
-        self.contestant = self.peer.load()(most, most.data(), most.parameters(), self.threads)
-        self.contestant.run(1)
-        started = time.perf_counter()
-        self.contestant.run(1)
-        a_pass = time.perf_counter() - started
+        most = workload if workload.whole else workload.at_most(max(few.steps, int(seconds / a_unit)))
+        a_pass = a_unit * most.steps
+        if most != few:
+            self.contestant = None  # makes room
+            self.contestant = self._maker(most)(most, most.data(), most.parameters(), self.threads)
+            self.contestant.run(1)
+            if a_pass < 2 * seconds:  # else a turn is one pass
+                started = time.perf_counter()
+                self.contestant.run(1)
+                a_pass = time.perf_counter() - started
         self.passes = max(1, round(seconds / a_pass))
         self.units = self.passes * most.steps
-        return self.units, self.contestant.note
+        notes = self.contestant.note, blas() if self.peer.blas else ""
+        return self.units, "; ".join(note for note in notes if note)
+
+    def _maker(self, workload: Workload) -> Callable[..., Contestant]:
+        if workload.kind in ("table", "search"):
+            return partial(Estimator, self.name)
+        return self.peer.load()
 
     def turn(self, clock: str = "wall") -> float:
         """Work; returns the seconds per unit, by the clock on the wall or (``cpu``) those that this process got."""

@@ -52,7 +52,7 @@ class Workload:
         files, else strokes.
     kind
         ``train``; ``row``, inference for one row a call; ``rows``, for all rows in one call; ``gradient``,
-        loss and gradient without an update; ``start``, a whole process.
+        loss and gradient without an update; ``table`` and ``search``, estimators; ``start``, a whole process.
     steps
         Units in the data set: batches of an epoch, or calls or rows of a pass.
     check_steps
@@ -64,6 +64,8 @@ class Workload:
     patience
         How many times longer than others' its turns are: so that whatever a call does once, such as a copy of
         large weights, counts as little as in training that goes on for minutes.
+    whole
+        Whether slow peers get the whole data set, too, where else they get the start of it.
     """
 
     key: str
@@ -83,6 +85,7 @@ class Workload:
     networks: int = 1
     both_cores: bool = True
     patience: float = 1.0
+    whole: bool = False
 
     @property
     def activations(self) -> list[str]:
@@ -93,7 +96,7 @@ class Workload:
     def unit(self) -> str:
         """What the time is of."""
         names = {"train": "step", "row": "row", "rows": "row", "gradient": "call", "start": "process"}
-        return names[self.kind]
+        return names.get(self.kind, "fit")
 
     @property
     def flops(self) -> int:
@@ -105,7 +108,7 @@ class Workload:
         layers = [ins * outs for ins, outs in zip(self.sizes, self.sizes[1:])]
         if self.kind in ("row", "rows"):
             return 2 * sum(layers)
-        if self.kind == "start":
+        if self.kind in ("start", "table", "search"):
             return 0
         return self.networks * self.batch * (6 * sum(layers) - 2 * layers[0])
 
@@ -127,11 +130,14 @@ class Workload:
             return Data((X[repeat] / 255).astype(self.dtype), y[repeat].astype(np.int64))
         kind = "strokes" if self.samples == "mnist" else self.samples
         samples = Samples(self.sizes, self.dtype, kind)
-        made = 256  # in blocks, each with its own seed
-        blocks = range(-(-count // made))
-        X = np.concatenate([samples.rows(made + i)[:made] for i in blocks])[:count]
-        y = np.concatenate([samples.targets(made + i)[:made] for i in blocks])[:count]
-        return Data(X, y)
+        made = 256  # in blocks, each with its own seed; after so many of them they come again
+        blocks = range(min(made, -(-count // made)))
+        X = np.concatenate([samples.rows(made + i)[:made] for i in blocks])
+        y = np.concatenate([samples.targets(made + i)[:made] for i in blocks])
+        if self.loss == "mse" and y.ndim == 1:
+            y = np.eye(self.sizes[-1], dtype=self.dtype)[y]
+        taken = np.arange(count) % len(X)
+        return Data(X[taken], y[taken])
 
     def parameters(self) -> list[Parameters]:
         """Where each network starts: He's normal weights, and small biases."""
@@ -197,7 +203,10 @@ WORKLOADS = [
     ),
     Workload("W8-row", "784-128-10, one row a call", _DIGITS, kind="row", steps=1000, both_cores=False),
     Workload("W8-row-letters", "16-64-64-26, one row a call", _LETTERS, kind="row", steps=1000, both_cores=False),
-    Workload("W8-rows", "784-128-10, 60,000 rows in one call", _DIGITS, kind="rows", steps=60_000, check_steps=250),
+    Workload(
+        "W8-rows", "784-128-10, 60,000 rows in one call", _DIGITS, kind="rows", steps=60_000, check_steps=250,
+        whole=True,
+    ),
     Workload(
         "W9", "24-8-2, loss and gradient of 200 samples, float64", (24, 8, 2), "tanh", loss="mse", batch=200,
         dtype="float64", samples="dense", kind="gradient", steps=100, check_steps=1, both_cores=False,
@@ -208,6 +217,8 @@ WORKLOADS = [
     Workload(
         "W10-warm", "the same, with what earlier ones cached", (16, 64, 64, 26), kind="start", both_cores=False,
     ),
+    Workload("W11", "a data frame of 1,000 rows, 256 epochs", (1, 1), kind="table", steps=1, check_steps=1),
+    Workload("W12", "12 candidates on 3 folds of digits, 10 epochs", (1, 1), kind="search", steps=1, check_steps=1),
 ]  # fmt: skip
 """All workloads, in the order of the tables."""
 
