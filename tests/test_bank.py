@@ -175,8 +175,8 @@ def test_a_list_of_rows_is_one_data_set():
 
 def test_what_is_shared_passes_the_door_once(monkeypatch):
     seen = []
-    real = form.feature_rows
-    monkeypatch.setattr(form, "feature_rows", lambda X, *more: seen.append(X) or real(X, *more))
+    real = form.Form.rows
+    monkeypatch.setattr(form.Form, "rows", lambda self, X, *more: seen.append(X) or real(self, X, *more))
     bank = NetworkBank([regressor(seed) for seed in range(4)])
     bank.fit(X, VALUES, 3, validation_data=(X[:5], VALUES[:5]))
     assert len(seen) == 2
@@ -363,8 +363,8 @@ NAN[3, 1] = np.nan
         ({"X": [X, X, X], "y": [VALUES] * 3}, ValueError, "X holds 3; expected a list of 2 arrays"),
         ({"X": [X, X], "y": [VALUES, VALUES[:5]]}, ValueError, r"y\[1\] has 5 rows"),
         ({"X": [X] * 2, "y": [VALUES] * 2, "sample_weight": [np.ones(70), [1.0]]}, ValueError, r"sample_weight\[1\]"),
-        ({"X": lambda: iter([])}, TypeError, "a bank learns from arrays in memory"),
-        ({"X": iter([X]), "y": None}, TypeError, "a bank learns from arrays in memory"),
+        ({"X": lambda: iter([])}, TypeError, "a bank takes rows X and targets y in memory"),
+        ({"X": iter([X]), "y": None}, TypeError, "a bank takes rows X and targets y in memory"),
         ({"y": None}, TypeError, "y is None"),
         ({"y": VALUES[:3]}, ValueError, "y has 3 rows but X has 70"),
         ({"validation_data": (NAN, VALUES)}, ValueError, "X of validation_data holds nan"),

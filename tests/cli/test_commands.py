@@ -505,10 +505,12 @@ def test_wrong_use_has_exit_code_2(tmp_path, place, arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--quantiles", "0.9,0.1"), ("--validation-fraction", "2"), ("--time-limit", "-1")]
+    ("arguments", "code"),
+    [(("--quantiles", "0.9,0.1"), 1), (("--validation-fraction", "2"), 2), (("--time-limit", "-1"), 2)],
 )
-def test_settings_that_the_estimator_refuses(tmp_path, place, arguments):
-    run("train", place / "houses.csv", "--target", "price", "--out", tmp_path / "m", *arguments, code=1)
+def test_settings_that_cannot_be(tmp_path, place, arguments, code):
+    run("train", place / "houses.csv", "--target", "price", "--out", tmp_path / "m", *arguments, code=code)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("command", ["train", "predict", "evaluate", "info", "export", "plot", "bench", "warmup"])
