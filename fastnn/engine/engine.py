@@ -188,6 +188,8 @@ class Engine(Watched):
             for names, arrays in zip(places, weights):
                 for (name, place), array in zip(names.items(), arrays):
                     assign(name, place, array)
+            for layer in self.layers:
+                layer.wipe_padding()
             self._offset_changed()
         except (ValueError, TypeError):
             for names, arrays in zip(places, before):

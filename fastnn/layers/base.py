@@ -157,6 +157,11 @@ class BaseLayer(Checked, Watched, ABC):
     def shape(self) -> tuple[int, int]:
         """Rows and row length of the part of its memory that training changes."""
 
+    def wipe_padding(self) -> None:
+        """Set what lies behind the numbers of a row to zero, as it is while all are finite: an overflow leaves NaN."""
+        if self._memory.size:
+            self._memory.reshape(self.memory_rows, -1)[:, self.outs :] = 0.0
+
     @property
     def parameter_count(self) -> int:
         """How many numbers training changes."""

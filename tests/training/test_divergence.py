@@ -158,3 +158,16 @@ def test_no_metric_gets_between_a_fit_that_diverges_and_the_last_good_weights(lo
     with np.errstate(all="ignore"), pytest.raises(DivergedError, match="training diverged in epoch 1"):
         net.fit(*data, epochs=5, metrics=measures, verbose=0, **more)
     assert np.array_equal(net.parameters, before)
+
+
+def test_a_fit_after_a_divergence_begins_without_what_it_left_behind_the_rows():
+    r = np.random.default_rng(0)
+    X, y = r.normal(size=(30, 3)), r.normal(size=(30, 2))
+    net = NeuralNetwork(
+        [Layer(3, 7, ReLU(), seed=0), Layer(7, 2, Identity(), seed=1)], MSELoss(), 1e30, dtype="float32"
+    )
+    with pytest.raises(DivergedError):
+        net.fit(X, y, epochs=2, batch_size=8, verbose=0, seed=0)
+    net.lr = 0.01
+    assert np.isfinite(net.fit(X, y, epochs=2, batch_size=8, verbose=0, seed=0)["loss"]).all()
+    assert all(np.isfinite(layer.memory).all() for layer in net.layers)
