@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import math
 import os
 import re
@@ -220,6 +221,7 @@ def test_estimators_fit_and_say_what_they_learned(workload, peers, monkeypatch):
     whole = estimators.frame
     monkeypatch.setattr(estimators, "frame", lambda rows, seed=0: whole(rows // 5, seed))
     monkeypatch.setenv("PYTHONWARNINGS", "")  # which it sets for joblib's processes
+    monkeypatch.setattr(logging.root.manager, "disable", 0)  # which it raises, for this process
     monkeypatch.setattr(estimators, "GRID", {"alpha": [1e-4, 1e-1]})
     for peer in PEERS:
         bench = Bench(peer, 1)

@@ -56,7 +56,7 @@ class Estimator:
         if who is None:
             raise Unfit("is not measured")
         self.kind, self.who, self.threads = workload.kind, who, threads
-        logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+        logging.disable(logging.INFO)  # of PyTorch Lightning, which sets its own level when it is imported
         warnings.simplefilter("ignore")  # that so few epochs did not do
         os.environ["PYTHONWARNINGS"] = "ignore"  # of joblib's processes
         try:
