@@ -212,8 +212,7 @@ class Engine(Watched):
         """All that training in batches of that size changes, as it lies in memory."""
 
         def arrays(plan: Plan) -> list[Array]:
-            state = self.state
-            return [*(layer.memory for layer in self.layers), *state.numbers, state.steps, state.epochs]
+            return [*(layer.memory for layer in self.layers), *self.state.arrays()]
 
         return self.train_with(arrays, batch_size)  # which makes room for the optimiser's numbers
 

@@ -98,6 +98,17 @@ class OptimizerState:
         for layer, place, values in zip(self.layers, self._numbers, numbers):
             place[:, :, : layer.outs] = values[..., : layer.outs]
 
+    def arrays(self) -> list[Array]:
+        """All that steps change, as it lies in memory: `steps`, `epochs`, and `numbers` where there is room for them."""
+        return [self._steps, self._epochs, *self._numbers]
+
+    def take_back(self, before: Sequence[Array]) -> None:
+        """Set all to copies of `arrays`; numbers for which there was no room then are as before the first step."""
+        for place, values in zip(self.arrays(), before):
+            place[...] = values
+        if len(before) < len(self.arrays()):
+            self._begin()
+
     @property
     def gradients(self) -> tuple[Array, ...]:
         """Room for the gradients, layer by layer."""
@@ -142,9 +153,14 @@ class OptimizerState:
             shape = (layer.shape[0], padded(layer.outs, dtype))
             count = shape[0] * shape[1]
             numbers = aligned_zeros(max(1, len(kinds)) * count, dtype).reshape(max(1, len(kinds)), *shape)
-            for place, start in zip(numbers, kinds):
-                place[...] = start
             all_numbers.append(numbers)
             whole = self.needs_whole_gradients or isinstance(layer, Stage)
             gradients.append(aligned_zeros(count, dtype).reshape(shape) if whole else np.empty(0, dtype))
         self._numbers, self._gradients = tuple(all_numbers), tuple(gradients)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Set the numbers as they are before the first step."""
+        for numbers in self._numbers:
+            for place, start in zip(numbers, self.starts.values()):
+                place[...] = start

@@ -1,4 +1,4 @@
-"""The guard of every fit: it stops one that diverges, and gives back the last good weights."""
+"""The guard of every fit: it stops one that diverges, and gives back the last good weights and optimiser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def finite_layers(layers: Iterable[BaseLayer]) -> bool:
 
 
 class NaNGuard(Callback):
-    """Stop a run that diverges, and give back the last good weights; every fit has one.
+    """Stop a run that diverges, and give back what the last good epoch left; every fit has one.
+
+    That is the weights, and what the optimiser keeps between steps: its averages would carry the NaN into the next fit.
 
     Raises
     ------
@@ -32,10 +34,12 @@ class NaNGuard(Callback):
 
     def on_train_begin(self) -> None:
         self._good = self.net.get_weights()
+        self._state = [array.copy() for array in self.net.engine.state.arrays()]
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if not (math.isfinite(logs["loss"]) and finite_layers(self.net.layers)):
             self.net.set_weights(self._good)
+            self.net.engine.state.take_back(self._state)
             raise DivergedError(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite. The network has the "
                 f"weights from before that epoch. A smaller learning rate than {self.net.lr}, clip_norm=1.0, inputs of "
@@ -45,3 +49,8 @@ class NaNGuard(Callback):
         for kept, layer in zip(self._good, self.net.layers):
             for place, array in zip(kept, layer.arrays().values()):
                 place[...] = array
+        arrays = self.net.engine.state.arrays()
+        if len(arrays) != len(self._state):  # the first epoch makes room for the optimiser's numbers
+            self._state = [array.copy() for array in arrays]
+        for place, array in zip(self._state, arrays):
+            place[...] = array

@@ -21,6 +21,7 @@ from fastnn import (
     NetworkBank,
     NeuralNetwork,
     ReLU,
+    RMSprop,
 )
 from fastnn.data.samples import Samples
 from fastnn.kernels import special, tiny
@@ -160,14 +161,32 @@ def test_no_metric_gets_between_a_fit_that_diverges_and_the_last_good_weights(lo
     assert np.array_equal(net.parameters, before)
 
 
-def test_a_fit_after_a_divergence_begins_without_what_it_left_behind_the_rows():
+@pytest.mark.parametrize("where", ["sprint", "validation", "chunks"])
+@pytest.mark.parametrize("optimizer", [None, SGD(0.9), Adam(), RMSprop()])
+@pytest.mark.parametrize("good", [0, 2])
+def test_a_fit_after_a_divergence_goes_on_as_if_that_had_not_been(optimizer, where, good):
     r = np.random.default_rng(0)
     X, y = r.normal(size=(30, 3)), r.normal(size=(30, 2))
-    net = NeuralNetwork(
-        [Layer(3, 7, ReLU(), seed=0), Layer(7, 2, Identity(), seed=1)], MSELoss(), 1e30, dtype="float32"
-    )
-    with pytest.raises(DivergedError):
-        net.fit(X, y, epochs=2, batch_size=8, verbose=0, seed=0)
-    net.lr = 0.01
-    assert np.isfinite(net.fit(X, y, epochs=2, batch_size=8, verbose=0, seed=0)["loss"]).all()
+    data, settings = (X, y), {"batch_size": 8, "verbose": 0, "seed": 0}
+    if where == "validation":
+        settings["validation_data"] = (X, y)
+    if where == "chunks":
+        data, settings = (lambda: iter([(X[:13], y[:13]), (X[13:], y[13:])]),), {**settings, "shuffle": False}
+
+    def trained(diverges):
+        layers = [Layer(3, 7, ReLU(), seed=0), Layer(7, 2, Identity(), seed=1)]
+        net = NeuralNetwork(layers, MSELoss(), 0.01, copy.deepcopy(optimizer), dtype="float32")
+        if good:
+            net.fit(*data, epochs=good, **settings)
+        if diverges:
+            net.lr = 3e38
+            with np.errstate(all="ignore"), pytest.raises(DivergedError):
+                net.fit(*data, epochs=3, **settings)
+            net.lr = 0.01
+        net.fit(*data, epochs=2, **settings)
+        return net
+
+    net, twin = trained(True), trained(False)
+    assert np.array_equal(net.parameters, twin.parameters)
     assert all(np.isfinite(layer.memory).all() for layer in net.layers)
+    assert net.engine.state.steps == twin.engine.state.steps
