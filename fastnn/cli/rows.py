@@ -12,6 +12,7 @@ from ..tabular.encoders import VECTOR
 from .source import Source, polars
 from .target import column_of, is_there
 
+FEWEST = 10_000  # rows at random, which are still worth a model when all do not fit
 LESS = "a machine with more memory, or --sample-rows with fewer rows, or --drop with columns to leave out"
 
 
@@ -19,7 +20,8 @@ class Rows:
     """Rows with a target: all of them, or some at random.
 
     Texts are kept as categories and whole numbers in as many bytes as they need. While it reads, it looks whether the
-    memory suffices for what training makes of the rows, 4 bytes for each input of the network.
+    memory suffices for what training makes of the rows, 4 bytes for each input of the network. Where it does not, and
+    nobody said how many to keep, it keeps as many at random as need half of what is free then.
 
     Parameters
     ----------
@@ -27,7 +29,7 @@ class Rows:
     dropped : list of str
         Columns to leave out.
     most : int or None
-        How many rows to keep; by default all.
+        How many rows to keep; by default all for which there is room.
     seed : int
         Of the choice.
     max_one_hot : int
@@ -37,6 +39,8 @@ class Rows:
     ----------
     read, without_target : int
         How many rows there were, and how many of them without a target.
+    crowded : bool
+        Whether the memory has room for some of the rows only.
     """
 
     def __init__(self, target: str, dropped: list[str], most: int | None, seed: int, max_one_hot: int) -> None:
@@ -46,6 +50,7 @@ class Rows:
         self._keys: list[Array] = []  # a random number for each row: the rows of the smallest ones are kept
         self._labels: dict[str, set[Any]] = {}
         self.read = self.without_target = 0
+        self.crowded = False
 
     def of(self, source: Source) -> Any:
         """The rows of a table as a frame, in their order.
@@ -53,7 +58,7 @@ class Rows:
         Raises
         ------
         MemoryError
-            If the memory does not suffice.
+            If the memory does not suffice, not even for `FEWEST` rows where nobody said how many.
         """
         for frame in source.blocks():
             there = is_there(column_of(frame, self._target))
@@ -61,11 +66,10 @@ class Rows:
             frame = self._small(frame.drop(self._dropped).filter(there))
             self.without_target += int((~there).sum())
             self._frames.append(frame)
-            if self._most is not None:
-                self._keys.append(self._rng.random(frame.height))
-                if sum(map(len, self._keys)) > 2 * self._most:
-                    self._choose()
-            self._see_room()
+            self._keys.append(self._rng.random(frame.height))
+            if self._most is not None and sum(map(len, self._keys)) > 2 * self._most:
+                self._choose()
+            self._make_room()
         if self._most is not None:
             self._choose()
         return self._together()
@@ -95,14 +99,21 @@ class Rows:
             keys, frame = keys[rows], frame[rows]
         self._keys, self._frames = [keys], [frame]
 
-    def _see_room(self) -> None:
-        rows, width = sum(frame.height for frame in self._frames), 0
+    def _make_room(self) -> None:
+        """See that training on these rows does not need more than is free: keep fewer, or raise."""
+        rows, width = sum(map(len, self._keys)), 0
         for name, dtype in self._frames[-1].schema.items():
             labels = len(self._labels.get(name, ()))
             if name != self._target and labels > self._max_one_hot:
                 width += VECTOR
             elif name != self._target:
                 width += max(labels, 2 if dtype.is_numeric() else 1)
-        needed = rows * (4 * width + 16)  # and a column as it is made
-        if needed > available():
+        each, free = 4 * width + 16, available()  # and a column as it is made
+        needed = each * (rows if self._most is None else min(rows, self._most))
+        if needed <= free:
+            return
+        fitting = int(free / (2 * each))
+        if fitting < FEWEST or (self._most is not None and not self.crowded):  # the number of rows was said
             raise no_room(needed, f"training on the first {self.read:,} rows", LESS)
+        self.crowded, self._most = True, fitting
+        self._choose()

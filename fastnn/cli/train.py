@@ -48,7 +48,7 @@ def train(
     validation_fraction: Annotated[float, typer.Option(help="The part of the rows to hold out.")] = 0.2,
     threads: Annotated[int | None, typer.Option(min=1, help="By default as many as repay it.")] = None,
     sample_rows: Annotated[
-        int | None, typer.Option(min=2, help="Train on so many rows at random, where not all fit into memory.")
+        int | None, typer.Option(min=2, help="Train on so many rows at random; by default all that fit into memory.")
     ] = None,
     history: Annotated[str | None, typer.Option(help="Write loss and validation error of each epoch, as CSV.")] = None,
     json: Json = False,
@@ -98,7 +98,12 @@ def train(
         if frame.height == 0:
             raise ValueError(f"the target {target!r} is missing in all rows; expected values")
         if frame.height < kept.read - kept.without_target:
-            report.say(f"trained on {frame.height:,} rows, chosen at random", rows_chosen=frame.height)
+            report.say(f"training on {frame.height:,} rows, chosen at random", rows_chosen=frame.height)
+        if kept.crowded:
+            report.warn(
+                f"the memory that is free has room for {frame.height:,} of {rows_of(kept.read)}; how many may differ "
+                f"from time to time: --sample-rows {frame.height} takes as many again"
+            )
         found = read_target(column_of(frame, target), task)
         report.say(f"{found.task} of {target!r}: {found.reason}" + ("" if task else " (--task says otherwise)"),
                    task=found.task, target=target)  # fmt: skip

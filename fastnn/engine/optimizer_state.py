@@ -99,7 +99,7 @@ class OptimizerState:
             place[:, :, : layer.outs] = values[..., : layer.outs]
 
     def arrays(self) -> list[Array]:
-        """All that steps change, as it lies in memory: `steps`, `epochs`, and `numbers` where there is room for them."""
+        """All that steps change, as it lies in memory: `steps`, `epochs`, and `numbers` if there is room for them."""
         return [self._steps, self._epochs, *self._numbers]
 
     def take_back(self, before: Sequence[Array]) -> None:

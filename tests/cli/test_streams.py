@@ -219,10 +219,30 @@ def test_training_is_refused_where_the_memory_does_not_suffice(tmp_path, small_b
     path = written(table(200), tmp_path, "csv")
     monkeypatch.setattr(rows, "available", lambda: 2000.0)
     start = ("train", path, "--target", "price", "--out", tmp_path / "m.safetensors", *QUICK)
-    said = run(*start, code=1).stderr
-    assert "--sample-rows" in said
-    assert "training on the first " in said
+    for more in ((), ("--sample-rows", 150)):  # nobody asks for more rows than fit, and gets fewer
+        said = run(*start, *more, code=1).stderr
+        assert "--sample-rows" in said
+        assert "training on the first " in said
     run(*start, "--sample-rows", 20)
+
+
+@pytest.mark.parametrize("free", [2000.0, 8000.0])
+def test_as_many_rows_at_random_as_the_memory_has_room_for(tmp_path, small_blocks, monkeypatch, free):
+    import fastnn.cli.rows as rows
+
+    small_blocks(7)
+    path = written(table(1000), tmp_path, "csv")
+    monkeypatch.setattr(rows, "available", lambda: free)
+    monkeypatch.setattr(rows, "FEWEST", 5)
+    start = ("train", path, "--target", "price", "--out", tmp_path / "m.safetensors", *QUICK)
+    values = json.loads(run(*start, "--json").stdout)
+    chosen = values["rows_chosen"]
+    assert values["rows"] == 1000
+    assert 5 <= chosen <= free / 32  # two inputs at least, and 16 bytes beside them, in half of it
+    assert f"room for {chosen} of 1,000 rows" in values["warnings"][0]
+    first = (tmp_path / "m.safetensors").read_bytes()
+    run(*start, "--sample-rows", chosen)
+    assert (tmp_path / "m.safetensors").read_bytes() == first
 
 
 @pytest.mark.parametrize("arguments", [
