@@ -63,9 +63,9 @@ def from_onnx(
     >>> bool((twin.parameters == net.parameters).all())
     True
     """
-    from .files import onnx
+    from .files import onnx_reading
 
-    layers, loss, names = onnx.from_onnx(path, loss, custom)
+    layers, loss, names = onnx_reading.from_onnx(path, loss, custom)
     net = NeuralNetwork(layers, loss, learning_rate, optimizer)
     net.feature_names = names
     return net

@@ -166,8 +166,9 @@ def test_long_formulas_take_no_recursion():
 def test_a_missing_package_is_named(name, monkeypatch, tmp_path):
     net = NeuralNetwork([Layer(2, 1, Identity())], MSELoss(), 0.1)
     monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, f"fastnn.files.{name}", raising=False)
-    monkeypatch.delattr(fastnn.files, name, raising=False)
+    for part in (name, f"{name}_reading"):
+        monkeypatch.delitem(sys.modules, f"fastnn.files.{part}", raising=False)
+        monkeypatch.delattr(fastnn.files, part, raising=False)
     with pytest.raises(ImportError, match=f"needs {name}: pip install {name}"):
         getattr(net, f"to_{name}")(*[tmp_path / "net"] * (name == "onnx"))
     with pytest.raises(ImportError, match=f"needs {name}: pip install {name}"):
