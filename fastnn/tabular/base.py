@@ -189,7 +189,8 @@ class BaseTabular(BaseEstimator, ABC):
         more["importances"] = importances(learnt, measured.X, seeds[-2]).tolist()
         self._finish(learnt, sides[1], y[held] if sides[1] is not None else y[:0])
         self._keep(learnt)
-        self.history_, self.validation_errors_ = histories[0], errors
+        unseen = len(histories[0].epoch) - len(errors) if errors else 0  # Ctrl-C came before it was measured
+        self.history_, self.validation_errors_ = histories[0], [*errors, *[math.nan] * unseen]
         self.interrupted_ = any(history.stopped.startswith("interrupted") for history in histories)
         if self.interrupted_:
             warnings.warn("Training interrupted by user.", stacklevel=3)

@@ -83,7 +83,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     history_ : History
         The course of its training; not in files.
     validation_errors_ : list of float
-        After each epoch; not in files.
+        After each epoch, NaN where Ctrl-C came before it was measured; not in files.
     validation_rows_ : ndarray of int
         Which rows were held out; not in files.
     interrupted_ : bool

@@ -572,15 +572,36 @@ def test_an_interrupted_training_writes_its_best_and_says_so(tmp_path, place, ne
     assert pl.read_csv(history).height == said["epochs"]
 
 
+def test_an_interrupt_between_an_epoch_and_its_error_leaves_a_whole_history(tmp_path, place, monkeypatch):
+    from fastnn.tabular.recipe import LastBest
+
+    of_epoch = LastBest.on_epoch_end
+
+    def stopping(self, epoch, logs):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        of_epoch(self, epoch, logs)
+
+    monkeypatch.setattr(LastBest, "on_epoch_end", stopping)
+    history, out = tmp_path / "history.csv", tmp_path / "m.safetensors"
+    arguments = ("--target", "price", "--hidden", "8", "--epochs", "9", "--out", out, "--history", history)
+    run("train", place / "houses.csv", *arguments, code=130)
+    errors = pl.read_csv(history)["validation_error"].to_list()
+    assert len(errors) == 3
+    assert np.isfinite(errors[:2]).all()
+    assert np.isnan(errors[2])
+    run("plot", history, "--out", tmp_path / "h.png")
+
+
 INTERRUPTED = """
 import os, signal, sys, threading
 from fastnn.__main__ import main
 from fastnn.tabular.recipe import LastBest
 
-of_epoch = LastBest.on_epoch_end
+of_epoch, first = LastBest.on_epoch_end, threading.Lock()
 def stopping(self, epoch, logs):
     of_epoch(self, epoch, logs)
-    if epoch == 3:
+    if epoch == 3 and first.acquire(blocking=False):  # of several networks: a second Ctrl-C would end the program
         threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
 LastBest.on_epoch_end = stopping
 main(sys.argv[1:])
