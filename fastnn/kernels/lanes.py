@@ -204,7 +204,7 @@ def forward(lanes: Any, start: int, part: Part, like: Any) -> None:
         ins, row = layer.ins, layer.outs * width
         W, y, out = pointer_at(arrays.W, like), pointer_at(arrays.y, like), pointer_at(arrays.x, like)
         b = pointer_plus(W, ins * row)
-        multiply(x, ins * width, width, W, row, width, y, row, width, n, layer.outs, ins, 0, b, 0, width)
+        multiply(x, ins * width, width, W, row, width, y, row, width, n, layer.outs, ins, 1, b, 0, width)
         call(layer.f, pointer_at(layer.act, FLOAT64), y, out, n * row)
         x = out
 
@@ -250,7 +250,7 @@ def backward(lanes: Any, part: Part, like: Any) -> None:
             W, dx = pointer_at(arrays.W, like), pointer_at(arrays_of(lanes, l - 1).dx, like)
             x = pointer_at(arrays_of(lanes, l - 1).x, like)
             multiply(db, row, width, W, width, row, dx, ins * width, width, n, ins, outs, 0, dx, 0, 0)
-        multiply(x, width, ins * width, db, row, width, dW, row, width, ins, outs, n, adds, dW, 0, 0)
+        multiply(x, width, ins * width, db, row, width, dW, row, width, ins, outs, n, adds, dW, row, width)
         add_rows(db, pointer_plus(dW, ins * row), n, row, adds)
 
 
@@ -337,25 +337,25 @@ def set_rates(lanes: Any, rates: Any, apart: int, like: Any) -> None:
 @kernel
 def multiply(
     a: Any, a_row: int, a_k: int, b: Any, b_k: int, b_column: int, c: Any, c_row: int, c_column: int,
-    rows: int, columns: int, depth: int, adds: int, d: Any, d_row: int, d_column: int,
+    rows: int, columns: int, depth: int, begins: int, d: Any, d_row: int, d_column: int,
 ) -> None:  # fmt: skip
-    """C = A B, or more of it, on tiles (see ``tile.make_lanes_tile``).
+    """C = D + A B, or C = A B where nothing `begins`, on tiles (see ``tile.make_lanes_tile``).
 
     The columns that four do not divide are taken as rows of the transpose, C' = B' A', which has the same sums.
     """
     wide = columns // 4 * 4
-    strip(a, a_row, a_k, b, b_k, b_column, c, c_row, c_column, rows, wide, depth, adds, d, d_row, d_column)
+    strip(a, a_row, a_k, b, b_k, b_column, c, c_row, c_column, rows, wide, depth, begins, d, d_row, d_column)
     if wide < columns:
         strip(
             pointer_plus(b, wide * b_column), b_column, b_k, a, a_k, a_row, pointer_plus(c, wide * c_column), c_column,
-            c_row, columns - wide, rows, depth, adds, pointer_plus(d, wide * d_column), d_column, d_row,
+            c_row, columns - wide, rows, depth, begins, pointer_plus(d, wide * d_column), d_column, d_row,
         )  # fmt: skip
 
 
 @kernel
 def strip(
     a: Any, a_row: int, a_k: int, b: Any, b_k: int, b_column: int, c: Any, c_row: int, c_column: int,
-    rows: int, columns: int, depth: int, adds: int, d: Any, d_row: int, d_column: int,
+    rows: int, columns: int, depth: int, begins: int, d: Any, d_row: int, d_column: int,
 ) -> None:  # fmt: skip
     """The same for any columns; those that four do not divide take a tile for each number."""
     wide = columns // 4 * 4
@@ -366,7 +366,7 @@ def strip(
             while row < min(rows, i + _HIGH):
                 left = min(rows, i + _HIGH) - row
                 what = pointer_plus(a, row * a_row), a_row, a_k
-                into = pointer_plus(c, row * c_row + j * c_column), c_row, c_column, depth, adds
+                into = pointer_plus(c, row * c_row + j * c_column), c_row, c_column, depth, begins
                 added = pointer_plus(d, row * d_row + j * d_column), d_row, d_column
                 if left == 4 and _HIGH == 4:
                     _high(*what, *with_b, *into, *added)
@@ -379,7 +379,7 @@ def strip(
                     row += 1
         for row in range(i, min(rows, i + _HIGH)):
             for j in range(wide, columns):
-                into = pointer_plus(c, row * c_row + j * c_column), c_row, c_column, depth, adds
+                into = pointer_plus(c, row * c_row + j * c_column), c_row, c_column, depth, begins
                 added = pointer_plus(d, row * d_row + j * d_column), d_row, d_column
                 with_b = pointer_plus(b, j * b_column), b_k, b_column
                 _one(pointer_plus(a, row * a_row), a_row, a_k, *with_b, *into, *added)

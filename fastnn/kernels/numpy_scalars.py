@@ -159,14 +159,19 @@ def _own_choice(name: str, prefers: Callable[[Any, Any], Any]) -> Callable[..., 
         if not kinds or not kinds <= {types.float32, types.float64}:
             return lambda x, y: original(x, y)
         real = np.float64 if types.float64 in kinds else np.float32
-        nan = real(np.nan)
+        nan, no, yes = real(np.nan), real(0), real(1)
 
         def select(x, y):  # type: ignore[no-untyped-def]
             a, b = real(x), real(y)
             chosen = a if prefers(a, b) else b
             return nan if a != a else chosen
 
-        return select
+        def select_of_two(x, y):  # type: ignore[no-untyped-def]  # both are made ahead of a loop
+            b = real(y)
+            of_true, of_false = yes if prefers(yes, b) else b, no if prefers(no, b) else b
+            return of_true if x else of_false
+
+        return select_of_two if x == types.boolean else select
 
     function.__name__ = name
     return function

@@ -13,13 +13,21 @@ def multiply(
     a: Any, a_row: int, a_k: int, b: Any, b_k: int, c: Any, c_row: int, d: Any, d_row: int,
     i_list: Any, rows: int, columns: int, k_list: Any, depth: int, alpha: float, beta: float,
 ) -> None:  # fmt: skip
-    """C[i, j] = alpha sum_k A[i, k] B[k, j] + beta D[i, j]; D is not read where beta is 0."""
+    """C[i, j] = alpha sum_k A[i, k] B[k, j] + beta D[i, j].
+
+    D is not read where beta is 0; where both factors are 1, the sum begins with it.
+    """
     for i in range(rows):
         for j in range(columns):
+            begins = alpha == 1 and beta == 1
             total = 0.0
+            if begins:
+                total += d[i * d_row + j]
             for k in range(depth):
                 total += a[i * a_row + k * a_k] * b[k * b_k + j]
-            if beta == 0:
+            if begins:
+                c[i * c_row + j] = total
+            elif beta == 0:
                 c[i * c_row + j] = alpha * total
             else:
                 c[i * c_row + j] = alpha * total + beta * d[i * d_row + j]
@@ -33,11 +41,16 @@ def multiply_listed(
     for place in range(rows):
         i = i_list[place]
         for j in range(columns):
+            begins = alpha == 1 and beta == 1
             total = 0.0
+            if begins:
+                total += d[i * d_row + j]
             for k_place in range(depth):
                 k = k_list[k_place]
                 total += a[i * a_row + k * a_k] * b[k * b_k + j]
-            if beta == 0:
+            if begins:
+                c[i * c_row + j] = total
+            elif beta == 0:
                 c[i * c_row + j] = alpha * total
             else:
                 c[i * c_row + j] = alpha * total + beta * d[i * d_row + j]

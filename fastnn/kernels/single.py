@@ -34,19 +34,20 @@ def find_nonzero(x: Any, ins: int, places: Any, counts: Any) -> None:
 
 @inlined_kernel
 def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, places: Any, counts: Any) -> None:
-    """y = x W + b.
+    """y = b + x W.
 
-    The sum over k runs in the same order and in the same pieces as in `products`, so a sample
-    gives the same bits alone and in a batch.
+    The sum begins with b and runs over k in the same order as in `products`, so a sample gives the same
+    bits alone and in a batch. It comes in pieces, whose part of W stays near.
     """
     width = width_of(W)
-    zero = splat(W, 0.0)
     so_far = b
     for first in range(0, ins, DEPTH):
         last = min(ins, first + DEPTH) if places is None else first + counts[first // DEPTH]
         j = 0
         while j + 4 * width <= columns:  # four sums in flight hide the latency of one
-            y0, y1, y2, y3 = zero, zero, zero, zero
+            y_j, from_j = pointer_plus(y, j), pointer_plus(so_far, j)
+            y0, y1 = load(from_j, 0), load(from_j, width)
+            y2, y3 = load(from_j, 2 * width), load(from_j, 3 * width)
             for i in range(first, last):
                 k = i if places is None else places[i]
                 x_k = splat(W, x[k])
@@ -55,30 +56,29 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, 
                 y1 = multiply_add(x_k, load(W_k, width), y1)
                 y2 = multiply_add(x_k, load(W_k, 2 * width), y2)
                 y3 = multiply_add(x_k, load(W_k, 3 * width), y3)
-            y_j, from_j = pointer_plus(y, j), pointer_plus(so_far, j)
-            store(y0 + load(from_j, 0), y_j, 0)
-            store(y1 + load(from_j, width), y_j, width)
-            store(y2 + load(from_j, 2 * width), y_j, 2 * width)
-            store(y3 + load(from_j, 3 * width), y_j, 3 * width)
+            store(y0, y_j, 0)
+            store(y1, y_j, width)
+            store(y2, y_j, 2 * width)
+            store(y3, y_j, 3 * width)
             j += 4 * width
         while j + 2 * width <= columns:
-            y0, y1 = zero, zero
+            y_j, from_j = pointer_plus(y, j), pointer_plus(so_far, j)
+            y0, y1 = load(from_j, 0), load(from_j, width)
             for i in range(first, last):
                 k = i if places is None else places[i]
                 x_k = splat(W, x[k])
                 W_k = pointer_plus(W, k * stride + j)
                 y0 = multiply_add(x_k, load(W_k, 0), y0)
                 y1 = multiply_add(x_k, load(W_k, width), y1)
-            y_j, from_j = pointer_plus(y, j), pointer_plus(so_far, j)
-            store(y0 + load(from_j, 0), y_j, 0)
-            store(y1 + load(from_j, width), y_j, width)
+            store(y0, y_j, 0)
+            store(y1, y_j, width)
             j += 2 * width
         if j < columns:
-            y0 = zero
+            y0 = load(so_far, j)
             for i in range(first, last):
                 k = i if places is None else places[i]
                 y0 = multiply_add(splat(W, x[k]), load(W, k * stride + j), y0)
-            store(y0 + load(so_far, j), y, j)
+            store(y0, y, j)
         so_far = y
 
 

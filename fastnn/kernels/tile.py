@@ -239,7 +239,7 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
     time. A has any two strides, so it may be a batch of rows or its transpose. D is read only where
     beta is not 0; it may be C itself, or with row stride 0 one row for all (the bias). Every sum
     runs over k in ascending order whatever the tile, so a result does not depend on how a matrix
-    was cut into tiles.
+    was cut into tiles. Where alpha and beta are 1, it begins with D: that is an addition less to wait for.
     """
 
     @intrinsic
@@ -264,16 +264,22 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
             def column(j: int) -> Any:
                 return ir.Constant(INDEX, j * vector.count)
 
-            zero = ir.Constant(vector, [0.0] * vector.count)
+            zero, one = ir.Constant(vector, [0.0] * vector.count), ir.Constant(alpha.type, 1.0)
             # LLVM's mem2reg makes registers of these slots.
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
-            for slots in sums:
-                for slot in slots:
-                    builder.store(zero, slot)
+            begins = builder.and_(builder.fcmp_ordered("==", alpha, one), builder.fcmp_ordered("==", beta, one))
+            with builder.if_else(begins) as (from_d, from_zero):
+                with from_d:
+                    for i, slots in enumerate(sums):
+                        for j, slot in enumerate(slots):
+                            builder.store(_load(builder, row(d, i, d_row), column(j), vector), slot)
+                with from_zero:
+                    for i, slots in enumerate(sums):
+                        for slot in slots:
+                            builder.store(zero, slot)
+                        _prefetch(builder, row(d, i, d_row))  # by the time the sums are done, D is in the cache
             a_rows = [row(a, i, a_row) for i in range(rows)]
 
-            for i in range(rows):  # by the time the sums are done, D is in the cache
-                _prefetch(builder, row(d, i, d_row))
             with cgutils.for_range(builder, depth) as loop:
                 k = member(k_first, k_list, loop.index)
                 b_start = builder.gep(b, [builder.mul(k, b_k)])
@@ -286,20 +292,25 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
                         builder.store(_multiply_add(builder, a_i_k, b_k_j[j], builder.load(slot)), slot)
 
             scale, scale_d = _splat(builder, alpha, vector), _splat(builder, beta, vector)
+
+            def write(value_of: Callable[[Any, Any, Any], Any]) -> None:
+                for i in range(rows):
+                    c_i, d_i = row(c, i, c_row), row(d, i, d_row)
+                    for j in range(vectors):
+                        _store(builder, value_of(builder.load(sums[i][j]), d_i, column(j)), c_i, column(j))
+
+            def added(value: Any, d_i: Any, j: Any) -> Any:
+                return _multiply_add(builder, scale, value, builder.fmul(scale_d, _load(builder, d_i, j, vector)))
+
             reads_d = builder.fcmp_unordered("!=", beta, ir.Constant(beta.type, 0.0))
-            with builder.if_else(reads_d) as (add, overwrite):
-                for branch, with_d in ((add, True), (overwrite, False)):
-                    with branch:
-                        for i in range(rows):
-                            c_i, d_i = row(c, i, c_row), row(d, i, d_row)
-                            for j in range(vectors):
-                                value = builder.load(sums[i][j])
-                                if with_d:
-                                    old = builder.fmul(scale_d, _load(builder, d_i, column(j), vector))
-                                    value = _multiply_add(builder, scale, value, old)
-                                else:
-                                    value = builder.fmul(scale, value)
-                                _store(builder, value, c_i, column(j))
+            with builder.if_else(begins) as (complete, scaled):
+                with complete:
+                    write(lambda value, d_i, j: value)
+                with scaled, builder.if_else(reads_d) as (add, overwrite):
+                    with add:
+                        write(added)
+                    with overwrite:
+                        write(lambda value, d_i, j: builder.fmul(scale, value))
             return context.get_dummy_value()
 
         index, places = types.int64, types.CPointer(types.int64)
@@ -316,35 +327,38 @@ def make_lanes_tile(rows: int, columns: int) -> Callable[..., None]:
 
     ::
 
-        C[i, j] = sum_k A[i, k] * B[k, j], added to C[i, j] or C[i, j] = sum_k A[i, k] * B[k, j] + D[j]
+        C[i, j] = D[i, j] + sum_k A[i, k] * B[k, j]
 
     where each element is a vector: number l of it belongs to product number l (see ``lanes``). The sums run as those
-    of one product do. Where `adds`, they begin with C; where `d_column` is not 0, D comes on top.
+    of one product do; they begin with D, which may be C itself, or with zero where nothing `begins`.
     """
 
     @intrinsic
     def tile(
         typingctx: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, b_column: Any, c: Any, c_row: Any,
-        c_column: Any, depth: Any, adds: Any, d: Any, d_row: Any, d_column: Any,
+        c_column: Any, depth: Any, begins: Any, d: Any, d_row: Any, d_column: Any,
     ) -> Any:  # fmt: skip
         vector = _ir_vector(c.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, a_row, a_k, b, b_k, b_column, c, c_row, c_column, depth, adds, d, d_row, d_column = args
+            a, a_row, a_k, b, b_k, b_column, c, c_row, c_column, depth, begins, d, d_row, d_column = args
             nothing, zero = ir.Constant(INDEX, 0), ir.Constant(vector, [0.0] * vector.count)
 
             def places(base: Any, count: int, apart: Any) -> list[Any]:
                 return [builder.gep(base, [builder.mul(ir.Constant(INDEX, i), apart)]) for i in range(count)]
 
-            a_places, b_places, c_places = places(a, rows, a_row), places(b, columns, b_column), places(c, rows, c_row)
-            offsets = [builder.mul(ir.Constant(INDEX, j), c_column) for j in range(columns)]
+            a_places, b_places = places(a, rows, a_row), places(b, columns, b_column)
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(columns)] for _ in range(rows)]
-            with builder.if_else(builder.icmp_signed("!=", adds, nothing)) as (more, fresh):
-                for branch, begins in ((more, True), (fresh, False)):
-                    with branch:
-                        for slots, c_i in zip(sums, c_places):
-                            for slot, offset in zip(slots, offsets):
-                                builder.store(_load(builder, c_i, offset, vector) if begins else zero, slot)
+            with builder.if_else(builder.icmp_signed("!=", begins, nothing)) as (from_d, from_zero):
+                with from_d:
+                    for slots, d_i in zip(sums, places(d, rows, d_row)):
+                        for j, slot in enumerate(slots):
+                            d_i_j = builder.mul(ir.Constant(INDEX, j), d_column)
+                            builder.store(_load(builder, d_i, d_i_j, vector), slot)
+                with from_zero:
+                    for slots in sums:
+                        for slot in slots:
+                            builder.store(zero, slot)
             with cgutils.for_range(builder, depth) as loop:
                 a_start, b_start = builder.mul(loop.index, a_k), builder.mul(loop.index, b_k)
                 b_k_j = [_load(builder, place, b_start, vector) for place in b_places]
@@ -353,15 +367,9 @@ def make_lanes_tile(rows: int, columns: int) -> Callable[..., None]:
                     for j in range(columns):
                         slot = sums[i][j]
                         builder.store(_multiply_add(builder, a_i_k, b_k_j[j], builder.load(slot)), slot)
-            has_d = builder.icmp_signed("!=", builder.add(d_row, d_column), nothing)
-            with builder.if_then(has_d):
-                for slots, d_i in zip(sums, places(d, rows, d_row)):
-                    for j, slot in enumerate(slots):
-                        d_i_j = _load(builder, d_i, builder.mul(ir.Constant(INDEX, j), d_column), vector)
-                        builder.store(builder.fadd(builder.load(slot), d_i_j), slot)
-            for slots, c_i in zip(sums, c_places):
-                for slot, offset in zip(slots, offsets):
-                    _store(builder, builder.load(slot), c_i, offset)
+            for slots, c_i in zip(sums, places(c, rows, c_row)):
+                for j, slot in enumerate(slots):
+                    _store(builder, builder.load(slot), c_i, builder.mul(ir.Constant(INDEX, j), c_column))
             return context.get_dummy_value()
 
         index = types.int64

@@ -92,14 +92,14 @@ def room(typingctx: Any, like: Any, count: Any) -> Any:
 
 @intrinsic
 def affine(typingctx: Any, x: Any, W: Any, b: Any) -> Any:
-    """x W + b, the sum over k first."""
+    """b + x W, the sums as in ``single.affine``."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, W, b = (_unpack(builder, numbers) for numbers in args)
-        y = [ir.Constant(b[0].type, 0.0)] * len(b)
+        y = list(b)
         for k, x_k in enumerate(x):
             y = [multiply_add_ir(builder, x_k, W[k * len(b) + j], y_j) for j, y_j in enumerate(y)]
-        return _pack(builder, [builder.fadd(y_j, b_j) for y_j, b_j in zip(y, b)])
+        return _pack(builder, y)
 
     return b(x, W, b), codegen
 
@@ -188,10 +188,13 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
             f"x{l + 1} = {_each(f'f{l}(act{l}, y{l}[%d])', columns)}",
         ]
         leave += [f"write(W{l}, {W}, {columns}, {strides[l]})", f"write(b{l}, {b}, {columns}, {strides[l]})"]
+    # The share of an output in the mean is due in dx. A power of two rounds nothing, so it may come before dx is there.
+    early = names == ELEMENTS and outs & (outs - 1) == 0
     for l in reversed(layers):
         known = f"y{l}[%d], x{l + 1}[%d]" if derivatives[l] == "df_of_f" else f"y{l}[%d]"
+        slope = f"df{l}(act{l}, {known})" + (" * share" if l == layers[-1] and early else "")
         backward += [
-            f"db = {_each(f'df{l}(act{l}, {known}) * dx[%d]', sizes[l + 1])}",
+            f"db = {_each(f'{slope} * dx[%d]', sizes[l + 1])}",
             f"dx = propagate(W{l}, db)" if l > 0 else "",
             f"W{l} = descend(x{l}, db, W{l}, lr)",
             f"b{l} = descend_b(db, b{l}, lr)",
@@ -200,8 +203,8 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
         loss = [
             "total = 0.0",
             *(f"total = total + loss_f(me, x{len(layers)}[{j}], t[{j}])" for j in range(outs)),
-            f"dx = {_each(f'loss_df(me, x{len(layers)}[%d], t[%d]) * (1.0 / outs)', outs)}",
-            "loss_sum[0] += total * (1.0 / outs)",
+            f"dx = {_each(f'loss_df(me, x{len(layers)}[%d], t[%d])' + ('' if early else ' * share'), outs)}",
+            "loss_sum[0] += total * share",
         ]
     else:
         loss = [
@@ -219,7 +222,7 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
     ]
     lines = [
         "net, run = network_at(address), run_at(run_address)",
-        "X, T, outs = pointer_at(run.x, REAL), pointer_at(run.t, REAL), net_outs",
+        "X, T, share = pointer_at(run.x, REAL), pointer_at(run.t, REAL), 1.0 / net_outs",
         "me, sum_at = loss_self(pointer_at(net.loss_self, FLOAT64)), pointer_at(net.loss_sum, FLOAT64)",
         "values, d, loss_sum = room(REAL, net_outs), room(REAL, net_outs), room(FLOAT64, 1)",
         "loss_sum[0] = sum_at[0]",

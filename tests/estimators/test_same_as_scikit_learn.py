@@ -128,9 +128,12 @@ def test_sample_weights(kind, data, early):
 @pytest.mark.filterwarnings("ignore:scipy.optimize:DeprecationWarning")  # of an old scikit-learn's, in a new SciPy
 @pytest.mark.parametrize(("kind", "data"), [("MLPClassifier", two_classes), ("MLPRegressor", values)])
 def test_lbfgs_comes_to_the_same_loss(kind, data):
-    a, b = both(kind, data(), solver="lbfgs", activation="tanh", alpha=1.0, hidden_layer_sizes=(20,), max_iter=2000)
-    assert b.loss_ == pytest.approx(a.loss_, rel=2e-3)
-    assert b.n_iter_ == pytest.approx(a.n_iter_, rel=0.3)
+    settings = {"solver": "lbfgs", "activation": "tanh", "alpha": 1.0, "hidden_layer_sizes": (20,), "max_iter": 2000}
+    pairs = [both(kind, data(), random_state=seed, **settings) for seed in range(5)]
+    a, b = (min(pair[who].loss_ for pair in pairs) for who in (0, 1))  # where one start ends, roundings may decide
+    assert b == pytest.approx(a, rel=2e-3)
+    a, b = (sum(pair[who].n_iter_ for pair in pairs) for who in (0, 1))
+    assert b == pytest.approx(a, rel=0.3)
 
 
 def test_a_fit_in_float32_stays_near():
