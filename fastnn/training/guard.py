@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from ..checks import Array
 from ..kernels.evaluate import all_finite
 from ..layers.base import BaseLayer
 from .callbacks import Callback, Logs
@@ -33,24 +34,30 @@ class NaNGuard(Callback):
     sizes: Callable[[], str] | None = None  # says how large inputs and targets are
 
     def on_train_begin(self) -> None:
-        self._good = self.net.get_weights()
-        self._state = [array.copy() for array in self.net.engine.state.arrays()]
+        self._kept = [array.copy() for array in self._arrays()]
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if not (math.isfinite(logs["loss"]) and finite_layers(self.net.layers)):
-            self.net.set_weights(self._good)
-            self.net.engine.state.take_back(self._state)
+            self.net.engine.alone(self._give_back)
             raise DivergedError(
                 f"training diverged in epoch {epoch}: the loss or a weight is no longer finite. The network has the "
                 f"weights from before that epoch. A smaller learning rate than {self.net.lr}, clip_norm=1.0, inputs of "
                 "mean 0 and variance 1 (a Standardize layer), or targets of about that size (StandardizeTargets as the "
                 f"last layer), may help.{'' if self.sizes is None else self.sizes()}"
             )
-        for kept, layer in zip(self._good, self.net.layers):
-            for place, array in zip(kept, layer.arrays().values()):
-                place[...] = array
-        arrays = self.net.engine.state.arrays()
-        if len(arrays) != len(self._state):  # the first epoch makes room for the optimiser's numbers
-            self._state = [array.copy() for array in arrays]
-        for place, array in zip(self._state, arrays):
+        arrays = self._arrays()
+        if len(arrays) != len(self._kept):  # the first epoch makes room for the optimiser's numbers
+            self._kept = [array.copy() for array in arrays]
+        for place, array in zip(self._kept, arrays):
             place[...] = array
+
+    def _arrays(self) -> list[Array]:
+        """All that training changes, as it lies in memory."""
+        engine = self.net.engine
+        return [*(layer.memory for layer in engine.layers), *engine.state.arrays()]
+
+    def _give_back(self) -> None:
+        layers = self.net.engine.layers
+        for layer, kept in zip(layers, self._kept):
+            layer.memory[...] = kept
+        self.net.engine.state.take_back(self._kept[len(layers) :])
