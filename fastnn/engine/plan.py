@@ -31,6 +31,7 @@ from ..kernels.evaluate import forward_sample_of
 from ..kernels.fields import arrays_read, parameter_values
 from ..kernels.products import DEPTH, multiply_address
 from ..kernels.records import LAYER, NETWORK, STAGE
+from ..kernels.recursion import flipped_numbers
 from ..kernels.single import WIDE
 from ..kernels.stages import stage_addresses
 from ..kernels.team import MEETINGS, futex, give_way_address
@@ -130,7 +131,7 @@ class Plan:
     @property
     def nbytes(self) -> int:
         """Bytes of scratch memory and tables (the parameters belong to the layers)."""
-        own = (self._table, self._record, self._bands, self._numbers, self._places)
+        own = (self._table, self._record, self._bands, self._numbers, self._places, *self._flipped)
         return sum(array.nbytes for array in (*self._kept, *own, self._stages, self.not_finite))
 
     def _new(self, *shape: int, dtype: np.dtype[Any] | None = None) -> Array:
@@ -190,8 +191,8 @@ class Plan:
         self._numbers = np.arange(most)
         record["numbers"] = _address(self._numbers)
         record["losses"] = _address(self._new(capacity, dtype=np.dtype(np.float64)))
-        for row in self._table:
-            if row["dx_in"]:
+        for row, layer, flipped in zip(self._table, layers, self._flipped_numbers(1)):
+            if row["dx_in"] and not isinstance(layer, Stage) and not flipped:
                 row["Wt"] = _address(self._new(int(row["columns"]), int(row["stride_in"])))
         self.not_finite = np.zeros(1, np.int64)
         record["not_finite"] = _address(self.not_finite)
@@ -220,9 +221,20 @@ class Plan:
             self._places = np.zeros(team * self.layers[0].ins, np.int64)
             record["bands"], record["band_bytes"] = _address(self._bands), numbers * self.dtype.itemsize
             record["places"] = _address(self._places)
+            self._flipped = [aligned_zeros(count, self.dtype) for count in self._flipped_numbers(team)]
+            self._table["flipped"] = [_address(array) if array.size else 0 for array in self._flipped]
             self._stages = np.zeros(team, STAGE)
             record["stages"] = _address(self._stages)
             self._team = team
+
+    def _flipped_numbers(self, team: int) -> list[int]:
+        """What each layer needs for `multiply_flipped`; 0 where W is transposed, or no gradient is handed down."""
+        return [
+            flipped_numbers(layer.ins, layer.outs, self.capacity, team, self.dtype)
+            if row["dx_in"] and not isinstance(layer, Stage)
+            else 0
+            for row, layer in zip(self._table, self.layers)
+        ]
 
     def is_current(self) -> bool:
         """Whether nothing that the plan was made of has changed since."""

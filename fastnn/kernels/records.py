@@ -27,7 +27,8 @@ LAYER = np.dtype(
         ("x", "i8"),  # (capacity, stride): f(y), the input of the next layer
         ("dx", "i8"),  # (capacity, stride): gradient of the loss w.r.t. x
         ("db", "i8"),  # (capacity, stride): gradient of the loss w.r.t. y, one row a sample
-        ("Wt", "i8"),  # (columns, stride_in): the transpose of W, for dx_in
+        ("Wt", "i8"),  # (columns, stride_in): the transpose of W, for dx_in; 0: W is too wide for one
+        ("flipped", "i8"),  # in its place room for the transposes of db and dx_in, see recursion.multiply_flipped
         ("dW", "i8"),  # (rows, stride): the gradients of W and, in the last row, b; 0: nobody wants all of them
         ("state", "i8"),  # the optimiser's numbers, each as many as W and b have
         ("l1", "f8"),  # penalties of W: l1 * sum |W| + l2 / 2 * sum W**2

@@ -22,6 +22,7 @@ import numpy as np
 
 from . import random
 from .compiling import inlined_kernel, kernel
+from .cpu import lanes, whole_vectors
 from .memory import address_of, call, pointer_at, pointer_plus
 from .order import INT64
 from .records import LAYER, STAGE, layer_at, stage_at
@@ -32,6 +33,19 @@ from .zeros import nonzero_columns, worth_listing
 
 LAYER_BYTES, STAGE_BYTES = LAYER.itemsize, STAGE.itemsize
 FLOAT64 = np.empty(0)  # says "float64" to pointer_at
+
+
+WIDE_LAYER = 2**20  # numbers of a W that no L2 cache holds
+
+
+def flipped_numbers(ins: int, outs: int, capacity: int, team: int, dtype: np.dtype[Any]) -> int:
+    """How many numbers `multiply_flipped` needs for a layer and a team of threads; 0 where it is not to be used.
+
+    It pays for a W that is many times the batch, if the batch fills the vectors of a tile.
+    """
+    if ins * outs < WIDE_LAYER or not 8 * lanes(dtype) <= capacity <= min(ins, outs) // 4:
+        return 0
+    return (capacity + 2 * lanes(dtype) * team) * (whole_vectors(outs, dtype) + ins)
 
 
 @kernel
@@ -199,7 +213,9 @@ def backward_batch(net: Any, x: Any, part: Part, like: Any) -> None:
             stage_backward(net, l, x, part, like)
             continue
         derivative(layer, first, last, like)
-        if layer.dx_in != 0:
+        if layer.dx_in != 0 and layer.flipped != 0:
+            multiply_flipped(net, layer, part, like)
+        elif layer.dx_in != 0:
             # dX = dB W', with W' written out by `transpose`: its rows are whole vectors
             start = first * layer.stride_in
             dx = pointer_plus(pointer_at(layer.dx_in, like), start)
@@ -208,6 +224,41 @@ def backward_batch(net: Any, x: Any, part: Part, like: Any) -> None:
                 pointer_at(layer.Wt, like), layer.stride_in, dx, layer.stride_in, dx, 0,
                 last - first, layer.columns_in, layer.outs, 1.0, 0.0,
             )  # fmt: skip
+
+
+@kernel
+def multiply_flipped(net: Any, layer: Any, part: Part, like: Any) -> None:
+    """dX' = W dB', for a part of the samples of a layer so wide that W is not to be written out once more.
+
+    The batch is transposed in its place, there and back. The sums are those of dX = dB W', in the same order.
+    """
+    W, n, stride_in = pointer_at(layer.W, like), part.last - part.first, layer.stride_in
+    width = width_of(W)
+    columns = (n + width - 1) // width * width
+    row = columns + width  # a row of 512 bytes would compete with the next ones for the same places in a cache
+    dBt = pointer_plus(
+        pointer_at(layer.flipped, like), (part.first + 2 * width * part.who) * (layer.columns + layer.ins)
+    )
+    dXt = pointer_plus(dBt, layer.columns * row)
+    dB = pointer_plus(pointer_at(layer.db, like), part.first * layer.stride)
+    flip(dB, layer.stride, dBt, row, n, layer.columns)
+    multiply(net, W, layer.stride, 1, dBt, row, dXt, row, dXt, 0, layer.ins, columns, layer.outs, 1.0, 0.0)
+    flip(dXt, row, pointer_plus(pointer_at(layer.dx_in, like), part.first * stride_in), stride_in, layer.ins, n)
+
+
+@kernel
+def flip(source: Any, row: int, target: Any, target_row: int, rows: int, columns: int) -> None:
+    """Write the transpose of a matrix: in squares of whole vectors, and what is left number by number."""
+    width = width_of(source)
+    high, wide = rows // width * width, columns // width * width
+    for i in range(0, high, width):
+        for j in range(0, wide, width):
+            transpose_square(
+                pointer_plus(source, i * row + j), row, pointer_plus(target, j * target_row + i), target_row
+            )
+    for i in range(rows):
+        for j in range(wide if i < high else 0, columns):
+            target[j * target_row + i] = source[i * row + j]
 
 
 @kernel
@@ -261,23 +312,16 @@ def describe_stage(net: Any, l: int, x: Any, first: int, last: int, part: Part, 
 
 @kernel
 def transpose(net: Any, who: int, like: Any) -> None:
-    """Wt = W' for every layer that hands a gradient down; its padding is zero from the start."""
+    """Wt = W' for every layer that hands a gradient down and is not too wide; its padding is zero from the start."""
     for l in range(net.depth):
         layer = layer_of(net, l)
-        if layer.dx_in != 0 and layer.forward == 0:
+        if layer.dx_in != 0 and layer.forward == 0 and layer.flipped == 0:
             W, Wt = pointer_at(layer.W, like), pointer_at(layer.Wt, like)
-            width = width_of(W)
-            first, last = share(layer.ins, width, who, net.team)
-            squares = first + (last - first) // width * width
-            for k in range(first, squares, width):
-                for j in range(0, layer.columns, width):
-                    transpose_square(
-                        pointer_plus(W, k * layer.stride + j), layer.stride,
-                        pointer_plus(Wt, j * layer.stride_in + k), layer.stride_in,
-                    )  # fmt: skip
-            for k in range(squares, last):
-                for j in range(layer.outs):
-                    Wt[j * layer.stride_in + k] = W[k * layer.stride + j]
+            first, last = share(layer.ins, width_of(W), who, net.team)
+            flip(
+                pointer_plus(W, first * layer.stride), layer.stride, pointer_plus(Wt, first), layer.stride_in,
+                last - first, layer.columns,
+            )  # fmt: skip
 
 
 @kernel
