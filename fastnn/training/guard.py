@@ -46,8 +46,7 @@ class NaNGuard(Callback):
                 f"last layer), may help.{'' if self.sizes is None else self.sizes()}"
             )
         arrays = self._arrays()
-        if len(arrays) != len(self._kept):  # the first epoch makes room for the optimiser's numbers
-            self._kept = [array.copy() for array in arrays]
+        self._kept += [array.copy() for array in arrays[len(self._kept) :]]  # the first epoch makes room for numbers
         for place, array in zip(self._kept, arrays):
             place[...] = array
 
