@@ -191,8 +191,12 @@ class Plan:
         self._numbers = np.arange(most)
         record["numbers"] = _address(self._numbers)
         record["losses"] = _address(self._new(capacity, dtype=np.dtype(np.float64)))
-        for row, layer, flipped in zip(self._table, layers, self._flipped_numbers(1)):
-            if row["dx_in"] and not isinstance(layer, Stage) and not flipped:
+        # Which layers may hand a gradient down by their W; that of the first one comes and goes
+        self._hands_down = [
+            bool(row["dx_in"]) and not isinstance(layer, Stage) for row, layer in zip(self._table, layers)
+        ]
+        for row, hands, flipped in zip(self._table, self._hands_down, self._flipped_numbers(1)):
+            if hands and not flipped:
                 row["Wt"] = _address(self._new(int(row["columns"]), int(row["stride_in"])))
         self.not_finite = np.zeros(1, np.int64)
         record["not_finite"] = _address(self.not_finite)
@@ -230,10 +234,8 @@ class Plan:
     def _flipped_numbers(self, team: int) -> list[int]:
         """What each layer needs for `multiply_flipped`; 0 where W is transposed, or no gradient is handed down."""
         return [
-            flipped_numbers(layer.ins, layer.outs, self.capacity, team, self.dtype)
-            if row["dx_in"] and not isinstance(layer, Stage)
-            else 0
-            for row, layer in zip(self._table, self.layers)
+            flipped_numbers(layer.ins, layer.outs, self.capacity, team, self.dtype) if hands else 0
+            for layer, hands in zip(self.layers, self._hands_down)
         ]
 
     def is_current(self) -> bool:

@@ -1,9 +1,12 @@
 """The gradient that a wide layer hands down, by which its W is not transposed: the same bits as with the transpose."""
 
+import copy
+
 import numpy as np
 import pytest
 
 from fastnn import Adam, BatchNorm, CrossEntropyLoss, Identity, Layer, NeuralNetwork, Tanh, set_num_threads
+from fastnn.data.samples import Samples
 from fastnn.engine import threads
 from fastnn.kernels import recursion
 from fastnn.kernels.cpu import lanes
@@ -44,6 +47,20 @@ def test_a_wide_layer_needs_no_transpose_of_its_weights(dtype, team, more, monke
             assert np.array_equal(ours, theirs)
     finally:
         set_num_threads(before)
+
+
+def test_the_first_layer_hands_a_gradient_down_where_it_is_wanted_whatever_came_before(monkeypatch):
+    count = 8 * lanes("f8")
+    layers = [Layer(4 * count, 5 * count, Tanh(), seed=0), Layer(5 * count, 3, Identity(), seed=1)]
+    net, twin = (NeuralNetwork(copy.deepcopy(layers), CrossEntropyLoss(), 0.01) for _ in range(2))
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(4 * count, count)), rng.integers(0, 3, count)
+    expected = twin.gradients(x, t)
+    monkeypatch.setattr(recursion, "WIDE_LAYER", 1)
+    net.engine.gradient(Samples.of_rows(net.engine.form, x.T, t))  # without that of the inputs
+    net.engine._gradients._make_room(2)  # as for a team
+    for ours, theirs in zip(net.gradients(x, t).dxs, expected.dxs):
+        assert np.array_equal(ours, theirs)
 
 
 def test_only_wide_layers_in_batches_that_fill_vectors_are_flipped():
