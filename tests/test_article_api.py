@@ -661,6 +661,17 @@ def test_a_sample_gives_the_same_bits_alone_and_among_others(sizes, act, dtype):
 
 
 @each_dtype
+def test_the_sign_of_a_zero_is_the_same_alone_and_among_others(dtype):
+    net = NeuralNetwork(
+        [Layer(70, 40, Identity(), seed=1), Layer(40, 9, Identity(), seed=2)], MSELoss(), 0.1, dtype=dtype
+    )
+    net.set_weights([(W, np.full_like(b, -0.0)) for W, b in net.get_weights()])
+    together = net.forward_pass(np.zeros((70, 40), dtype))
+    for x in (np.zeros((70, 1), dtype), np.zeros((70, 3), dtype)):
+        assert net.forward_pass(x).tobytes("F") == together[:, : x.shape[1]].tobytes("F")
+
+
+@each_dtype
 def test_outputs_are_the_references(dtype):
     net = network(dtype)
     x = columns(300)[0].astype(dtype)

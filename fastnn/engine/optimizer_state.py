@@ -109,6 +109,11 @@ class OptimizerState:
         if len(before) < len(self.arrays()):
             self._begin()
 
+    def begin_anew(self) -> None:
+        """Set all as it is before the first step."""
+        self._steps[...] = self._epochs[...] = 0
+        self._begin()
+
     @property
     def gradients(self) -> tuple[Array, ...]:
         """Room for the gradients, layer by layer."""

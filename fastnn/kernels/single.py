@@ -37,17 +37,18 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, 
     """y = b + x W.
 
     The sum begins with b and runs over k in the same order as in `products`, so a sample gives the same
-    bits alone and in a batch. It comes in pieces, whose part of W stays near.
+    bits alone and in a batch: a bias of -0 counts as 0, which it becomes where zeros of x are not passed over.
+    The sum comes in pieces, whose part of W stays near.
     """
-    width = width_of(W)
+    width, zero = width_of(W), splat(W, 0.0)
     so_far = b
     for first in range(0, ins, DEPTH):
         last = min(ins, first + DEPTH) if places is None else first + counts[first // DEPTH]
         j = 0
         while j + 4 * width <= columns:  # four sums in flight hide the latency of one
             y_j, from_j = pointer_plus(y, j), pointer_plus(so_far, j)
-            y0, y1 = load(from_j, 0), load(from_j, width)
-            y2, y3 = load(from_j, 2 * width), load(from_j, 3 * width)
+            y0, y1 = load(from_j, 0) + zero, load(from_j, width) + zero
+            y2, y3 = load(from_j, 2 * width) + zero, load(from_j, 3 * width) + zero
             for i in range(first, last):
                 k = i if places is None else places[i]
                 x_k = splat(W, x[k])
@@ -63,7 +64,7 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, 
             j += 4 * width
         while j + 2 * width <= columns:
             y_j, from_j = pointer_plus(y, j), pointer_plus(so_far, j)
-            y0, y1 = load(from_j, 0), load(from_j, width)
+            y0, y1 = load(from_j, 0) + zero, load(from_j, width) + zero
             for i in range(first, last):
                 k = i if places is None else places[i]
                 x_k = splat(W, x[k])
@@ -74,7 +75,7 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, 
             store(y1, y_j, width)
             j += 2 * width
         if j < columns:
-            y0 = load(so_far, j)
+            y0 = load(so_far, j) + zero
             for i in range(first, last):
                 k = i if places is None else places[i]
                 y0 = multiply_add(splat(W, x[k]), load(W, k * stride + j), y0)

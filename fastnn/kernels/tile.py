@@ -272,7 +272,8 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
                 with from_d:
                     for i, slots in enumerate(sums):
                         for j, slot in enumerate(slots):
-                            builder.store(_load(builder, row(d, i, d_row), column(j), vector), slot)
+                            d_i_j = _load(builder, row(d, i, d_row), column(j), vector)
+                            builder.store(builder.fadd(d_i_j, zero), slot)  # -0 becomes 0, as it does beside 0 * W
                 with from_zero:
                     for i, slots in enumerate(sums):
                         for slot in slots:
@@ -354,7 +355,7 @@ def make_lanes_tile(rows: int, columns: int) -> Callable[..., None]:
                     for slots, d_i in zip(sums, places(d, rows, d_row)):
                         for j, slot in enumerate(slots):
                             d_i_j = builder.mul(ir.Constant(INDEX, j), d_column)
-                            builder.store(_load(builder, d_i, d_i_j, vector), slot)
+                            builder.store(builder.fadd(_load(builder, d_i, d_i_j, vector), zero), slot)
                 with from_zero:
                     for slots in sums:
                         for slot in slots:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+import numpy as np
+
 from ..checks import Array
+from ..engine.optimizer_state import OptimizerState
 from ..kernels.evaluate import all_finite
 from ..layers.base import BaseLayer
 from .callbacks import Callback, Logs
@@ -34,7 +37,10 @@ class NaNGuard(Callback):
     sizes: Callable[[], str] | None = None  # says how large inputs and targets are
 
     def on_train_begin(self) -> None:
-        self._kept = [array.copy() for array in self._arrays()]
+        self._state: OptimizerState | None = None
+        self._weights: list[Array] = []
+        self._numbers: list[Array] = []
+        self._keep()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         if not (math.isfinite(logs["loss"]) and finite_layers(self.net.layers)):
@@ -45,18 +51,23 @@ class NaNGuard(Callback):
                 "mean 0 and variance 1 (a Standardize layer), or targets of about that size (StandardizeTargets as the "
                 f"last layer), may help.{'' if self.sizes is None else self.sizes()}"
             )
-        arrays = self._arrays()
-        self._kept += [array.copy() for array in arrays[len(self._kept) :]]  # the first epoch makes room for numbers
-        for place, array in zip(self._kept, arrays):
-            place[...] = array
+        self._keep()
 
-    def _arrays(self) -> list[Array]:
-        """All that training changes, as it lies in memory."""
-        engine = self.net.engine
-        return [*(layer.memory for layer in engine.layers), *engine.state.arrays()]
+    def _keep(self) -> None:
+        """Copy all that training changes; what is there already is overwritten."""
+        layers, state = self.net.engine.layers, self.net.engine.state
+        if state is not self._state:  # the first, or a callback has set another optimiser
+            self._state, self._numbers = state, []
+        for copies, arrays in ((self._weights, [layer.memory for layer in layers]), (self._numbers, state.arrays())):
+            copies += [np.empty_like(array) for array in arrays[len(copies) :]]  # an epoch makes room for numbers
+            for place, array in zip(copies, arrays):
+                place[...] = array
 
     def _give_back(self) -> None:
-        layers = self.net.engine.layers
-        for layer, kept in zip(layers, self._kept):
-            layer.memory[...] = kept
-        self.net.engine.state.take_back(self._kept[len(layers) :])
+        state = self.net.engine.state
+        for layer, weights in zip(self.net.engine.layers, self._weights):
+            layer.memory[...] = weights
+        if state is self._state:
+            state.take_back(self._numbers)
+        else:
+            state.begin_anew()

@@ -12,6 +12,7 @@ from fastnn import (
     Adam,
     BatchNorm,
     BCEWithLogitsLoss,
+    Callback,
     CrossEntropyLoss,
     Identity,
     Layer,
@@ -190,3 +191,26 @@ def test_a_fit_after_a_divergence_goes_on_as_if_that_had_not_been(optimizer, whe
     assert np.array_equal(net.parameters, twin.parameters)
     assert all(np.isfinite(layer.memory).all() for layer in net.layers)
     assert net.engine.state.steps == twin.engine.state.steps
+
+
+@pytest.mark.parametrize("change", ["optimizer", "clip_norm"])
+@pytest.mark.parametrize(("old", "new"), [(SGD(0.9), Adam()), (Adam(), SGD(0.9)), (Adam(), Adam(0.5)), (SGD(), Adam())])
+def test_an_optimiser_that_a_callback_has_set_keeps_its_own_numbers(old, new, change):
+    class Changes(Callback):
+        def __init__(self, epoch, lr):
+            self.epoch, self.rate = epoch, lr
+
+        def on_epoch_end(self, epoch, logs):
+            if epoch == self.epoch:
+                setattr(self.net, change, copy.deepcopy(new) if change == "optimizer" else 1.0)
+                self.net.lr = self.rate
+
+    r = np.random.default_rng(0)
+    X, y = r.normal(size=(30, 3)), r.normal(size=(30, 2))
+    layers = [Layer(3, 7, ReLU(), seed=0), Layer(7, 2, Identity(), seed=1)]
+    net = NeuralNetwork(layers, MSELoss(), 0.01, copy.deepcopy(old))
+    assert len(net.fit(X, y, epochs=6, callbacks=Changes(2, 0.01), batch_size=8, verbose=0).epoch) == 6  # all is well
+    with np.errstate(all="ignore"), pytest.raises(DivergedError):
+        net.fit(X, y, epochs=6, callbacks=Changes(2, 1e308), batch_size=8, verbose=0)
+    net.lr = 0.01
+    assert np.isfinite(net.fit(X, y, epochs=3, batch_size=8, verbose=0)["loss"]).all()
