@@ -9,7 +9,7 @@ from .contestant import PEERS
 from .table import between, write_markdown
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "speed.md"
-SECTIONS = ("", "avx512", "avx2")
+SECTIONS = ("", "zen4", "avx512", "avx2")
 TARGET = "side by side"
 OURS = {PEERS["fastnn"].name, PEERS["fastnn-generic"].name}
 
