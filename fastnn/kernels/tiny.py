@@ -92,7 +92,7 @@ def room(typingctx: Any, like: Any, count: Any) -> Any:
 
 @intrinsic
 def affine(typingctx: Any, x: Any, W: Any, b: Any) -> Any:
-    """b + x W, the sums as in ``single.affine``."""
+    """b + x W, the sums as in ``single.affine``; but a bias of -0 may stay so, as no zero of x is passed over."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, W, b = (_unpack(builder, numbers) for numbers in args)
@@ -188,7 +188,8 @@ def source(sizes: Sequence[int], strides: Sequence[int], derivatives: Sequence[s
             f"x{l + 1} = {_each(f'f{l}(act{l}, y{l}[%d])', columns)}",
         ]
         leave += [f"write(W{l}, {W}, {columns}, {strides[l]})", f"write(b{l}, {b}, {columns}, {strides[l]})"]
-    # The share of an output in the mean is due in dx. A power of two rounds nothing, so it may come before dx is there.
+    # The share of an output in the mean is due in dx. A power of two rounds nothing (but what is so small that it is
+    # flushed to zero), so it may come before dx is there.
     early = names == ELEMENTS and outs & (outs - 1) == 0
     for l in reversed(layers):
         known = f"y{l}[%d], x{l + 1}[%d]" if derivatives[l] == "df_of_f" else f"y{l}[%d]"
