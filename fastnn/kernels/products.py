@@ -57,12 +57,16 @@ def _make_multiply(listed: bool) -> Callable[..., None]:
         full = rows // TILE_ROWS * TILE_ROWS
         if rows - full == 2 and full > 0:
             full -= TILE_ROWS  # two tiles of four rows beat one of six and one of two
+        # the first k's sums begin with D; those of later ones are added to it, so that they wait for no earlier sums
+        begins = alpha == 1 and beta == 1
+        if listed:
+            begins = begins and (depth == 0 or k_list[0] < DEPTH)
         k = 0
         while True:
             deep = min(DEPTH, depth - k)
             if listed:
                 deep = piece(k_list, k, depth)
-            what = i_list, k, k_list, deep, alpha, beta
+            what = i_list, k, k_list, deep, alpha, beta, begins
             j = 0
             while j < columns:
                 vectors = panel((columns - j) // width)
@@ -112,7 +116,7 @@ def _make_multiply(listed: bool) -> Callable[..., None]:
             k += deep
             if k >= depth:
                 return
-            d, d_row, beta = c, c_row, 1.0  # the next rows of B add to what is there
+            d, d_row, beta, begins = c, c_row, 1.0, False  # the next rows of B add to what is there
 
     return multiply
 

@@ -36,19 +36,17 @@ def find_nonzero(x: Any, ins: int, places: Any, counts: Any) -> None:
 def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, places: Any, counts: Any) -> None:
     """y = b + x W.
 
-    The sum begins with b and runs over k in the same order as in `products`, so a sample gives the same
-    bits alone and in a batch: a bias of -0 counts as 0, which it becomes where zeros of x are not passed over.
-    The sum comes in pieces, whose part of W stays near.
+    The sum comes in pieces, whose part of W stays near: the first begins with b, and each of the others is added to
+    what is there. It runs over k in the same order as in `products`, so a sample gives the same bits alone and in a
+    batch.
     """
-    width, zero = width_of(W), splat(W, 0.0)
-    so_far = b
+    width = width_of(W)
     for first in range(0, ins, DEPTH):
         last = min(ins, first + DEPTH) if places is None else first + counts[first // DEPTH]
         j = 0
         while j + 4 * width <= columns:  # four sums in flight hide the latency of one
-            y_j, from_j = pointer_plus(y, j), pointer_plus(so_far, j)
-            y0, y1 = load(from_j, 0) + zero, load(from_j, width) + zero
-            y2, y3 = load(from_j, 2 * width) + zero, load(from_j, 3 * width) + zero
+            y0, y1 = start(b, j, first), start(b, j + width, first)
+            y2, y3 = start(b, j + 2 * width, first), start(b, j + 3 * width, first)
             for i in range(first, last):
                 k = i if places is None else places[i]
                 x_k = splat(W, x[k])
@@ -57,30 +55,41 @@ def affine(x: Any, W: Any, b: Any, y: Any, ins: int, columns: int, stride: int, 
                 y1 = multiply_add(x_k, load(W_k, width), y1)
                 y2 = multiply_add(x_k, load(W_k, 2 * width), y2)
                 y3 = multiply_add(x_k, load(W_k, 3 * width), y3)
-            store(y0, y_j, 0)
-            store(y1, y_j, width)
-            store(y2, y_j, 2 * width)
-            store(y3, y_j, 3 * width)
+            end(y0, y, j, first)
+            end(y1, y, j + width, first)
+            end(y2, y, j + 2 * width, first)
+            end(y3, y, j + 3 * width, first)
             j += 4 * width
         while j + 2 * width <= columns:
-            y_j, from_j = pointer_plus(y, j), pointer_plus(so_far, j)
-            y0, y1 = load(from_j, 0) + zero, load(from_j, width) + zero
+            y0, y1 = start(b, j, first), start(b, j + width, first)
             for i in range(first, last):
                 k = i if places is None else places[i]
                 x_k = splat(W, x[k])
                 W_k = pointer_plus(W, k * stride + j)
                 y0 = multiply_add(x_k, load(W_k, 0), y0)
                 y1 = multiply_add(x_k, load(W_k, width), y1)
-            store(y0, y_j, 0)
-            store(y1, y_j, width)
+            end(y0, y, j, first)
+            end(y1, y, j + width, first)
             j += 2 * width
         if j < columns:
-            y0 = load(so_far, j) + zero
+            y0 = start(b, j, first)
             for i in range(first, last):
                 k = i if places is None else places[i]
                 y0 = multiply_add(splat(W, x[k]), load(W, k * stride + j), y0)
-            store(y0, y, j)
-        so_far = y
+            end(y0, y, j, first)
+
+
+@inlined_kernel
+def start(b: Any, j: int, first: int) -> Any:
+    """With what the sums of a piece begin: 0, or in the first b, of which -0 counts as 0 as it does beside 0 * W."""
+    zero = splat(b, 0.0)
+    return load(b, j) + zero if first == 0 else zero
+
+
+@inlined_kernel
+def end(sums: Any, y: Any, j: int, first: int) -> None:
+    """Write the sums of a piece, with those of the pieces before it."""
+    store(sums if first == 0 else sums + load(y, j), y, j)
 
 
 @inlined_kernel

@@ -239,18 +239,19 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
     time. A has any two strides, so it may be a batch of rows or its transpose. D is read only where
     beta is not 0; it may be C itself, or with row stride 0 one row for all (the bias). Every sum
     runs over k in ascending order whatever the tile, so a result does not depend on how a matrix
-    was cut into tiles. Where alpha and beta are 1, it begins with D: that is an addition less to wait for.
+    was cut into tiles. Where it `begins` with D, since alpha and beta are 1, that is an addition less to wait for.
     """
 
     @intrinsic
     def tile(
         typingctx: Any, a: Any, a_row: Any, a_k: Any, b: Any, b_k: Any, c: Any, c_row: Any,
-        d: Any, d_row: Any, i: Any, i_list: Any, k: Any, k_list: Any, depth: Any, alpha: Any, beta: Any,
+        d: Any, d_row: Any, i: Any, i_list: Any, k: Any, k_list: Any, depth: Any, alpha: Any, beta: Any, begins: Any,
     ) -> Any:  # fmt: skip
         vector = _ir_vector(c.dtype)
 
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            a, a_row, a_k, b, b_k, c, c_row, d, d_row, i_first, i_list, k_first, k_list, depth, alpha, beta = args
+            a, a_row, a_k, b, b_k, c, c_row, d, d_row, i_first, i_list, k_first, k_list, depth, *factors = args
+            alpha, beta, begins = factors
 
             def member(first: Any, places: Any, offset: Any) -> Any:
                 place = builder.add(first, offset)
@@ -264,10 +265,9 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
             def column(j: int) -> Any:
                 return ir.Constant(INDEX, j * vector.count)
 
-            zero, one = ir.Constant(vector, [0.0] * vector.count), ir.Constant(alpha.type, 1.0)
+            zero = ir.Constant(vector, [0.0] * vector.count)
             # LLVM's mem2reg makes registers of these slots.
             sums = [[cgutils.alloca_once_value(builder, zero) for _ in range(vectors)] for _ in range(rows)]
-            begins = builder.and_(builder.fcmp_ordered("==", alpha, one), builder.fcmp_ordered("==", beta, one))
             with builder.if_else(begins) as (from_d, from_zero):
                 with from_d:
                     for i, slots in enumerate(sums):
@@ -316,7 +316,8 @@ def make_tile(rows: int, vectors: int, listed: bool = False) -> Callable[..., No
 
         index, places = types.int64, types.CPointer(types.int64)
         signature = types.void(
-            a, index, index, b, index, c, index, d, index, index, places, index, places, index, c.dtype, c.dtype
+            a, index, index, b, index, c, index, d, index, index, places, index, places, index, c.dtype, c.dtype,
+            types.boolean,
         )  # fmt: skip
         return signature, codegen
 

@@ -56,17 +56,21 @@ def test_product(dtype, tiled, rows, vectors, depth, transposed, beta, bias, see
 @settings(max_examples=60, deadline=None)
 @given(
     rows=st.integers(1, 30), depth=st.sampled_from([0, 1, 7, 256, 300, 700]), keeps=st.floats(0, 1),
-    transposed=st.booleans(), beta=st.sampled_from([0.0, 1.0]), seed=st.integers(0, 99),
+    transposed=st.booleans(), factors=st.sampled_from([(0.7, 0.0), (0.7, 1.0), (1.0, 1.0)]), seed=st.integers(0, 99),
+    least=st.sampled_from([0, products.DEPTH]),
 )  # fmt: skip
-def test_rows_and_terms_that_are_not_listed_are_left_out(dtype, tiled, rows, depth, keeps, transposed, beta, seed):
+def test_rows_and_terms_that_are_not_listed_are_left_out(
+    dtype, tiled, rows, depth, keeps, transposed, factors, seed, least
+):
     rng = np.random.default_rng(seed)
     i_list, k_list = (np.flatnonzero(rng.random(count) < keeps) for count in (rows, depth))
+    k_list = k_list[k_list >= least]  # perhaps none of the first piece
     A = rng.normal(size=(rows, depth)).astype(dtype)
     A[:, np.setdiff1d(np.arange(depth), k_list)] = 0  # so that both forms have the same sums, in the same pieces
     A = np.ascontiguousarray(A.T) if transposed else A
     B = rng.normal(size=(depth, 3 * lanes(dtype))).astype(dtype)
     D = rng.normal(size=(rows, B.shape[1])).astype(dtype)
-    arguments = A, B, D, 0.7, beta, transposed, rows, B.shape[1]
+    arguments = A, B, D, *factors, transposed, rows, B.shape[1]
     listed = product(products.multiply_address(np.dtype(dtype), tiled, True), *arguments, i_list, k_list)
     whole = product(products.multiply_address(np.dtype(dtype), tiled), *arguments)
     np.testing.assert_array_equal(listed[i_list], whole[i_list])
@@ -98,7 +102,7 @@ def test_update_in_place():
 def test_a_row_gives_the_same_bits_in_any_company():
     rng = np.random.default_rng(0)
     A, B = rng.normal(size=(37, 700)), rng.normal(size=(700, 3 * lanes(float)))
-    D = np.zeros((1, B.shape[1]))
+    D = rng.normal(size=(1, B.shape[1]))
     address = products.multiply_address(np.dtype(float))
     together = product(address, A, B, D, 1.0, 1.0, False, 37, 0)
     for i in range(37):
