@@ -75,7 +75,8 @@ def test_all_settings_come_back(tmp_path):
         Layer(3, 1, Identity()),
     ]
     schedule = WarmUp(CosineDecay(0.1, 10, restarts=True), 3)
-    net = NeuralNetwork(layers, fastnn.HuberLoss(0.7), schedule, SGD(0.9, True), clip_norm=1.0, clip_value=2.0)
+    rule = SGD(momentum=0.9, nesterov=True)
+    net = NeuralNetwork(layers, fastnn.HuberLoss(0.7), schedule, rule, clip_norm=1.0, clip_value=2.0)
     net.save(tmp_path / "a")
     twin = fastnn.load(tmp_path / "a")
     twin.save(tmp_path / "b")

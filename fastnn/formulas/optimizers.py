@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import between_zero_and_one, flag, fraction, not_negative, positive_number
-from .component import Component
+from .component import Component, is_built_in
 
 Number = Any  # a NumPy array, or inside a kernel one number
 
@@ -47,6 +47,18 @@ class Optimizer(Component, ABC):
     usual_lr: float = 1e-3
     elsewhere = {"lbfgs": "it goes by all samples at once: call net.fit_lbfgs(X, y)"}
     of_numbers = ("update",)
+
+    def __new__(cls, *args: Any, **settings: Any) -> Any:
+        # elsewhere an optimiser's first argument is the learning rate, and here a number by place would be a momentum
+        rate = next((name for name in ("lr", "learning_rate") if name in settings), None)
+        if is_built_in(cls) and (args or rate is not None):
+            value = args[0] if args else settings[rate or ""]
+            came = f"{value!r} came without a name" if args else f"{rate}={value!r} came"
+            raise TypeError(
+                f"{cls.__name__} takes its settings by name, and {came}. The learning rate is the network's: expected "
+                f"NeuralNetwork(..., learning_rate=0.01, optimizer={cls.__name__}()), or net.lr = 0.01"
+            )
+        return super().__new__(cls, *args, **settings)
 
     @abstractmethod
     def update(self, w: Number, g: Number, lr: Number, step: Number, *state: Number) -> Any:

@@ -180,6 +180,11 @@ class BaseLayer(Checked, Watched, ABC):
 
 def assign(name: str, place: Array, values: Any) -> None:
     """Write `values` into `place`, an array of a layer, or raise an error that calls them `name`."""
+    place[...] = fitting(name, place, values)
+
+
+def fitting(name: str, place: Array, values: Any) -> Array:
+    """`values` as an array that can be written into `place`, or an error that calls them `name`."""
     array = real_array(values, name)
     if array.shape != place.shape:
         raise ValueError(f"{name} has shape {array.shape}; expected {place.shape}")
@@ -187,4 +192,6 @@ def assign(name: str, place: Array, values: Any) -> None:
         converted = array.astype(place.dtype)
     if not np.array_equal(np.isinf(converted), np.isinf(array)):
         raise ValueError(f"{name} holds numbers too large for {place.dtype}")
-    place[...] = converted
+    if not np.isfinite(converted).all():
+        raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+    return converted

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..checks import Array
-from .base import BaseLayer, assign
+from .base import BaseLayer, fitting
 
 
 def trained(layers: Sequence[BaseLayer]) -> list[BaseLayer]:
@@ -42,5 +42,7 @@ def unpack(vector: Array, layers: Sequence[BaseLayer], name: str) -> None:
     """Write `vector`, which errors call `name`, into the layers."""
     if vector.shape != (vector_size(layers),):
         raise ValueError(f"{name} has shape {vector.shape}; expected ({vector_size(layers)},)")
-    for layer, part in zip(trained(layers), unpacked(vector, layers)):
-        assign(name, layer.trained_numbers(), part)
+    places = [layer.trained_numbers() for layer in trained(layers)]
+    parts = [fitting(name, place, part) for place, part in zip(places, unpacked(vector, layers))]  # all, or none
+    for place, part in zip(places, parts):
+        place[...] = part

@@ -90,12 +90,12 @@ def step_rule(estimator: Any) -> Optimizer:
     if isinstance(estimator.solver, Optimizer):
         return copy.deepcopy(estimator.solver)
     if estimator.solver == "adam":
-        return AdamOfScikitLearn(estimator.beta_1, estimator.beta_2, estimator.epsilon)
+        return AdamOfScikitLearn(beta1=estimator.beta_1, beta2=estimator.beta_2, eps=estimator.epsilon)
     if estimator.solver not in ("sgd", "lbfgs"):
         return named(Optimizer, estimator.solver, "solver")
     if estimator.momentum == 0:
         return SGD()
-    return Velocity(estimator.momentum, estimator.nesterovs_momentum)
+    return Velocity(momentum=estimator.momentum, nesterov=estimator.nesterovs_momentum)
 
 
 def first_rate(estimator: Any) -> float | Schedule:

@@ -30,7 +30,7 @@ def slopes(net, e=1e-6):
     return np.array(found)
 
 
-@pytest.mark.parametrize("optimizer", [None, SGD(0.9)])
+@pytest.mark.parametrize("optimizer", [None, SGD(momentum=0.9)])
 def test_a_step_of_a_batch_is_one_with_the_sum_of_its_gradients(optimizer):
     net = network(optimizer)
     before, gradient = net.parameters, net.loss_and_gradient(X, Y)[1]

@@ -202,17 +202,17 @@ def test_numbers_of_other_kinds_are_taken():
 
 def test_edges():
     for make in (
-        lambda: HuberLoss(0), lambda: fastnn.Adam(1.0), lambda: fastnn.SGD(1), lambda: LeakyReLU(1.5),
+        lambda: HuberLoss(0), lambda: fastnn.Adam(beta1=1.0), lambda: fastnn.SGD(momentum=1), lambda: LeakyReLU(1.5),
         lambda: Dropout(1), lambda: fastnn.RProp(shrink=1), lambda: fastnn.RProp(grow=1),
         lambda: CosineDecay(0.1, 0),
         lambda: CosineDecay(0.1, 5, growth=0.5), lambda: fastnn.OneCycle(0.1, 5, rise=1),
         lambda: fastnn.StepDecay(0.1, True),
-        lambda: fastnn.SGD(True), lambda: fastnn.SGD(nesterov=1), lambda: fastnn.BatchNorm(eps=0),
+        lambda: fastnn.SGD(momentum=True), lambda: fastnn.SGD(nesterov=1), lambda: fastnn.BatchNorm(eps=0),
         lambda: fastnn.ExponentialDecay(0.1, -0.9), lambda: WarmUp(0.1, 5), lambda: WarmUp(fastnn.Constant, 5),
     ):  # fmt: skip
         with pytest.raises((ValueError, TypeError), match="expected"):
             make()
-    LeakyReLU(0), LeakyReLU(1), Dropout(0), fastnn.SGD(0), CosineDecay(0, 1, final=1.5)
+    LeakyReLU(0), LeakyReLU(1), Dropout(0), fastnn.SGD(momentum=0), CosineDecay(0, 1, final=1.5)
 
 
 class Scaled(fastnn.ActivationFunction):
@@ -371,3 +371,23 @@ def test_stages_are_copied_with_what_made_them(cls):
     stage = cls.example()
     for twin in (copy.deepcopy(stage), pickle.loads(pickle.dumps(stage))):
         assert twin.described() == stage.described()
+
+
+@pytest.mark.parametrize("make", [
+    lambda: fastnn.Adam(0.01), lambda: fastnn.SGD(0.01), lambda: fastnn.AdamW(lr=0.01),
+    lambda: fastnn.RMSprop(learning_rate=0.01), lambda: fastnn.Lion(0.9, 0.99),
+])  # fmt: skip
+def test_an_optimiser_takes_no_learning_rate(make):
+    with pytest.raises(TypeError, match=r"by name.*net\.lr"):
+        make()
+
+
+def test_an_optimiser_of_your_own_takes_what_it_likes():
+    class Own(fastnn.Optimizer):
+        def __init__(self, lr: float) -> None:
+            self.lr = lr
+
+        def update(self, w, g, lr, step):
+            return w - self.lr * g
+
+    assert Own(0.5).lr == Own(lr=0.5).lr == 0.5

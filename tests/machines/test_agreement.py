@@ -29,7 +29,7 @@ def test_parts_that_are_alike_agree_whatever_their_weights_and_rows_hold():
         (lambda: described(network(stage=Dropout(0.5)), X, Y, seed=3), "layers[1] is 'BatchNorm'"),
         (lambda: described(network(stage=BatchNorm(momentum=0.5)), X, Y, seed=3), "layers[1].momentum is 0.1"),
         (lambda: described(network(dtype="float32"), X, Y, seed=3), "dtype is 'float64'"),
-        (lambda: described(network(optimizer=Adam(0.5)), X, Y, seed=3), "optimizer.beta1 is 0.9"),
+        (lambda: described(network(optimizer=Adam(beta1=0.5)), X, Y, seed=3), "optimizer.beta1 is 0.9"),
         (lambda: described(network(rate=0.2), X, Y, seed=3), "lr is 0.1"),
         (lambda: described(network(rate=CosineDecay(0.1, 9)), X, Y, seed=3), "lr is 0.1"),
         (lambda: described(network(clip_norm=1.0), X, Y, seed=3), "clip_norm is None"),

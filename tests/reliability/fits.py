@@ -75,7 +75,7 @@ def network(kind):
         "stream": [Layer(6, 8, ReLU(), seed=rng)],
     }[kind]
     rate = CosineDecay(0.05, 60) if kind in ("adam", "stream") else 0.05
-    optimizer = {"plain": SGD(0.9), "adam": Adam(), "stages": None, "stream": Adam()}[kind]
+    optimizer = {"plain": SGD(momentum=0.9), "adam": Adam(), "stages": None, "stream": Adam()}[kind]
     layers = [*first, Layer(8, 3, Identity(), seed=rng)]
     dtype = "float32" if kind == "stages" else "float64"
     return NeuralNetwork(layers, CrossEntropyLoss(), rate, optimizer, dtype=dtype)

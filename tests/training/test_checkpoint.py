@@ -154,7 +154,10 @@ def layers_of(*stages, dtype=None):
 
 
 VARIETIES = {
-    "momentum, steps": (lambda: NeuralNetwork(layers_of(), CrossEntropyLoss(), CosineDecay(0.1, 40), SGD(0.9)), {}),
+    "momentum, steps": (
+        lambda: NeuralNetwork(layers_of(), CrossEntropyLoss(), CosineDecay(0.1, 40), SGD(momentum=0.9)),
+        {},
+    ),
     "epochs": (lambda: NeuralNetwork(layers_of(), CrossEntropyLoss(), StepDecay(0.1, 2, 0.5), Adam()), {}),
     "plain": (lambda: NeuralNetwork(layers_of(), CrossEntropyLoss(), 0.1), {"shuffle": False, "batch_size": 1}),
     "float32": (lambda: NeuralNetwork(layers_of(), CrossEntropyLoss(), 0.1, Adam(), dtype="float32"), {}),

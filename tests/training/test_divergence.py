@@ -92,7 +92,9 @@ def test_the_step_after_which_the_loss_is_not_finite(kernel, batch_size, options
     assert told(fast) == found  # the first is kept
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": SGD(0.9)}, {"optimizer": Adam()}, {"stages": [LayerNorm]}])
+@pytest.mark.parametrize(
+    "options", [{}, {"optimizer": SGD(momentum=0.9)}, {"optimizer": Adam()}, {"stages": [LayerNorm]}]
+)
 def test_a_loop_of_single_columns_names_its_own_step_and_loss_once(options):
     lr = 1e290 if isinstance(options.get("optimizer"), Adam) else 10.0
     net = NeuralNetwork.around(started(lr, **options).engine)
@@ -163,7 +165,7 @@ def test_no_metric_gets_between_a_fit_that_diverges_and_the_last_good_weights(lo
 
 
 @pytest.mark.parametrize("where", ["sprint", "validation", "chunks"])
-@pytest.mark.parametrize("optimizer", [None, SGD(0.9), Adam(), RMSprop()])
+@pytest.mark.parametrize("optimizer", [None, SGD(momentum=0.9), Adam(), RMSprop()])
 @pytest.mark.parametrize("good", [0, 2])
 def test_a_fit_after_a_divergence_goes_on_as_if_that_had_not_been(optimizer, where, good):
     r = np.random.default_rng(0)
@@ -194,7 +196,9 @@ def test_a_fit_after_a_divergence_goes_on_as_if_that_had_not_been(optimizer, whe
 
 
 @pytest.mark.parametrize("change", ["optimizer", "clip_norm"])
-@pytest.mark.parametrize(("old", "new"), [(SGD(0.9), Adam()), (Adam(), SGD(0.9)), (Adam(), Adam(0.5)), (SGD(), Adam())])
+@pytest.mark.parametrize(("old", "new"), [
+    (SGD(momentum=0.9), Adam()), (Adam(), SGD(momentum=0.9)), (Adam(), Adam(beta1=0.5)), (SGD(), Adam()),
+])  # fmt: skip
 def test_an_optimiser_that_a_callback_has_set_keeps_its_own_numbers(old, new, change):
     class Changes(Callback):
         def __init__(self, epoch, lr):

@@ -266,6 +266,25 @@ def test_weights_can_be_taken_and_given():
     assert bits(other) == before
 
 
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused_where_they_are_set(wrong):
+    net = NeuralNetwork([Layer(2, 3, "relu", seed=0), Layer(3, 1, "identity", seed=1)], MSELoss(), 0.1)
+    before = net.get_weights()
+    weights = net.get_weights()
+    weights[1][0][0, 1] = wrong
+    with pytest.raises(ValueError, match="W holds NaN or infinity; expected finite numbers"):
+        net.set_weights(weights)
+    with pytest.raises(ValueError, match="b holds NaN or infinity"):
+        net.layers[0].biases = np.full((3, 1), wrong)
+    vector = net.parameters + 1
+    vector[-1] = wrong
+    with pytest.raises(ValueError, match="parameters holds NaN or infinity"):
+        net.parameters = vector
+    for arrays, old in zip(net.get_weights(), before):
+        for array, expected in zip(arrays, old):
+            np.testing.assert_array_equal(array, expected)
+
+
 def test_layers_of_another_network_can_be_reused_and_frozen():
     net, X, y = classifier()
     net.fit(X, y, epochs=2)
