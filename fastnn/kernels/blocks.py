@@ -17,6 +17,7 @@ from numba.extending import intrinsic, overload
 from .fields import numeric_fields
 from .formula import FormulaError, Method, age, block_address
 from .memory import ONE, array_value, number, pointer_plus
+from .numpy_scalars import COSTLY
 from .part import OVERLOAD
 from .refusal import ARRAY, NUMBER, NUMBERS, described
 
@@ -113,6 +114,8 @@ def loss_block(loss: object, dtype: np.dtype[Any], class_index: bool) -> int:
     if class_index and names == ELEMENTS:
         raise FormulaError(f"{cls.__name__} takes values as targets, and was given the numbers of classes")
     make, methods = loss_maker(names, class_index), _methods_of_loss(names, real, class_index)
+    if names == ELEMENTS and _is_costly(cls):
+        make = _mean_of_costly_elements
     hint = _ONE_NUMBER.format("A loss of f and df") if names == ELEMENTS else _ONE_COLUMN
     return block_address(cls, fields, real, make, signature, methods, hint, narrow=of_numbers(names))
 
@@ -174,6 +177,68 @@ def _mean_of_elements(self_of: Any, f: Any, df: Any) -> Callable[..., None]:
             losses[i * apart] += total * share
 
     return block
+
+
+NEAR = 64  # numbers at a time in the next one
+
+
+def _mean_of_costly_elements(self_of: Any, f: Any, df: Any) -> Callable[..., None]:
+    """The same, with the same bits, where f or df takes longer than to copy a number and back.
+
+    A sum is a chain of additions, and a sample may have one output alone: the loop above is none of vectors. Here the
+    formulas have a loop of their own, over the numbers of some samples, or over some of the numbers of one.
+    """
+
+    @intrinsic
+    def room(typingctx: Any, like: Any) -> Any:
+        """A pointer to NEAR numbers of the kind to which another points, which are there while the call lasts."""
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return cgutils.alloca_once(builder, context.get_value_type(like.dtype), size=NEAR)
+
+        return like(like), codegen
+
+    def block(
+        parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, losses: Any, apart: int
+    ) -> None:
+        whole_registers()
+        me, share = self_of(parameters), 1.0 / outs
+        values, d, parts = room(x), room(x), room(losses)
+        rows = max(1, NEAR // outs)
+        for first in range(0, n, rows):
+            last, total = min(n, first + rows), 0.0
+            for begin in range(0, outs, NEAR):  # once, unless there is one sample with more
+                end = min(outs, begin + NEAR)
+                width, expected = end - begin, pointer_plus(t, first * outs + begin)
+                if outs == 1:
+                    for i in range(last - first):
+                        values[i] = x[(first + i) * stride]
+                else:
+                    for i in range(last - first):
+                        for j in range(width):
+                            values[i * width + j] = x[(first + i) * stride + begin + j]
+                for k in range((last - first) * width):
+                    parts[k] = f(me, values[k], expected[k])
+                    d[k] = df(me, values[k], expected[k]) * share
+                if outs == 1:
+                    for i in range(last - first):
+                        losses[(first + i) * apart] += parts[i]
+                        dx[(first + i) * stride] = d[i]
+                    break
+                for i in range(last - first):
+                    for j in range(width):
+                        total += parts[i * width + j]
+                        dx[(first + i) * stride + begin + j] = d[i * width + j]
+                    if end == outs:
+                        losses[(first + i) * apart] += total * share
+                        total = 0.0
+
+    return block
+
+
+def _is_costly(cls: Any) -> bool:
+    """Whether the loss of a number or its derivative has more than arithmetic in it."""
+    return any(name in COSTLY for method in ELEMENTS for name in getattr(cls, method).__code__.co_names)
 
 
 def _row_of_class(self_of: Any, row: Any) -> Callable[..., None]:

@@ -1,13 +1,16 @@
 """What ``np`` means inside a compiled formula: NumPy, with some functions in a faster form.
 
-``np.exp`` and ``np.tanh`` of one number are library calls in Numba: 2 to 16 ns each, and a call
-stops LLVM from vectorising the loop around it. The functions here are polynomials and selections
+``np.exp``, ``np.tanh`` and ``np.log1p`` of one number are library calls in Numba: 2 to 20 ns each, and a
+call stops LLVM from vectorising the loop around it. The functions here are polynomials and selections
 without branches, so that a loop over them becomes vector code. Each keeps NumPy's result to
 within a few units in the last place, infinities and NaN included; ``tests/test_numpy_scalars.py``
 holds them to that. Arrays and other types go to NumPy's own function.
 
 The method is the usual one (Cody and Waite 1980): x = n ln 2 + r with a whole number n and
-\\|r\\| <= ln 2 / 2, then ``exp(x) = 2**n exp(r)`` with a minimax polynomial for exp(r) - 1.
+\\|r\\| <= ln 2 / 2, then ``exp(x) = 2**n exp(r)`` with a minimax polynomial for exp(r) - 1. For log1p it
+is that of FreeBSD's msun (Sun Microsystems 1993): 1 + x = 2**n m with m between sqrt(1/2) and sqrt(2), and a
+polynomial in s = (m - 1) / (m + 1) for log(m). ``np.log`` stays the library's: losses take it once for a sample, and
+alone it is quicker there.
 """
 
 from __future__ import annotations
@@ -43,6 +46,34 @@ def _power_of_two(typingctx: Any, n: Any) -> Any:
         return builder.bitcast(builder.shl(exponent, ir.Constant(whole, shift)), value.type)
 
     return n(n), codegen
+
+
+@intrinsic
+def _split(typingctx: Any, x: Any) -> Any:
+    """x = 2**n m, as (n, m), with a whole number n and m between sqrt(1/2) and sqrt(2); x is positive and normal.
+
+    The bits of x, seen as a whole number, are those of n and, below, of m. What is added beforehand moves the border
+    from one power of two to the next to sqrt(1/2) times it. A whole number becomes one with a fraction as in
+    `_power_of_two`, backwards.
+    """
+    bits, shift, bias, root = (64, 52, 1023, 0x3FE6A09E667F3BCD) if x.bitwidth == 64 else (32, 23, 127, 0x3F3504F3)
+    whole = ir.IntType(bits)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        (value,) = args
+
+        def number(n: int) -> Any:
+            return ir.Constant(whole, n)
+
+        moved = builder.add(builder.bitcast(value, whole), number((bias << shift) - root))
+        low = builder.and_(moved, number((1 << shift) - 1))
+        m = builder.bitcast(builder.add(low, number(root)), value.type)
+        zero = 2.0**shift  # in its lowest bits lies a whole number
+        high = builder.or_(builder.lshr(moved, number(shift)), number((bias + shift) << shift))
+        n = builder.fsub(builder.bitcast(high, value.type), ir.Constant(value.type, zero + bias))
+        return context.make_tuple(builder, signature.return_type, [n, m])
+
+    return types.UniTuple(x, 2)(x), codegen
 
 
 def _reduce64(x: float) -> tuple[float, float]:
@@ -117,9 +148,58 @@ def _forms(
     return {"exp": exp, "expm1": expm1, "tanh": tanh}
 
 
+def _series64(z: float) -> float:
+    """log((1 + s) / (1 - s)) = 2 s + s * series(s**2); float64."""
+    w = z * z
+    odd = multiply_add(multiply_add(1.531383769920937332e-01, w, 2.222219843214978396e-01), w, 3.999999999940941908e-01)
+    even = multiply_add(1.479819860511658591e-01, w, 1.818357216161805012e-01)
+    even = multiply_add(multiply_add(even, w, 2.857142874366239149e-01), w, 6.666666666666735130e-01)
+    return multiply_add(w, odd, z * even)
+
+
+def _series32(z: Any) -> Any:
+    """The same in float32."""
+    w = z * z
+    odd = multiply_add(np.float32(0.24279078841), w, np.float32(0.40000972152))
+    even = multiply_add(np.float32(0.28498786688), w, np.float32(0.66666662693))
+    return multiply_add(w, odd, z * even)
+
+
+def _log1p(series: Callable[..., Any], real: Any, ln2: float, ln2_rest: float) -> Callable[..., Any]:
+    """log1p of one number of the type `real`, on top of `series`.
+
+    ``ln2 + ln2_rest`` is ln 2, the first so short that its product with an exponent is exact.
+    """
+    series = part_of_formulas(series)
+    one, two, three, half, ln2, ln2_rest = (real(number) for number in (1, 2, 3, 0.5, ln2, ln2_rest))
+    nan, infinity = real(np.nan), real(np.inf)
+
+    @part_of_formulas
+    def log1p(x: Any) -> Any:
+        """log(u), and what u = 1 + x has lost, divided by u."""
+        x = real(x)
+        u = one + x
+        n, m = _split(u)
+        lost = one - (u - x) if x > three else x - (u - one)
+        f = m - one
+        s, h = f / (f + two), half * f * f
+        small = multiply_add(s, h + series(s * s), multiply_add(n, ln2_rest, lost / u))
+        y = multiply_add(n, ln2, f - (h - small))
+        y = y if x < infinity else x  # NaN stays
+        return y if x > -one or x != x else -infinity if x == -one else nan
+
+    return log1p
+
+
 _FORMS = {
-    types.float32: _forms(_reduce32, np.float32, -104.0, 89.0, 12582912.0, 20.0),
-    types.float64: _forms(_reduce64, np.float64, -746.0, 710.0, 6755399441055744.0, 40.0),
+    types.float32: {
+        **_forms(_reduce32, np.float32, -104.0, 89.0, 12582912.0, 20.0),
+        "log1p": _log1p(_series32, np.float32, 6.9313812256e-01, 9.0580006145e-06),
+    },
+    types.float64: {
+        **_forms(_reduce64, np.float64, -746.0, 710.0, 6755399441055744.0, 40.0),
+        "log1p": _log1p(_series64, np.float64, 6.93147180369123816490e-01, 1.90821492927058770002e-10),
+    },
 }
 
 
@@ -264,8 +344,11 @@ def _sum(a, b):  # type: ignore[no-untyped-def]
     return a + b
 
 
+COSTLY = ("exp", "expm1", "tanh", "log1p")
+"""What takes longer than arithmetic, and can be done for all numbers of a vector at once."""
+
 OWN: dict[str, Callable[..., Any]] = {
-    **{name: _own_form(name) for name in ("exp", "expm1", "tanh")},
+    **{name: _own_form(name) for name in COSTLY},
     "maximum": greatest,
     "minimum": least,
     "where": where,

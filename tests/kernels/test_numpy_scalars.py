@@ -1,4 +1,4 @@
-"""exp, expm1, tanh, maximum, minimum and where inside formulas, against NumPy."""
+"""exp, expm1, tanh, log1p, maximum, minimum and where inside formulas, against NumPy."""
 
 import numpy as np
 import pytest
@@ -40,16 +40,27 @@ class Tanh(Exp):
         return np.tanh(x)
 
 
+class Log1p(Exp):
+    def f(self, x):
+        return np.log1p(x)
+
+
 def everywhere(dtype):
     """Numbers of every size, both signs, and what is not a number."""
     small = np.logspace(-300, 2.9, 20001)
     dense = np.linspace(-120, 120, 200001)
     special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 88.7, 88.8, -103.9, -104.1, 709.7, 709.8, -745.1, -745.2])
+    near = 1 + np.concatenate([small[:6000], -small[:6000]])  # 1, and numbers beside it
+    limits = np.finfo(dtype)
+    ends = np.array([-1, 1, limits.tiny, limits.tiny / 2, limits.smallest_subnormal, limits.max, -1 + limits.epsneg])
     with np.errstate(over="ignore", under="ignore"):
-        return np.concatenate([small, -small, dense, special]).astype(dtype)
+        return np.concatenate([small, -small, dense, near, -near, special, ends]).astype(dtype)
 
 
-@pytest.mark.parametrize(("activation", "exact", "ulps"), [(Exp, np.exp, 1), (Expm1, np.expm1, 2), (Tanh, np.tanh, 3)])
+@pytest.mark.parametrize(
+    ("activation", "exact", "ulps"),
+    [(Exp, np.exp, 1), (Expm1, np.expm1, 2), (Tanh, np.tanh, 3), (Log1p, np.log1p, 1)],
+)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_error_in_units_in_the_last_place(activation, exact, ulps, dtype):
     x = everywhere(dtype)
