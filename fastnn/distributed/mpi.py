@@ -163,7 +163,7 @@ def fit(
     given = MPI.COMM_WORLD if comm is None else comm
     if not isinstance(given, MPI.Intracomm):
         raise TypeError(f"comm is {shown(comm)}; expected a communicator, such as mpi4py.MPI.COMM_WORLD")
-    team = Team(given, MPI.SUM, MPI.IN_PLACE)
+    team = Team(MPI, given)
     try:
         with team.deferring_interrupts():
 
@@ -183,7 +183,7 @@ def fit(
                 team.meet("end", error=error)
         raise
     finally:
-        team.comm.Free()
+        team.end()
 
 
 def _first_words(net: Any, X: Any, y: Any, settings: Settings, every: int) -> _Start:
@@ -232,8 +232,9 @@ def _fit(
     history = History()
     with at_most_threads(threads_beside([one.place for one in words], team.rank)):
         run = SharedRun(team, engine, local, settings, deal=deal, every=every, seeded=seeded)
-        take_epochs(net, run, settings, None, None, history, team)
-        _end(team, run, history)
+        with engine.gradients_in(run.block if every == 1 else None):
+            take_epochs(net, run, settings, None, None, history, team)
+            _end(team, run, history)
     return history
 
 

@@ -52,6 +52,11 @@ class SharedRun:
         After how many steps the ranks meet: with 1 they add up gradients, else they average weights.
     seeded : bool
         Whether the seed is the caller's.
+
+    Attributes
+    ----------
+    block : ndarray
+        What the ranks add up: all gradients lie in it, or all that is averaged.
     """
 
     outputs = None  # measured in `epoch`
@@ -76,9 +81,12 @@ class SharedRun:
         self._mark = zlib.crc32(repr(marks).encode())
         self._met = False
         self._local_run: _LocalRun | None = None
-        self._block, self._rates, self._before = np.empty(0), np.empty(0), [np.empty(0)]
+        self._rates, self._before = np.empty(0), [np.empty(0)]
+        count = gradient_numbers(engine.layers, engine.dtype)
         if every > 1:
-            team.together("room", self._make_room)
+            team.together("optimiser", lambda: engine.training_arrays(1))
+            count = sum(place.size for place in self._places()) + 1
+        self.block = team.room(count, engine.dtype)
 
     # --- as of `Run` -----------------------------------------------------------------------------
 
@@ -164,7 +172,7 @@ class SharedRun:
             self._met = False
             try:
                 if trouble is not None:
-                    self._exchange(np.zeros(gradient_numbers(engine.layers, engine.dtype), engine.dtype), trouble)
+                    self._exchange_nothing(trouble)
                 share, scale = self._share(k)
                 rate = float(rates[k if rates.size > 1 else 0])
                 loss, penalties = engine.shared_step(
@@ -180,7 +188,7 @@ class SharedRun:
                     raise
                 trouble = trouble or error
                 if not self._met:
-                    self._exchange(np.zeros(gradient_numbers(engine.layers, engine.dtype), engine.dtype), trouble)
+                    self._exchange_nothing(trouble)
         engine.state.epochs += 1
         return losses, trouble
 
@@ -198,20 +206,20 @@ class SharedRun:
             write_order(self._order.ctypes.data, self._order.size, self._own_seed, self.epochs_done)
         self._rates = self.engine.rates(self.deal.steps, self.deal.steps)
 
-    def _make_room(self) -> None:
-        """Room for the optimiser's numbers, and for all that is averaged."""
-        self.engine.training_arrays(1)
-        self._block = np.empty(sum(place.size for place in self._places()) + 1, self.engine.dtype)
-
     def _places(self) -> list[Array]:
         """What is averaged, as views: all that layers hold but what is measured once, and the optimiser's numbers."""
         layers, numbers = self.engine.layers, self.engine.state.numbers
         held = [_unpadded(layer) for layer in trained(layers) if layer not in self.engine.measuring]
         return held + [array[..., : layer.outs] for layer, array in zip(layers, numbers)]
 
-    def _exchange(self, block: Array, error: BaseException | None = None) -> None:
+    def _exchange(self, block: Array) -> None:
         self._met = True
-        self.team.add(block, error)
+        self.team.add(block)
+
+    def _exchange_nothing(self, error: BaseException) -> None:
+        self._met = True
+        self.block[...] = 0
+        self.team.add(self.block, error)
 
     def _share(self, k: int) -> tuple[Share, float]:
         """This rank's samples of batch number `k`, and by what its losses are multiplied."""
@@ -236,7 +244,7 @@ class SharedRun:
     def _averaged(self) -> tuple[float, BaseException | None]:
         """The same with `every` local steps between two averages of all that training changes."""
         team, engine, deal, trouble = self.team, self.engine, self.deal, None
-        places, block = self._places(), self._block
+        places, block = self._places(), self.block
         losses = 0.0
         for first in range(0, deal.steps, self.every):
             last = min(first + self.every, deal.steps)

@@ -15,9 +15,13 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
+import numpy as np
+
 from ..checks import Array
+from ..layers.base import aligned_zeros
 from ..training.callbacks import StopTraining
 from ..training.epochs import Alone
+from .window import Window, has_room
 
 T = TypeVar("T")
 
@@ -54,13 +58,14 @@ class Team(Alone):
         Whether all know that the fit has failed. Then nobody communicates any more.
     """
 
-    def __init__(self, comm: Any, sum_of: Any, in_place: Any) -> None:
+    def __init__(self, MPI: Any, comm: Any) -> None:
         self.comm = comm.Dup()
         self.rank, self.size = self.comm.Get_rank(), self.comm.Get_size()
         self.settled = False
         self.stopped = False  # whether they have agreed to stop
         self.interrupted = False  # by Ctrl-C, since the others were told last
-        self._sum, self._in_place = sum_of, in_place
+        self._MPI = MPI
+        self._window: Window | None = None
 
     def meet(self, where: str, value: Any = None, error: BaseException | None = None) -> list[Any]:
         """The values of all ranks, by rank; or, if one brings an error, that error on all of them.
@@ -103,10 +108,23 @@ class Team(Alone):
         self.stopped = self.stopped or reason is not None
         return request or (None if reason is None else StopTraining(reason))
 
+    def room(self, numbers: int, dtype: np.dtype[Any]) -> Array:
+        """The block of so many numbers, the same on all ranks, that `add` is for: theirs until `end`."""
+        if self.size > 1:
+            near = self.comm.Split_type(self._MPI.COMM_TYPE_SHARED)
+            fits = near.Get_size() == self.size and has_room(self.size, numbers, dtype)
+            near.Free()
+            if all(self.meet("room", fits)):
+                self._window = Window(self._MPI, self.comm, numbers, dtype)
+        return aligned_zeros(numbers, dtype) if self._window is None else self._window.block
+
     def add(self, block: Array, error: BaseException | None = None) -> None:
-        """Replace `block` by the sum of everybody's; its last number is for the team."""
+        """Replace `block`, which `room` has made, by the sum of everybody's; its last number is for the team."""
         block[-1] = 1.0 if error is not None or self.interrupted else 0.0
-        self.comm.Allreduce(self._in_place, block, self._sum)
+        if self._window is None:
+            self.comm.Allreduce(self._MPI.IN_PLACE, block, self._MPI.SUM)
+        else:
+            self._window.add()
         if block[-1] != 0:
             self.meet("trouble", error=error)
 
@@ -114,6 +132,12 @@ class Team(Alone):
         """Replace arrays, which are of the same shapes everywhere, by those of rank 0."""
         for array in arrays:
             self.comm.Bcast(array, root=0)
+
+    def end(self) -> None:
+        """Give back what the fit had of MPI; all ranks come here."""
+        if self._window is not None:
+            self._window.free()
+        self.comm.Free()
 
     @contextlib.contextmanager
     def deferring_interrupts(self) -> Iterator[None]:

@@ -7,7 +7,8 @@ samples that have passed a door (``fastnn.data``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -98,6 +99,7 @@ class Engine(Watched):
         self.last_loss: float | None = None  # that `train` returned, if it was finite
         self._plan: Plan | None = None
         self._gradients: GradientPlan | None = None
+        self._gradient_memory: Array | None = None
         self._state: OptimizerState | None = None
         self._turns = Turns()
 
@@ -121,7 +123,8 @@ class Engine(Watched):
         return twin
 
     def _settings(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_plan": None, "_gradients": None, "_turns": None, "warned": False}
+        of_here = ("_plan", "_gradients", "_gradient_memory", "_turns")
+        return {**super().__getstate__(), **dict.fromkeys(of_here), "warned": False}
 
     # --- what it is ----------------------------------------------------------------------------
 
@@ -256,12 +259,28 @@ class Engine(Watched):
         plan = None if apart else self._gradients
         if plan is None or not self._in_use(plan) or plan.capacity < capacity:
             self._check()
-            plan = GradientPlan(self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), self._turns)
+            memory = None if apart else self._gradient_memory
+            plan = GradientPlan(
+                self.layers, self.loss, self.dtype, capacity, (self, self.optimizer), self._turns, memory
+            )  # fmt: skip
             if not apart:
                 self._gradients = plan if plan.nbytes <= _KEPT_BYTES else None
         else:
             self._refresh(plan)
         return plan
+
+    @contextlib.contextmanager
+    def gradients_in(self, memory: Array | None) -> Iterator[None]:
+        """Within it, and no longer, all gradients lie in that memory, of ``engine.plan.gradient_numbers``."""
+        self._leave_gradients(memory)
+        try:
+            yield
+        finally:
+            self._leave_gradients(None)
+
+    def _leave_gradients(self, memory: Array | None) -> None:
+        with self._turns.lock:  # nobody is at work in the old one
+            self._gradients, self._gradient_memory = None, memory
 
     def _in_use(self, plan: Plan) -> bool:
         """Whether it is of the layers and the loss that the network has now."""

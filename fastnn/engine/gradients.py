@@ -16,11 +16,11 @@ from ..kernels.descent import descend_address
 from ..kernels.epoch import step_given
 from ..kernels.evaluate import gradient_rows
 from ..kernels.records import RUN
-from ..layers.base import BaseLayer
+from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.fitting import check_batches
 from ..layers.vector import trained, unpacked, vector_size
 from .optimizer_state import OptimizerState
-from .plan import Plan
+from .plan import Plan, gradient_numbers
 from .threads import run_call, team_size
 from .turns import Turns
 
@@ -66,7 +66,10 @@ class Share(NamedTuple):
 
 
 class GradientPlan(Plan):
-    """A plan with room for every gradient of `capacity` samples. Who calls its methods has the turn."""
+    """A plan with room for every gradient of `capacity` samples. Who calls its methods has the turn.
+
+    The gradients lie in `memory`, if it is given (see `Plan`).
+    """
 
     def __init__(
         self,
@@ -76,8 +79,11 @@ class GradientPlan(Plan):
         capacity: int,
         owners: Sequence[Watched],
         turns: Turns,
+        memory: Array | None = None,
     ) -> None:
-        super().__init__(layers, loss, dtype, capacity, owners, gradients=True, turns=turns)
+        self._own = memory is None
+        self.every_dW = aligned_zeros(gradient_numbers(layers, dtype), dtype) if memory is None else memory
+        super().__init__(layers, loss, dtype, capacity, owners, gradients=self.every_dW, turns=turns)
         self._vector = np.empty(vector_size(layers), self.dtype)
         self._pieces: list[tuple[Array, Array]] = []
         self._more: list[tuple[Array, Array]] = []  # of layers that stand in several places: their gradients add up
@@ -92,6 +98,11 @@ class GradientPlan(Plan):
         self._run = np.zeros(1, RUN)
         self._run_address = int(self._run.ctypes.data)
         self._weighted = False  # whether it says the weights of the last call
+
+    @property
+    def nbytes(self) -> int:
+        """See `Plan`; with the gradients, if their memory is its own."""
+        return super().nbytes + (self.every_dW.nbytes if self._own else 0)
 
     def refresh(self, owners: Sequence[Watched], names: tuple[str, ...] | None = None) -> None:
         """Read anew what has changed; what a layer that is frozen now had as a gradient is gone."""

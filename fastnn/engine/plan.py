@@ -71,8 +71,8 @@ class Plan:
         For how many samples there is room.
     owners : sequence of Watched
         Whose changes may change what a step of training is: the engine and its optimiser.
-    gradients : bool, default False
-        Whether to make room for every dW, and for dx of the network's input.
+    gradients : ndarray of `gradient_numbers`, optional
+        Memory for every dW, one after the other; then there is room for dx of the network's input, too.
     turns : Turns, optional
         Of the network: one call at a time, with this or a later plan.
     names : tuple of str, optional
@@ -87,7 +87,7 @@ class Plan:
         capacity: int,
         owners: Sequence[Watched] = (),
         *,
-        gradients: bool = False,
+        gradients: Array | None = None,
         turns: Turns | None = None,
         names: tuple[str, ...] | None = None,
     ) -> None:
@@ -113,7 +113,7 @@ class Plan:
         self._memories: list[Array] = [np.empty(0)] * len(layers)
         self._layer_values: list[Array] = [np.empty(0)] * len(layers)
         each = 4 * sum(padded(layer.outs, dtype) for layer in layers) + layers[0].ins + layers[-1].outs
-        what = f"room for {capacity:,} samples at a time" + (", and for all gradients," if gradients else "")
+        what = f"room for {capacity:,} samples at a time" + ("" if gradients is None else ", and for all gradients,")
         with room(capacity * each * dtype.itemsize, what, "a smaller batch_size, or fewer samples in a call"):
             self._lay_out(gradients)
         self.refresh(owners, names)
@@ -139,15 +139,13 @@ class Plan:
         self._kept.append(array)
         return array
 
-    def _lay_out(self, gradients: bool) -> None:
+    def _lay_out(self, gradients: Array | None) -> None:
         """Make the scratch memory and write its addresses and the sizes into the table."""
         layers, capacity = self.layers, self.capacity
         strides = [padded(layer.outs, self.dtype) for layer in layers]
         stride_in = [padded(layers[0].ins, self.dtype), *strides[:-1]]
         dxs = [self._new(capacity, stride) for stride in strides]
-        self.dxs, self.dWs = dxs, []
-        self.every_dW = self._new(gradient_numbers(layers, self.dtype) if gradients else 0)
-        placed = 0
+        self.dxs, self.dWs, placed = dxs, [], 0
         last = {id(layer): index for index, layer in enumerate(layers)}
         for index, (row, layer, stride) in enumerate(zip(self._table, layers, strides)):
             row["ins"], row["outs"], row["stride"], row["stride_in"] = layer.ins, layer.outs, stride, stride_in[index]
@@ -163,16 +161,16 @@ class Plan:
             row["again"] = last[id(layer)] > index
             if index > 0:
                 row["dx_in"] = _address(dxs[index - 1])
-            if gradients:
+            if gradients is not None:
                 numbers = layer.shape[0] * stride
-                self.dWs.append(self.every_dW[placed : placed + numbers].reshape(layer.shape[0], stride))
+                self.dWs.append(gradients[placed : placed + numbers].reshape(layer.shape[0], stride))
                 row["dW"], placed = _address(self.dWs[-1]), placed + numbers
         # Where a sample that is a view, or of another dtype, is copied to
         ins, outs = layers[0].ins, layers[-1].outs
         self.sample, self.target = self._new(ins, 1), self._new(outs, 1)
         self.class_index = np.zeros((1, 1), np.int64)
         self.class_index_row = self.class_index.view(self.dtype)
-        if gradients:
+        if gradients is not None:
             self.dxs = [self._new(capacity, stride_in[0]), *dxs]
             self._table[0]["dx_in"] = _address(self.dxs[0])
         record = self._record[0]

@@ -125,7 +125,7 @@ def cases(rank, size, folder):
     """The cases by name, as functions of nothing."""
     from mpi4py import MPI
 
-    from fastnn.distributed import mpi
+    from fastnn.distributed import mpi, team, window
 
     last = rank == size - 1
 
@@ -198,6 +198,25 @@ def cases(rank, size, folder):
         MPI.COMM_WORLD.Barrier()
         return found, (kept / "log.csv").read_text(), sorted(os.listdir(kept))
 
+    def without_a_window():
+        """A rank has no room for memory that all see: then all add up by messages."""
+        if last:
+            team.has_room = lambda *about: False
+        try:
+            return fit()
+        finally:
+            team.has_room = window.has_room
+
+    def gradients_beside():
+        """A callback asks for gradients, whose memory is the window, and the network is asked again after the fit."""
+        net = classifier()
+        twin = classifier()
+        asked = []
+        found = fit(net, callbacks=acting(lambda: asked.append(net.gradients(X.T, CLASSES).dWs[0])))
+        twin.set_weights(net.get_weights())
+        before = net.loss_and_gradient(X, CLASSES)[1].tobytes()
+        return found, [array.shape for array in asked], before == twin.loss_and_gradient(X, CLASSES)[1].tobytes()
+
     def other_ranks():
         """All ranks are to go on with what one began."""
         path = folder / "one.safetensors"
@@ -263,6 +282,8 @@ def cases(rank, size, folder):
             and (net.lr, net.parameters)
         ),
         "threads": threads_within,
+        "no window": without_a_window,
+        "gradients beside": gradients_beside,
         # stops
         "a stop at the end of an epoch": lambda: fit(callbacks=acting(stopping)),
         "a stop at its beginning": lambda: fit(callbacks=acting(stopping, "on_epoch_begin", 3)),

@@ -106,6 +106,27 @@ def test_a_seed_gives_the_same_bits_again(seen):
     close(seen["every 3, the same rows"][0], alone(ranks.classifier()))  # the average of what is equal
 
 
+def test_sums_in_memory_that_all_see():
+    printed, code = mpiexec(3, HERE / "sums.py")
+    assert code == 0, printed
+    assert "right: [60, 60, 60]" in printed
+
+
+def test_without_such_memory_messages_give_the_same_bits(seen):
+    for rank in range(2):
+        assert same(seen["no window"][rank], seen["batches of 16"][rank])
+
+
+def test_gradients_may_be_asked_for_in_a_fit_and_after_it(seen):
+    (first, none, agrees), (second, shapes, agrees_too) = seen["gradients beside"]
+    assert same(first, second)
+    assert same(first, seen["batches of 16"][0])
+    assert none == []
+    assert shapes == [(8, 5)]
+    assert agrees
+    assert agrees_too
+
+
 def test_local_sgd_is_what_one_process_simulates(seen):
     for name, optimizer, steps in (("every 3 with SGD", ranks.fastnn.SGD(), 20), ("every 3 with Adam", None, 20)):
         net = ranks.classifier(optimizer=optimizer, l2=0.0)
