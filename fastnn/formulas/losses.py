@@ -333,7 +333,9 @@ class CrossEntropyLoss(LossFunction):
         for i in range(values.size):
             d[i] = d[i] * scale - spread
         d[target_class] -= 1 - s
-        expected = (1 - s) * values[target_class] + spread * np.sum(values)
+        expected = (1 - s) * values[target_class]
+        if s > 0:
+            expected += spread * np.sum(values)
         return top + np.log(total) - expected
 
 

@@ -265,6 +265,7 @@ def _rows(self_of: Any, row: Any, target_at: Any) -> Callable[..., None]:
     def block(
         parameters: Any, x: Any, t: Any, dx: Any, n: int, outs: int, stride: int, losses: Any, apart: int
     ) -> None:
+        whole_registers()
         me = self_of(parameters)
         for i in range(n):
             values, d = _row_at(x, i, stride, outs), _row_at(dx, i, stride, outs)

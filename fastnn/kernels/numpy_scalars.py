@@ -335,8 +335,8 @@ def _own_reduction(name: str, combine: Callable[[Any, Any], Any]) -> Callable[..
 
 @part_of_formulas
 def _larger(a, b):  # type: ignore[no-untyped-def]
-    """NaN where either is."""
-    return a if a >= b or a != a else b
+    """NaN where either is; what looks for one in b waits for no earlier number."""
+    return b if a < b or b != b else a
 
 
 @part_of_formulas
