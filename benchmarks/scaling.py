@@ -34,6 +34,7 @@ from fastnn.training.settings import Settings
 
 ROOT = pathlib.Path(__file__).parent.parent
 BATCH = 256  # of the pairs, on all ranks together
+STEPS = 40  # of an epoch
 SHARE = 128  # samples of each node in the prediction
 NODES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1000)
 NETWORKS = {
@@ -105,7 +106,7 @@ def pairs_worker(rounds: int) -> Seen:
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD
-    X, y = rows(10 * BATCH, 784)
+    X, y = rows(STEPS * BATCH, 784)
     own, alone = slice(world.rank, None, world.size), slice(None)
     one, all_of_them = network([784, 512, 512, 10]), network([784, 512, 512, 10])
     seen: Seen = {"one": [], "all": [], "plain": []}
@@ -114,7 +115,7 @@ def pairs_worker(rounds: int) -> Seen:
             seen["one"].append(timed_fit(MPI.COMM_SELF, one, X[alone], y[alone], BATCH))
             started = time.perf_counter()
             one.fit(X, y, batch_size=BATCH, shuffle=False, verbose=0)
-            seen["plain"].append((time.perf_counter() - started) / 10)
+            seen["plain"].append((time.perf_counter() - started) / STEPS)
         wait_for_all(world)
         seen["all"].append(timed_fit(world, all_of_them, X[own], y[own], BATCH))
         wait_for_all(world)
