@@ -35,15 +35,15 @@ LAYER_BYTES, STAGE_BYTES = LAYER.itemsize, STAGE.itemsize
 FLOAT64 = np.empty(0)  # says "float64" to pointer_at
 
 
-WIDE_LAYER = 2**20  # numbers of a W that no L2 cache holds
+WIDE_LAYER = 4  # times as many inputs and outputs as a batch has samples
 
 
 def flipped_numbers(ins: int, outs: int, capacity: int, team: int, dtype: np.dtype[Any]) -> int:
     """How many numbers `multiply_flipped` needs for a layer and a team of threads; 0 where it is not to be used.
 
-    It pays for a W that is many times the batch, if the batch fills the vectors of a tile.
+    It pays where W has many more numbers than what goes in and out, if the batch fills the vectors of a tile.
     """
-    if ins * outs < WIDE_LAYER or not 8 * lanes(dtype) <= capacity <= min(ins, outs) // 4:
+    if not 8 * lanes(dtype) <= capacity <= min(ins, outs) // WIDE_LAYER:
         return 0
     return (capacity + 2 * lanes(dtype) * team) * (whole_vectors(outs, dtype) + ins)
 

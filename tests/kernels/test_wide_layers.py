@@ -55,6 +55,7 @@ def test_the_first_layer_hands_a_gradient_down_where_it_is_wanted_whatever_came_
     net, twin = (NeuralNetwork(copy.deepcopy(layers), CrossEntropyLoss(), 0.01) for _ in range(2))
     rng = np.random.default_rng(0)
     x, t = rng.normal(size=(4 * count, count)), rng.integers(0, 3, count)
+    monkeypatch.setattr(recursion, "WIDE_LAYER", 2**60)
     expected = twin.gradients(x, t)
     monkeypatch.setattr(recursion, "WIDE_LAYER", 1)
     net.engine.gradient(Samples.of_rows(net.engine.form, x.T, t))  # without that of the inputs
@@ -72,4 +73,5 @@ def test_only_wide_layers_in_batches_that_fill_vectors_are_flipped():
     assert flipped(2048, 2048, 8 * width)
     assert not flipped(2048, 2048, 8 * width - 1)
     assert not flipped(2048, 2048, 513)
-    assert not flipped(1000, 1000, 8 * width)
+    assert flipped(32 * width, 32 * width, 8 * width)
+    assert not flipped(32 * width - 1, 2048, 8 * width)
