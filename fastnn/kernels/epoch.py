@@ -15,7 +15,7 @@ from .descent import finish_step
 from .evaluate import all_finite
 from .loss import batch_losses, both_passes, keep_outputs, loss_and_gradient, part_of, share_of_one
 from .memory import call, pointer_at, pointer_plus, pointer_to
-from .order import INT64, batch_start, gather, row_of, shuffle
+from .order import INT64, ask_for, batch_start, gather, row_of, shuffle
 from .random import STEP
 from .records import network_at, run_at
 from .recursion import FLOAT64, Part, backward_one, forward_one, layer_of
@@ -142,6 +142,8 @@ def train_online(net: Any, run: Any, i: int, lr: float, like: Any) -> None:
     row = row_of(run, i)
     x = pointer_plus(pointer_at(run.x, like), row * layer_of(net, 0).ins)
     t = pointer_plus(pointer_at(run.t, like), row * net.target_items)
+    if run.order != 0:
+        ask_for(pointer_at(run.x, like), run, i + 1, layer_of(net, 0).ins)
     out = forward_one(net, x, like)
     if run.weights == 0:
         loss_and_gradient(net, out, t, like)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .compiling import kernel
+from .compiling import inlined_kernel, kernel
 from .memory import pointer_at, pointer_plus
 from .random import GOLDEN, STEP, mixed
+from .tile import prefetch, width_of
 
 INT64 = np.empty(0, np.int64)  # says "int64" to pointer_at
 
@@ -30,10 +31,21 @@ def row_of(run: Any, i: int) -> int:
 @kernel
 def gather(source: Any, run: Any, start: int, first: int, last: int, items: int, target: Any) -> None:
     """Copy samples `first` to `last`, `items` numbers each, of the batch that begins at sample `start` of the epoch."""
+    ahead = max(2, min(8, 32 * width_of(source) // items))  # rows on their way: some thirty cache lines
     for i in range(first, last):
+        ask_for(source, run, start + i + ahead, items)
         row = pointer_plus(source, row_of(run, start + i) * items)
         for j in range(items):
             target[i * items + j] = row[j]
+
+
+@inlined_kernel
+def ask_for(source: Any, run: Any, i: int, items: int) -> None:
+    """Have the row of the i-th sample of the epoch on its way, if it is a whole cache line: nothing else expects it."""
+    if items >= width_of(source) and i < run.rows:
+        row = pointer_plus(source, row_of(run, i) * items)
+        for j in range(0, items, width_of(source)):
+            prefetch(pointer_plus(row, j))
 
 
 @kernel
