@@ -28,7 +28,7 @@ from .cpu import VECTOR_REGISTERS
 from .denormals import flush_denormals, restore_denormals
 from .descent import adjust, finish_step
 from .epoch import not_finite, note_divergence
-from .loss import batch_losses, keep_outputs, share_of_one
+from .loss import share_of_one
 from .memory import call, number, pointer_at, pointer_plus, pointer_to
 from .order import INT64, batch_start, gather, row_of, shuffle
 from .records import LANES_LAYER, lanes_at, lanes_layer_at, network_at, run_at
@@ -211,26 +211,47 @@ def forward(lanes: Any, start: int, part: Part, like: Any) -> None:
 
 @kernel
 def losses(lanes: Any, start: int, part: Part, like: Any) -> None:
-    """The losses of each network by its own kernel, in its own memory, and dx of the last layer."""
+    """The losses of each network by its own kernel, and dx of the last layer (see ``loss.batch_losses``)."""
     l = network_of(lanes, 0).depth - 1
     all_x, all_dx = pointer_at(arrays_of(lanes, l).x, like), pointer_at(arrays_of(lanes, l).dx, like)
-    width, first, last, n = width_of(all_x), part.first, part.last, part.last - part.first
+    outs = layer_of(network_of(lanes, 0), l).outs
+    width, first, n = width_of(all_x), part.first, part.last - part.first
     for m in range(lanes.members):
         net, run = network_of(lanes, m), run_of(lanes, m)
         final, items = layer_of(net, l), net.target_items
-        outs, stride = final.outs, final.stride
         x, dx, t = pointer_at(final.x, like), pointer_at(final.dx, like), pointer_at(run.t, like)
-        copy_lane(pointer_plus(all_x, m), pointer_plus(x, first * stride), n, outs, stride, width, 0)
+        copy_lane(pointer_plus(all_x, m), x, n, outs, outs, width, 0)  # without padding
         if run.order != 0:
             batch_t = pointer_at(net.batch_t, like)
-            gather(t, run, start, first, last, items, batch_t)
+            gather(t, run, start + first, 0, n, items, batch_t)
             t = batch_t
         else:
-            t = pointer_plus(t, start * items)
-        batch_losses(net, run, x, t, start, part, like)
-        if run.outputs != 0:
-            keep_outputs(net, run, x, start, first, last, like)
-        copy_lane(pointer_plus(all_dx, m), pointer_plus(dx, first * stride), n, outs, stride, width, 1)
+            t = pointer_plus(t, (start + first) * items)
+        its_losses = pointer_plus(pointer_at(net.losses, FLOAT64), first)
+        for i in range(n):
+            its_losses[i] = 0.0
+        call(net.loss, pointer_at(net.loss_self, FLOAT64), x, t, dx, n, outs, outs, its_losses, 1)
+        copy_lane(pointer_plus(all_dx, m), dx, n, outs, outs, width, 1)
+    if part.n > 1:
+        count = number(all_dx, part.n)
+        for j in range(n * outs * width):
+            all_dx[j] /= count
+    for m in range(lanes.members):
+        net, run = network_of(lanes, m), run_of(lanes, m)
+        if run.weights != 0:
+            weigh(net, run, start, part, pointer_plus(all_dx, m), width)
+
+
+@kernel
+def weigh(net: Any, run: Any, start: int, part: Part, all_dx: Any, width: int) -> None:
+    """Multiply losses and gradients of one network by the weights of its samples."""
+    outs, its_losses = layer_of(net, net.depth - 1).outs, pointer_at(net.losses, FLOAT64)
+    scale = part.n * share_of_one(run, start, part.n) if run.averaged else 1.0
+    for i in range(part.first, part.last):
+        w = scale * pointer_at(run.weights, FLOAT64)[row_of(run, start + i)]
+        its_losses[i] *= w
+        for j in range((i - part.first) * outs, (i - part.first + 1) * outs):
+            all_dx[j * width] = all_dx[j * width] * w
 
 
 @kernel
