@@ -139,6 +139,9 @@ def fit(
     after each epoch. Noise and dropout differ from rank to rank. `Standardize` and `StandardizeTargets` measure the
     rows of all ranks.
 
+    Ranks on one machine add up their gradients in memory that all of them see, if there is room for it (``df
+    /dev/shm``), and otherwise by messages, with an Allreduce.
+
     Where nothing says how many threads to use, ranks on one machine share its cores. After Ctrl-C on one rank all stop
     at the same step. A `Checkpoint` goes on with the same number of ranks, and, after a
     draw of what is held out, with the same `seed`.

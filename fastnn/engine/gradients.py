@@ -19,6 +19,7 @@ from ..kernels.records import RUN
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.fitting import check_batches
 from ..layers.vector import trained, unpacked, vector_size
+from ..room import room
 from .optimizer_state import OptimizerState
 from .plan import Plan, gradient_numbers
 from .threads import run_call, team_size
@@ -82,7 +83,11 @@ class GradientPlan(Plan):
         memory: Array | None = None,
     ) -> None:
         self._own = memory is None
-        self.every_dW = aligned_zeros(gradient_numbers(layers, dtype), dtype) if memory is None else memory
+        if memory is None:
+            numbers = gradient_numbers(layers, dtype)
+            with room(numbers * dtype.itemsize, "room for all gradients", "a smaller network"):
+                memory = aligned_zeros(numbers, dtype)
+        self.every_dW = memory
         super().__init__(layers, loss, dtype, capacity, owners, gradients=self.every_dW, turns=turns)
         self._vector = np.empty(vector_size(layers), self.dtype)
         self._pieces: list[tuple[Array, Array]] = []
