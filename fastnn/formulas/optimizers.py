@@ -7,6 +7,7 @@ same way.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -51,12 +52,15 @@ class Optimizer(Component, ABC):
     def __new__(cls, *args: Any, **settings: Any) -> Any:
         # elsewhere an optimiser's first argument is the learning rate, and here a number by place would be a momentum
         rate = next((name for name in ("lr", "learning_rate") if name in settings), None)
-        if is_built_in(cls) and (args or rate is not None):
-            value = args[0] if args else settings[rate or ""]
-            came = f"{value!r} came without a name" if args else f"{rate}={value!r} came"
+        maker = next(one for one in cls.__mro__ if "__init__" in vars(one))
+        if is_built_in(maker) and (args or rate is not None):
+            names = [name for name in inspect.signature(maker.__init__).parameters if name != "self"]  # type: ignore[misc]
+            named = ", ".join(f"{name}={value!r}" for name, value in zip(names, args))
+            came = f"{rate}={settings[rate]!r} came" if rate else f"{args[0]!r} came without one"
             raise TypeError(
-                f"{cls.__name__} takes its settings by name, and {came}. The learning rate is the network's: expected "
-                f"NeuralNetwork(..., learning_rate=0.01, optimizer={cls.__name__}()), or net.lr = 0.01"
+                f"{cls.__name__} takes its settings by name, and {came}; expected {cls.__name__}({named}). The "
+                "learning rate is the network's: NeuralNetwork(..., learning_rate=0.01), net.lr = 0.01, or "
+                "learning_rate_init of an estimator"
             )
         return super().__new__(cls, *args, **settings)
 
@@ -139,7 +143,7 @@ class SGD(Optimizer):
     usual_lr = 0.01
     checked = {"momentum": fraction, "nesterov": flag, "weight_decay": not_negative}
 
-    def __init__(self, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
+    def __init__(self, *, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0) -> None:
         self.momentum = momentum
         self.nesterov = nesterov
         self.weight_decay = weight_decay
@@ -187,6 +191,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
+        *,
         rho: float = 0.99,
         eps: float = 1e-8,
         momentum: float = 0.0,
@@ -229,7 +234,7 @@ class Adagrad(Optimizer):
     usual_lr = 0.01
     checked = {"lr_decay": not_negative, "weight_decay": not_negative, "eps": not_negative}
 
-    def __init__(self, lr_decay: float = 0.0, weight_decay: float = 0.0, eps: float = 1e-10) -> None:
+    def __init__(self, *, lr_decay: float = 0.0, weight_decay: float = 0.0, eps: float = 1e-10) -> None:
         self.lr_decay = lr_decay
         self.weight_decay = weight_decay
         self.eps = eps
@@ -262,7 +267,7 @@ class Adadelta(Optimizer):
     usual_lr = 1.0
     checked = {"rho": fraction, "eps": not_negative, "weight_decay": not_negative}
 
-    def __init__(self, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0) -> None:
+    def __init__(self, *, rho: float = 0.9, eps: float = 1e-6, weight_decay: float = 0.0) -> None:
         self.rho = rho
         self.eps = eps
         self.weight_decay = weight_decay
@@ -296,7 +301,9 @@ class Adam(Optimizer):
 
     checked = {"beta1": fraction, "beta2": fraction, "eps": not_negative, "weight_decay": not_negative}
 
-    def __init__(self, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.0
+    ) -> None:
         self.beta1, self.beta2 = beta1, beta2
         self.eps = eps
         self.weight_decay = weight_decay
@@ -330,8 +337,10 @@ class AdamW(Adam):
     Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
     """
 
-    def __init__(self, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.01) -> None:
-        super().__init__(beta1, beta2, eps, weight_decay)
+    def __init__(
+        self, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, weight_decay: float = 0.01
+    ) -> None:
+        super().__init__(beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
 
     def update(self, w: Number, g: Number, lr: Number, step: Number, m: Number, v: Number) -> Any:
         w = w - lr * self.weight_decay * w
@@ -384,13 +393,14 @@ class NAdam(Adam):
 
     def __init__(
         self,
+        *,
         beta1: float = 0.9,
         beta2: float = 0.999,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         momentum_decay: float = 4e-3,
     ) -> None:
-        super().__init__(beta1, beta2, eps, weight_decay)
+        super().__init__(beta1=beta1, beta2=beta2, eps=eps, weight_decay=weight_decay)
         self.momentum_decay = momentum_decay
 
     state = {"m": 0.0, "v": 0.0, "product": 1.0}
@@ -457,7 +467,7 @@ class Lion(Optimizer):
     usual_lr = 1e-4
     checked = {"beta1": fraction, "beta2": fraction, "weight_decay": not_negative}
 
-    def __init__(self, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0) -> None:
+    def __init__(self, *, beta1: float = 0.9, beta2: float = 0.99, weight_decay: float = 0.0) -> None:
         self.beta1, self.beta2 = beta1, beta2
         self.weight_decay = weight_decay
 
@@ -493,7 +503,9 @@ class RProp(Optimizer):
         "largest": not_negative,
     }
 
-    def __init__(self, shrink: float = 0.5, grow: float = 1.2, smallest: float = 1e-6, largest: float = 50.0) -> None:
+    def __init__(
+        self, *, shrink: float = 0.5, grow: float = 1.2, smallest: float = 1e-6, largest: float = 50.0
+    ) -> None:
         self.shrink, self.grow = shrink, grow
         if not self.shrink < 1 < self.grow:
             raise ValueError(f"shrink and grow are {shrink} and {grow}; expected 0 < shrink < 1 < grow")

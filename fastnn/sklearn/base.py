@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -268,6 +269,13 @@ class BaseMLP(BaseEstimator, ABC):
         self._take_over(self._courses[0], held_out is not None)
         if diverged and not self.early_stopping:
             raise ValueError(NOT_FINITE)
+        if diverged:
+            warnings.warn(
+                f"Stochastic Optimizer: after {self.n_iter_} epochs the weights did not stay finite; those of the best "
+                "validation score are kept. Scale the data, or take a smaller learning_rate_init.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
         if any(ending.startswith("interrupted") for ending in endings):
             warnings.warn("Training interrupted by user.", stacklevel=5)
         elif "" in endings and not incremental:
@@ -348,7 +356,10 @@ class BaseMLP(BaseEstimator, ABC):
                 except DivergedError as error:
                     raise ValueError(NOT_FINITE) from error
             endings.append((len(history.epoch), history.stopped, history.get("loss", [np.nan])[-1]))
+        if any(stopped.startswith("interrupted") for _, stopped, _ in endings):
+            raise KeyboardInterrupt
         self.n_iter_, _, self.loss_ = endings[0]
+        self.t_ = 0
         for iterations, stopped, _ in endings:
             if stopped != "converged":
                 warnings.warn(
@@ -406,12 +417,13 @@ class BaseMLP(BaseEstimator, ABC):
         scorer = get_scorer(self.scoring)
         labels = self._labels(held_out.targets)
         weight: dict[str, Any] = {}
-        if held_out.weight is not None:
+        if held_out.weight is not None and _takes_weights(scorer):
             weight = {"sample_weight": held_out.weight}
         other = type(self).__new__(type(self))  # an estimator of one network, whichever is asked about
 
         def score(net: Trainee) -> float:
             other.__dict__.update(self.__dict__)
+            other.__dict__.pop("feature_names_in_", None)  # what is held out is an array by now
             other._show([net])  # type: ignore[list-item]
             return float(scorer(other, held_out.X, labels, **weight))
 
@@ -470,6 +482,14 @@ class BaseMLP(BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _takes_weights(scorer: Any) -> bool:
+    """Whether it is a scorer of scikit-learn's, or a function that has a place for ``sample_weight``."""
+    if not inspect.isfunction(scorer) and not inspect.ismethod(scorer):
+        return True
+    parameters = inspect.signature(scorer).parameters
+    return "sample_weight" in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def has_epochs(estimator: BaseMLP) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,9 @@ from .formulas import AdamOfScikitLearn, Velocity
 def hidden_sizes(value: Any) -> list[int]:
     """The sizes of the hidden layers: one number is one layer."""
     sizes = list(value) if hasattr(value, "__iter__") else [value]
+    for size in sizes:
+        if isinstance(size, (bool, np.bool_)) or not isinstance(size, Integral):
+            raise TypeError(f"hidden_layer_sizes holds {size!r}; expected integers")
     if any(size <= 0 for size in sizes):
         raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
     return [int(size) for size in sizes]

@@ -398,6 +398,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _score_of(self, net: Trainee, held_out: Sample) -> float:
         found = net.predict_classes(held_out.X)  # type: ignore[attr-defined]
+        if not self._several:
+            found = np.minimum(found, len(self.classes_) - 1)  # of one class there is one output, too
         right = found == (held_out.targets if self._several else held_out.targets[:, 0])
         return float(np.average(right.reshape(len(right), -1).all(axis=1), weights=held_out.weight))
 

@@ -109,7 +109,7 @@ class Velocity(Optimizer):
 
     checked = {"momentum": share, "nesterov": flag}
 
-    def __init__(self, momentum: float = 0.9, nesterov: bool = True) -> None:
+    def __init__(self, *, momentum: float = 0.9, nesterov: bool = True) -> None:
         self.momentum, self.nesterov = momentum, nesterov
 
     state = {"v": 0.0}

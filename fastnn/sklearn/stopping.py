@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,8 +138,23 @@ class StoppingRule(Watch):
             self.course.scores.append(math.nan)
 
     def end(self) -> None:
-        """Give the network the weights of the best score."""
-        if self._best is not None:
+        """Give the network the weights of the best score.
+
+        Warns
+        -----
+        UserWarning
+            If no score was a number: then it keeps those that it has.
+        """
+        if self._best is None:
+            return
+        if self.course.scores and np.isnan(self.course.scores).all():
+            warnings.warn(
+                "no validation score was a number, so early_stopping had nothing to go by; the weights are those of "
+                "the last epoch. Look at the held-out samples, and at scoring",
+                UserWarning,
+                stacklevel=6,
+            )
+        else:
             self.net.set_weights(self._best)
 
     def _progress_of_loss(self, loss: float) -> bool:

@@ -58,7 +58,9 @@ class FullGradient:
         unpack(values, self.engine.layers, "vector")
 
     def __call__(self, vector: Array) -> tuple[float, Array]:
-        """The loss and its gradient there."""
+        """The loss and its gradient there; NaN at a point that is none, such as a line search may come to."""
+        if not np.isfinite(vector).all():
+            return math.nan, np.full(vector.size, math.nan)
         self.vector = vector
         loss, gradient = 0.0, np.zeros(vector.size)
         for samples, weights in self._blocks:

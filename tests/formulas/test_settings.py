@@ -375,11 +375,20 @@ def test_stages_are_copied_with_what_made_them(cls):
 
 @pytest.mark.parametrize("make", [
     lambda: fastnn.Adam(0.01), lambda: fastnn.SGD(0.01), lambda: fastnn.AdamW(lr=0.01),
-    lambda: fastnn.RMSprop(learning_rate=0.01), lambda: fastnn.Lion(0.9, 0.99),
+    lambda: fastnn.RMSprop(learning_rate=0.01), lambda: fastnn.Lion(0.9, 0.99), lambda: MyAdam(0.01),
 ])  # fmt: skip
 def test_an_optimiser_takes_no_learning_rate(make):
-    with pytest.raises(TypeError, match=r"by name.*net\.lr"):
+    with pytest.raises(TypeError, match=r"by name.*net\.lr.*learning_rate_init"):
         make()
+
+
+def test_an_optimiser_says_how_its_settings_are_called():
+    with pytest.raises(TypeError, match=r"0\.9 came without one; expected Lion\(beta1=0\.9, beta2=0\.99\)"):
+        fastnn.Lion(0.9, 0.99)
+
+
+class MyAdam(fastnn.Adam):
+    """With the constructor of Adam."""
 
 
 def test_an_optimiser_of_your_own_takes_what_it_likes():
