@@ -144,6 +144,13 @@ class BaseMLP(BaseEstimator, ABC):
                 train, held_out = self._hold_out(sample, validation_data, validation_groups)
                 self._fit_epochs(networks, train, held_out, incremental)
             else:
+                given = {"callbacks": self.callbacks, "validation_data": validation_data}
+                if idle := " and ".join(name for name, value in given.items() if value is not None):
+                    warnings.warn(
+                        f"{idle} given with solver='lbfgs', which has no epochs: of no effect; expected another solver",
+                        UserWarning,
+                        stacklevel=4,
+                    )
                 self._fit_lbfgs(networks, sample)
         return self
 

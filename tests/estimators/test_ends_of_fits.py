@@ -98,6 +98,12 @@ def test_lbfgs_has_seen_no_samples_one_by_one():
     assert MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", max_iter=5).fit(X, VALUES).t_ == 0
 
 
+def test_what_lbfgs_does_not_use_is_said():
+    model = MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", max_iter=5, callbacks=TimeLimit(100))
+    with pytest.warns(UserWarning, match="callbacks and validation_data given with solver='lbfgs'"):
+        model.fit(X, VALUES, validation_data=(X[:9], VALUES[:9]))
+
+
 @pytest.mark.parametrize("size", [3.7, 4.0, True, np.True_, "3", None])
 def test_sizes_are_integers(size):
     with pytest.raises((TypeError, ValueError)):
