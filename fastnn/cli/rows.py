@@ -86,7 +86,7 @@ class Rows:
                 if len(labels) <= self._max_one_hot:
                     labels.update(series.unique().to_list())
             made.append(series)
-        return pl.DataFrame(made)
+        return pl.DataFrame(dict(zip(frame.columns, made)))  # of a list it would rename a column without a name
 
     def _together(self) -> Any:
         return polars().concat(self._frames, how="vertical_relaxed")

@@ -128,8 +128,8 @@ def train(
             model.callbacks = _Bar(epochs * networks)
         model.fit(X, y)
         model.callbacks = None
+        model.save(out)  # before anything is said: where nobody can read that, the model is there
         _summarize(report, model, X, y)
-        model.save(out)
         if history is not None:
             past = model.history_
             frame_of = {"epoch": past.epoch, **past}

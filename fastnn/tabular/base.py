@@ -158,8 +158,13 @@ class BaseTabular(BaseEstimator, ABC):
         rng = check_random_state(self.random_state)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=self.n_networks + 2)]
         used = np.arange(count) if given is None else np.flatnonzero(given)
-        if given is not None and given.sum() <= SMALL and np.array_equal(given, np.round(given)):
-            used, given = np.repeat(used, given[used].astype(int)), None  # a weight of 2 is as good as the row twice
+        if given is not None and given.max() < 2**53 and np.array_equal(given, np.round(given)):
+            given = given / np.gcd.reduce(given.astype(np.int64))  # all rows five times are no more than all rows
+            if given.sum() <= SMALL:
+                used, given = (
+                    np.repeat(used, given[used].astype(int)),
+                    None,
+                )  # a weight of 2 is as good as the row twice
         if len(used) <= SMALL:
             used = used[own_order(table, y)[used].argsort(kind="stable")]
         train, held = parted(used, self.validation_fraction, seeds[-1], y if target.classes is not None else None)
@@ -491,7 +496,12 @@ def name_of(y: Any) -> str | None:
 
 
 def _array(values: Any) -> Array:
-    """A series, a frame or an array_like as an array; numbers beside texts stay numbers."""
+    """A series, a frame or an array_like as an array; numbers beside texts stay numbers, what is masked is missing."""
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        plain, hidden = values.data, np.ma.getmaskarray(values)
+        array = plain.astype(float if plain.dtype.kind in "biuf" else object)
+        array[hidden] = np.nan
+        return array
     array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
     if array.dtype.kind in "US" and isinstance(values, (list, tuple)) and array.ndim == 1:
         return array if all(isinstance(value, (str, bytes)) for value in values) else np.array(values, object)

@@ -15,6 +15,7 @@ import polars as pl  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import fastnn.cli.source as reading  # noqa: E402
+import fastnn.cli.train as training  # noqa: E402
 from fastnn.cli.app import app  # noqa: E402
 from fastnn.cli.source import Source, opened  # noqa: E402
 from fastnn.cli.tables import read_table  # noqa: E402
@@ -266,3 +267,23 @@ def test_few_blocks_are_in_memory_at_a_time(tmp_path, small_blocks, monkeypatch,
     run(arguments[0], model, path, *arguments[1:])
     assert len(most) == 100
     assert max(most) <= 4
+
+
+def test_a_column_without_a_name_is_one_like_others(tmp_path):
+    rows = "".join(f"{i},{i % 7},{i % 7 * 2 + 0.5}\n" for i in range(40))
+    (tmp_path / "p.csv").write_text(",a,y\n" + rows)
+    run("train", tmp_path / "p.csv", "--target", "y", "--out", tmp_path / "m.st", "--epochs", 2)
+    run("predict", tmp_path / "m.st", tmp_path / "p.csv", "--out", tmp_path / "q.csv")
+    assert read_table(tmp_path / "q.csv").columns == ["", "a", "y", "prediction"]
+    assert "R2" in run("evaluate", tmp_path / "m.st", tmp_path / "p.csv").stdout.replace("r2", "R2")
+
+
+def test_a_model_is_there_where_its_summary_cannot_be_written(tmp_path, monkeypatch):
+    def closed(*about):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "p.csv").write_text("a,y\n" + "".join(f"{i % 7},{i % 7 * 2 + 0.5}\n" for i in range(40)))
+    monkeypatch.setattr(training, "_summarize", closed)
+    run("train", tmp_path / "p.csv", "--target", "y", "--out", tmp_path / "m.st", "--epochs", 1, code=1)
+    monkeypatch.undo()
+    run("info", tmp_path / "m.st")

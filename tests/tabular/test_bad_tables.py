@@ -217,3 +217,28 @@ def test_many_categories_take_little_memory():
     model = TabularRegressor(epochs=1, hidden_layer_sizes=(8,), random_state=0).fit(frame, frame["x"])
     assert model.preprocessor_.width == 9
     assert np.isfinite(model.predict(frame[:100])).all()
+
+
+@pytest.mark.parametrize("weight", [1, 2, 5, 7.0])
+def test_all_rows_some_times_are_no_more_than_all_rows(weight):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 3))
+    y = X[:, 0] + rng.normal(size=100)
+    settings = {"epochs": 3, "hidden_layer_sizes": (8,), "random_state": 0}
+    plain = TabularRegressor(**settings).fit(X, y)
+    weighed = TabularRegressor(**settings).fit(X, y, np.full(100, weight))
+    np.testing.assert_array_equal(plain.predict(X), weighed.predict(X))
+    assert len(weighed.validation_rows_) == 20
+
+
+def test_what_is_masked_is_missing():
+    X, y = np.random.default_rng(0).normal(size=(50, 2)), np.arange(50.0)
+    few = np.arange(50) < 2
+    for target in (np.ma.masked_array(y, few), np.ma.masked_array(np.arange(50), few)):
+        with pytest.raises(ValueError, match=r"y has a missing value .* in rows 0, 1"):
+            TabularRegressor(epochs=1).fit(X, target)
+    labels = np.ma.masked_array(np.array(["a", "b"] * 25), few)
+    with pytest.raises(ValueError, match="missing value"):
+        TabularClassifier(epochs=1).fit(X, labels)
+    with pytest.raises(ValueError, match="sample_weight holds"):
+        TabularRegressor(epochs=1).fit(X, y, np.ma.masked_array(np.ones(50), few))
