@@ -139,8 +139,8 @@ class BaseTabular(BaseEstimator, ABC):
     def _answer(self, learnt: Learnt) -> Answer:
         """What `predict` makes of the networks' outputs, for exports."""
 
-    def _weights(self, y: Targets, sample_weight: Array | None) -> Array | None:
-        """The weights of the samples, with those of classes."""
+    def _weights(self, y: Targets, used: Array, sample_weight: Array | None) -> Array | None:
+        """The weights of the samples, with those of classes; `used` rows count, each as often as it is there."""
         return sample_weight
 
     # --- fit -------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class BaseTabular(BaseEstimator, ABC):
         preprocessor = Preprocessor(max_one_hot=self.max_one_hot).fit_table(table, train)
         if preprocessor.width == 0:
             raise ValueError("X has no value in any column; expected a column at least with some")
-        weight = self._weights(target, given)
+        weight = self._weights(target, used, given)
         sides: list[Rows | None] = []
         for rows in (train, held):
             some = None if weight is None else weight[rows]

@@ -13,6 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from ..checks import Array, flag, positive_number
+from ..data.rows import balanced_weights
 from ..formulas.activations import SELU, ActivationFunction
 from ..formulas.losses import CrossEntropyLoss, LossFunction, softmax
 from ..training.callbacks import Trainee
@@ -193,10 +194,17 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             )
         return {"kind": _LABELS.get(classes.dtype.kind, ""), "classes": classes.tolist(), "temperature": 1.0}
 
-    def _weights(self, y: Targets, sample_weight: Array | None) -> Array | None:
+    def _weights(self, y: Targets, used: Array, sample_weight: Array | None) -> Array | None:
         if self.class_weight is None:
             return sample_weight
-        weight = compute_sample_weight(self.class_weight, np.asarray(y.classes)[y.values])
+        if (
+            isinstance(self.class_weight, str) and self.class_weight == "balanced"
+        ):  # by weight: 0 is as good as not there
+            counts = np.bincount(y.values[used], None if sample_weight is None else sample_weight[used])
+            by_class = balanced_weights(counts)
+            weight = np.array([by_class.get(code, 0.0) for code in range(len(counts))])[y.values]
+        else:
+            weight = compute_sample_weight(self.class_weight, np.asarray(y.classes)[y.values])
         return np.asarray(weight if sample_weight is None else weight * sample_weight)
 
     def _network_targets(self, y: Array, more: dict[str, Any]) -> Array:

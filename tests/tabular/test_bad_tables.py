@@ -242,3 +242,20 @@ def test_what_is_masked_is_missing():
         TabularClassifier(epochs=1).fit(X, labels)
     with pytest.raises(ValueError, match="sample_weight holds"):
         TabularRegressor(epochs=1).fit(X, y, np.ma.masked_array(np.ones(50), few))
+
+
+@pytest.mark.parametrize("factor", [1, 0.5])
+def test_balanced_classes_are_balanced_by_weight(factor):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 3))
+    y = (X[:, 0] + rng.normal(size=120) > 0.5).astype(int)
+    weight = rng.integers(0, 3, 120)
+    settings = {"epochs": 3, "hidden_layer_sizes": (8,), "random_state": 0, "class_weight": "balanced"}
+    weighed = TabularClassifier(**settings).fit(X, y, weight * factor)
+    if factor == 1:
+        again = np.repeat(np.arange(120), weight)
+        other = TabularClassifier(**settings).fit(X[again], y[again])
+    else:
+        some = weight > 0
+        other = TabularClassifier(**settings).fit(X[some], y[some], weight[some] * factor)
+    np.testing.assert_allclose(weighed.predict_proba(X), other.predict_proba(X), rtol=1e-4)
