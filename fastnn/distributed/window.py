@@ -44,8 +44,9 @@ class Window:
         self.block[...] = 0
         step = LINE // dtype.itemsize
         cuts = [numbers * one // size // step * step for one in range(size)] + [numbers]
-        self._parts = [slice(*ends) for ends in zip(cuts, cuts[1:])]
-        self._mine = self._parts[rank]
+        parts = [slice(*ends) for ends in zip(cuts, cuts[1:])]
+        self._mine = parts[rank]
+        self._others = [(part, block) for one, (part, block) in enumerate(zip(parts, self._blocks)) if one != rank]
         self._so_far = np.empty(cuts[rank + 1] - cuts[rank], dtype)
 
     def _block_of(self, rank: int, numbers: int, dtype: np.dtype[Any]) -> Array:
@@ -57,15 +58,13 @@ class Window:
 
     def add(self) -> None:
         """Replace every rank's block by the sum of all, in the order of the ranks: the same bits for all of them."""
-        others = [part for part in self._parts if part is not self._mine]
-        sources = [block for part, block in zip(self._parts, self._blocks) if part is not self._mine]
         self._meet()  # all blocks are written
         first, *rest = (block[self._mine] for block in self._blocks)
         for block in rest[:-1]:
             first = np.add(first, block, out=self._so_far)
         np.add(first, rest[-1], out=self.block[self._mine])
         self._meet()  # all parts are added up
-        for part, block in zip(others, sources):
+        for part, block in self._others:
             self.block[part] = block[part]
         self._meet()  # all are read: the next sum may be written
 
@@ -77,7 +76,7 @@ class Window:
 
     def free(self) -> None:
         """Give the memory back, on all ranks at once; nobody may touch a block after it."""
-        self.block, self._blocks = np.empty(0), []
+        self.block, self._blocks, self._others = np.empty(0), [], []
         self._window.Unlock_all()
         self._window.Free()
 

@@ -210,7 +210,7 @@ def _mean_of_costly_elements(self_of: Any, f: Any, df: Any) -> Callable[..., Non
             for begin in range(0, outs, NEAR):  # once, unless there is one sample with more
                 end = min(outs, begin + NEAR)
                 width, expected = end - begin, pointer_plus(t, first * outs + begin)
-                if outs == 1:
+                if outs == 1:  # loops over one number each would take as long as all the rest
                     for i in range(last - first):
                         values[i] = x[(first + i) * stride]
                 else:

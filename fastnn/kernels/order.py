@@ -41,7 +41,7 @@ def gather(source: Any, run: Any, start: int, first: int, last: int, items: int,
 
 @inlined_kernel
 def ask_for(source: Any, run: Any, i: int, items: int) -> None:
-    """Have the row of the i-th sample of the epoch on its way, if it is a whole cache line: nothing else expects it."""
+    """Have the row of the i-th sample of the epoch on its way, if it fills a vector: nothing else expects it."""
     if items >= width_of(source) and i < run.rows:
         row = pointer_plus(source, row_of(run, i) * items)
         for j in range(0, items, width_of(source)):

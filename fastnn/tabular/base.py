@@ -160,11 +160,8 @@ class BaseTabular(BaseEstimator, ABC):
         used = np.arange(count) if given is None else np.flatnonzero(given)
         if given is not None and given.max() < 2**53 and np.array_equal(given, np.round(given)):
             given = given / np.gcd.reduce(given.astype(np.int64))  # all rows five times are no more than all rows
-            if given.sum() <= SMALL:
-                used, given = (
-                    np.repeat(used, given[used].astype(int)),
-                    None,
-                )  # a weight of 2 is as good as the row twice
+            if given.sum() <= SMALL:  # a weight of 2 is as good as the row twice
+                used, given = np.repeat(used, given[used].astype(int)), None
         if len(used) <= SMALL:
             used = used[own_order(table, y)[used].argsort(kind="stable")]
         train, held = parted(used, self.validation_fraction, seeds[-1], y if target.classes is not None else None)

@@ -197,10 +197,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
     def _weights(self, y: Targets, used: Array, sample_weight: Array | None) -> Array | None:
         if self.class_weight is None:
             return sample_weight
-        if (
-            isinstance(self.class_weight, str) and self.class_weight == "balanced"
-        ):  # by weight: 0 is as good as not there
-            counts = np.bincount(y.values[used], None if sample_weight is None else sample_weight[used])
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
+            given = None if sample_weight is None else sample_weight[used]  # of weight 0 is as good as not there
+            counts = np.bincount(y.values[used], given, minlength=len(np.asarray(y.classes)))
             by_class = balanced_weights(counts)
             weight = np.array([by_class.get(code, 0.0) for code in range(len(counts))])[y.values]
         else:

@@ -259,3 +259,11 @@ def test_balanced_classes_are_balanced_by_weight(factor):
         some = weight > 0
         other = TabularClassifier(**settings).fit(X[some], y[some], weight[some] * factor)
     np.testing.assert_allclose(weighed.predict_proba(X), other.predict_proba(X), rtol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [1, 0.5])
+def test_a_class_without_weight_has_no_part_in_the_balance(weight):
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 3
+    model = TabularClassifier(epochs=1, hidden_layer_sizes=(4,), class_weight="balanced", random_state=0)
+    model.fit(X, y, np.where(y == 2, 0, weight))
+    assert model.predict_proba(X).shape == (60, 3)
