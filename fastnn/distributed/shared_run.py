@@ -36,6 +36,33 @@ class Local(NamedTuple):
     held_out: Samples | None
 
 
+class _Exchange:
+    """The ranks in a step: see ``engine.gradients.Exchange``.
+
+    Attributes
+    ----------
+    met : bool
+        Whether they have done so in this step for the last time.
+    """
+
+    def __init__(self, team: Team) -> None:
+        self._team, self.rank, self.met = team, team.rank, False
+
+    @property
+    def size(self) -> int:
+        return self._team.size if self._team.has_window else 1
+
+    def add(
+        self, block: Array, parts: Sequence[Sequence[slice]] | None = None, error: BaseException | None = None
+    ) -> None:
+        self.met = parts is None
+        self._team.add(block, parts, error)
+
+    def pass_on(self, parts: Sequence[Sequence[slice]], places: Sequence[Sequence[Array]]) -> None:
+        self.met = True
+        self._team.pass_on(parts, places)
+
+
 class SharedRun:
     """Training on the samples of all ranks: what `fastnn.training.run.Run` is for those of one process.
 
@@ -79,7 +106,7 @@ class SharedRun:
         held = [] if local.held_out is None else [local.held_out.rows, local.held_out.targets]
         marks = team.meet("samples", mark_of(local.samples.rows, local.samples.targets, local.weights, *held))
         self._mark = zlib.crc32(repr(marks).encode())
-        self._met = False
+        self._exchange = _Exchange(team)
         self._local_run: _LocalRun | None = None
         self._rates, self._before = np.empty(0), [np.empty(0)]
         count = gradient_numbers(engine.layers, engine.dtype)
@@ -145,6 +172,8 @@ class SharedRun:
         except KeyboardInterrupt:  # which all ranks have heard in the same place
             if team.size > 1 and team.settled:
                 team.take_from_first(layer.memory for layer in engine.layers)
+                if self.every == 1:
+                    engine.share_numbers(self._exchange)
             raise
         value: Any = None
         if trouble is None:
@@ -152,6 +181,7 @@ class SharedRun:
         found = team.meet("end of epoch", value, trouble)
         self.epochs_done += 1
         if self.every == 1:
+            engine.share_numbers(self._exchange)
             for place, old, *changes in zip(moving, self._before, *(change for _, change, _ in found)):
                 place[...] = old + np.sum(changes, axis=0) / team.size
         loss = sum(one for one, _, _ in found) / sum(self.deal.counts)
@@ -169,7 +199,7 @@ class SharedRun:
         losses, trouble = 0.0, None
         rates = self._rates
         for k in range(deal.steps):
-            self._met = False
+            self._exchange.met = False
             try:
                 if trouble is not None:
                     self._exchange_nothing(trouble)
@@ -187,7 +217,7 @@ class SharedRun:
                 if self.team.settled:
                     raise
                 trouble = trouble or error
-                if not self._met:
+                if not self._exchange.met:
                     self._exchange_nothing(trouble)
         engine.state.epochs += 1
         return losses, trouble
@@ -212,14 +242,9 @@ class SharedRun:
         held = [_unpadded(layer) for layer in trained(layers) if layer not in self.engine.measuring]
         return held + [array[..., : layer.outs] for layer, array in zip(layers, numbers)]
 
-    def _exchange(self, block: Array) -> None:
-        self._met = True
-        self.team.add(block)
-
     def _exchange_nothing(self, error: BaseException) -> None:
-        self._met = True
         self.block[...] = 0
-        self.team.add(self.block, error)
+        self._exchange.add(self.block, error=error)
 
     def _share(self, k: int) -> tuple[Share, float]:
         """This rank's samples of batch number `k`, and by what its losses are multiplied."""
@@ -261,7 +286,7 @@ class SharedRun:
             shares = [deal.start(rank, last) - deal.start(rank, first) for rank in range(team.size)]
             np.concatenate([place.ravel() for place in places], out=block[:-1])
             block *= engine.dtype.type(shares[team.rank] / sum(shares))
-            team.add(block, trouble)
+            team.add(block, error=trouble)
             for place, part in zip(places, np.split(block, np.cumsum([place.size for place in places]))):
                 place[...] = part.reshape(place.shape)
         return losses, trouble

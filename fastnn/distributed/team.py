@@ -118,15 +118,34 @@ class Team(Alone):
                 self._window = Window(self._MPI, self.comm, numbers, dtype)
         return aligned_zeros(numbers, dtype) if self._window is None else self._window.block
 
-    def add(self, block: Array, error: BaseException | None = None) -> None:
-        """Replace `block`, which `room` has made, by the sum of everybody's; its last number is for the team."""
-        block[-1] = 1.0 if error is not None or self.interrupted else 0.0
-        if self._window is None:
+    @property
+    def has_window(self) -> bool:
+        """Whether all see the blocks of all."""
+        return self._window is not None
+
+    def add(
+        self, block: Array, parts: Sequence[Sequence[slice]] | None = None, error: BaseException | None = None
+    ) -> None:
+        """Replace `block`, which `room` has made, by the sum of everybody's; its last number is for the team.
+
+        Where there is a window, `parts`, one for each rank, say that each wants no more than its own, until `pass_on`.
+        """
+        trouble, window = error is not None or self.interrupted, self._window
+        block[-1] = float(trouble)
+        if window is None:
             self.comm.Allreduce(self._MPI.IN_PLACE, block, self._MPI.SUM)
+            well = block[-1] == 0
+        elif parts is None:
+            well = window.add(window.parts[self.rank], trouble) and window.pass_on(window.parts)
         else:
-            self._window.add()
-        if block[-1] != 0:
+            well = window.add(parts[self.rank], trouble)
+        if not well:
             self.meet("trouble", error=error)
+
+    def pass_on(self, parts: Sequence[Sequence[slice]], places: Sequence[Sequence[Array]]) -> None:
+        """See ``engine.gradients.Exchange``; only where there is a window."""
+        if self._window is not None and not self._window.pass_on(parts, places):
+            self.meet("trouble")
 
     def take_from_first(self, arrays: Iterable[Array]) -> None:
         """Replace arrays, which are of the same shapes everywhere, by those of rank 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ class Window:
     """A block for each rank, which all see: what stands in them is added up where it lies.
 
     Allreduce copies every block into memory that two ranks share, piece by piece, and out of it again. Here rank r
-    adds up the r-th part of all blocks, and takes the other parts from those who have added them up.
+    adds up the r-th part of all blocks, and takes the other parts from those who have added them up, or takes what
+    they have made of them.
 
     Parameters
     ----------
@@ -33,21 +35,22 @@ class Window:
     ----------
     block : ndarray (numbers,)
         This rank's.
+    parts : list of list of slice
+        Of a block, for each rank about as much.
     """
 
     def __init__(self, MPI: Any, comm: Any, numbers: int, dtype: np.dtype[Any]) -> None:
-        self._comm, rank, size = comm, comm.Get_rank(), comm.Get_size()
+        self._MPI, self._comm, size = MPI, comm, comm.Get_size()
+        self._rank, self._trouble = comm.Get_rank(), np.zeros(1, np.int32)
         self._window = MPI.Win.Allocate_shared(_nbytes(numbers, dtype), 1, comm=comm)
         self._window.Lock_all(MPI.MODE_NOCHECK)
         self._blocks = [self._block_of(one, numbers, dtype) for one in range(size)]
-        self.block = self._blocks[rank]
+        self.block = self._blocks[self._rank]
         self.block[...] = 0
         step = LINE // dtype.itemsize
         cuts = [numbers * one // size // step * step for one in range(size)] + [numbers]
-        parts = [slice(*ends) for ends in zip(cuts, cuts[1:])]
-        self._mine = parts[rank]
-        self._others = [(part, block) for one, (part, block) in enumerate(zip(parts, self._blocks)) if one != rank]
-        self._so_far = np.empty(cuts[rank + 1] - cuts[rank], dtype)
+        self.parts = [[slice(*ends)] for ends in zip(cuts, cuts[1:])]
+        self._so_far = np.empty(numbers if size > 2 else 0, dtype)
 
     def _block_of(self, rank: int, numbers: int, dtype: np.dtype[Any]) -> Array:
         memory, _ = self._window.Shared_query(rank)
@@ -56,27 +59,47 @@ class Window:
         block: Array = every[first : first + numbers * dtype.itemsize].view(dtype)
         return block
 
-    def add(self) -> None:
-        """Replace every rank's block by the sum of all, in the order of the ranks: the same bits for all of them."""
-        self._meet()  # all blocks are written
-        first, *rest = (block[self._mine] for block in self._blocks)
-        for block in rest[:-1]:
-            first = np.add(first, block, out=self._so_far)
-        np.add(first, rest[-1], out=self.block[self._mine])
-        self._meet()  # all parts are added up
-        for part, block in self._others:
-            self.block[part] = block[part]
-        self._meet()  # all are read: the next sum may be written
+    def add(self, mine: Iterable[slice], trouble: bool = False) -> bool:
+        """Replace these parts of this rank's block by the sums of everybody's, in the order of the ranks.
 
-    def _meet(self) -> None:
-        """What each has written before it, all see after it."""
+        Returns False, and has added nothing, if one of them has said that it is in trouble.
+        """
+        if not self._meet(trouble):  # all blocks are written
+            return False
+        for part in mine:
+            first, *rest = (block[part] for block in self._blocks)
+            for block in rest[:-1]:
+                first = np.add(first, block, out=self._so_far[part])
+            np.add(first, rest[-1], out=self.block[part])
+        return True
+
+    def pass_on(self, parts: Sequence[Iterable[slice]], places: Sequence[Iterable[Array]] | None = None) -> bool:
+        """Copy the parts of all ranks, each from the block of its rank; returns False if one has been in trouble.
+
+        With places, one for each part, this rank first writes its own into its block, and takes the others there.
+        """
+        for part, place in zip(parts[self._rank], places[self._rank]) if places else ():
+            self.block[part] = place
+        if not self._meet():  # all parts are written
+            return False
+        for rank, block in enumerate(self._blocks):
+            if rank != self._rank:
+                into = places[rank] if places else (self.block[part] for part in parts[rank])
+                for part, place in zip(parts[rank], into):
+                    place[...] = block[part]
+        return self._meet()  # all are read: the blocks may be written
+
+    def _meet(self, trouble: bool = False) -> bool:
+        """What each has written before it, all see after it; returns whether none of them is in trouble."""
+        self._trouble[0] = trouble
         self._window.Sync()
-        self._comm.Barrier()
+        self._comm.Allreduce(self._MPI.IN_PLACE, self._trouble, self._MPI.MAX)
         self._window.Sync()
+        return not self._trouble[0]
 
     def free(self) -> None:
         """Give the memory back, on all ranks at once; nobody may touch a block after it."""
-        self.block, self._blocks, self._others = np.empty(0), [], []
+        self.block, self._blocks = np.empty(0), []
         self._window.Unlock_all()
         self._window.Free()
 

@@ -34,7 +34,7 @@ from ..layers.normalisation import Standardize
 from ..layers.targets import StandardizeTargets
 from ..layers.vector import vector_size
 from ..room import no_room
-from .gradients import GradientPlan, Gradients, Share
+from .gradients import Exchange, GradientPlan, Gradients, Share
 from .optimizer_state import OptimizerState
 from .pace import pace_of
 from .plan import Plan
@@ -563,19 +563,21 @@ class Engine(Watched):
         return self._with_gradients(lambda plan: plan.step(vector, self.state, rate), 1, trains=True)
 
     def shared_step(
-        self, share: Share, exchange: Callable[[Array], None], capacity: int, *, seed: int, step: int, lr: float
+        self, share: Share, exchange: Exchange, capacity: int, *, seed: int, step: int, lr: float
     ) -> tuple[float, float]:
         """A training step on a batch of which others have the rest; returns the sum of the losses here, and penalties.
 
         It is `gradient` and `step` in one turn, without copies or checks: all gradients lie in one array, which
-        ``exchange(array)`` replaces by the sum of everybody's. What lies behind the last gradient is one number for
-        its own use. The array's layout is that of the kernels, and depends on the processor.
+        ``exchange.add`` replaces by the sum of everybody's. What lies behind the last gradient is one number for
+        its own use. The array's layout is that of the kernels, and depends on the processor. Where ``exchange.size``
+        says so, each adds up and descends on a part, and passes on the new weights; the optimiser's numbers of
+        the others' parts then are old, until `share_numbers`.
 
         Parameters
         ----------
         share : Share
-        exchange : function of an array
-            What it raises ends the step before the weights change.
+        exchange : Exchange
+            What its `add` raises ends the step before the weights change.
         capacity : int
             The largest share that will come.
         seed, step : int
@@ -586,3 +588,7 @@ class Engine(Watched):
         return self._with_gradients(
             lambda plan: plan.shared_step(share, key, exchange, self.state, lr), capacity, trains=True
         )
+
+    def share_numbers(self, exchange: Exchange) -> None:
+        """Let everybody have the numbers of the optimiser that the others have moved in a `shared_step`."""
+        self._with_gradients(lambda plan: plan.share_numbers(exchange, self.state), 1, trains=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from ..checks import Array
 from ..data.batches import Batches
 from ..data.samples import Samples
 from ..formulas.losses import LossFunction
-from ..kernels.descent import descend_address
+from ..kernels.descent import descend_address, rows_of_part
 from ..kernels.epoch import step_given
 from ..kernels.evaluate import gradient_rows
 from ..kernels.records import RUN
@@ -26,6 +26,7 @@ from .threads import run_call, team_size
 from .turns import Turns
 
 UPDATE_PRODUCTS = 16  # multiplications of a product that take as long as the update of one number
+WORTH_PARTING = 100_000  # numbers of an update whose parts cost less on several processes than it does on each
 
 
 class Gradients(NamedTuple):
@@ -66,6 +67,33 @@ class Share(NamedTuple):
     outputs: Array | None = None
 
 
+Part = list[slice]  # of what lies in the memory of all gradients
+
+
+class Exchange(Protocol):
+    """Those who have a batch together: what they give each other in a step, of the memory of all gradients.
+
+    Attributes
+    ----------
+    size : int
+        How many they are, if each may update a part of the weights and pass it on, else 1.
+    rank : int
+        Which of them this is.
+    """
+
+    @property
+    def rank(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def add(self, block: Array, parts: Sequence[Part] | None = None) -> None:
+        """Replace `block` by the sum of everybody's, or, where it has parts, one for each, no more than its own one."""
+
+    def pass_on(self, parts: Sequence[Part], places: Sequence[Sequence[Array]]) -> None:
+        """Give everybody what is at the places of the own part, and take the others': by way of their blocks."""
+
+
 class GradientPlan(Plan):
     """A plan with room for every gradient of `capacity` samples. Who calls its methods has the turn.
 
@@ -103,6 +131,7 @@ class GradientPlan(Plan):
         self._run = np.zeros(1, RUN)
         self._run_address = int(self._run.ctypes.data)
         self._weighted = False  # whether it says the weights of the last call
+        self._layer_parts: list[Part] = []
 
     @property
     def nbytes(self) -> int:
@@ -166,7 +195,7 @@ class GradientPlan(Plan):
         return self._descend(state, lr)
 
     def shared_step(
-        self, share: Share, key: int, exchange: Callable[[Array], None], state: OptimizerState, lr: float
+        self, share: Share, key: int, exchange: Exchange, state: OptimizerState, lr: float
     ) -> tuple[float, float]:
         """A training step on a batch of which others have the rest: see `Engine.shared_step`."""
         loss = 0.0
@@ -179,8 +208,58 @@ class GradientPlan(Plan):
                 loss = self._backward(share.samples, False, 1, key, share.weights) * share.samples.size
             finally:
                 self._run[0]["outputs"] = 0
-        exchange(self.every_dW)
-        return loss, self._descend(state, lr)
+        self.descend(state, batches=True)
+        if not self._may_part(exchange):
+            exchange.add(self.every_dW)
+            return loss, self._descend(state, lr)
+        parts = self._parts(exchange.size)
+        exchange.add(self.every_dW, parts)
+        self._record[0]["part"], self._record[0]["parts"] = exchange.rank, exchange.size
+        try:
+            penalties = self._descend(state, lr)
+        finally:
+            self._record[0]["part"], self._record[0]["parts"] = 0, 1
+        exchange.pass_on(parts, self._in_parts(self._memories, exchange.size))
+        return loss, penalties
+
+    def share_numbers(self, exchange: Exchange, state: OptimizerState) -> None:
+        """Give everybody the optimiser's numbers, where each has moved a part of them: see `Engine.share_numbers`."""
+        self.descend(state, batches=True)
+        if self._may_part(exchange):
+            parts = self._parts(exchange.size)
+            for kind in range(len(state.starts)):
+                exchange.pass_on(parts, self._in_parts([numbers[kind] for numbers in state.numbers], exchange.size))
+
+    def _may_part(self, exchange: Exchange) -> bool:
+        """Whether each may update a part: it needs to know no more of the others', and it repays passing it on."""
+        if exchange.size == 1 or self.every_dW.size < WORTH_PARTING:
+            return False
+        record, table = self._record[0], self._table
+        together = record["update"] != 0 and record["whole"] != 0
+        return not (together or record["limits"] or np.any(table["l1"]) or np.any(table["l2"]))
+
+    def _parted(self, size: int) -> list[Part]:
+        """Which numbers of each layer's memory are the part of each of `size`."""
+        if len(self._layer_parts) != size:
+            rows = [[rows_of_part(int(row["rows"]), part, size) for row in self._table] for part in range(size)]
+            strides = self._table["stride"].tolist()
+            self._layer_parts = [
+                [slice(first * stride, last * stride) for (first, last), stride in zip(part, strides)] for part in rows
+            ]
+        return self._layer_parts
+
+    def _parts(self, size: int) -> list[Part]:
+        """The same in the memory of all gradients."""
+        starts = np.cumsum([0, *(dW.size for dW in self.dWs)]).tolist()
+        return [
+            [slice(start + one.start, start + one.stop) for start, one in zip(starts, part)]
+            for part in self._parted(size)
+        ]
+
+    def _in_parts(self, memories: Sequence[Array], size: int) -> list[list[Array]]:
+        """The same in memories that have one row for each row of a layer's gradient, and may have more behind them."""
+        flat = [memory.reshape(-1) for memory in memories]
+        return [[memory[one] for memory, one in zip(flat, part)] for part in self._parted(size)]
 
     def _descend(self, state: OptimizerState, lr: float) -> float:
         """A step of the optimiser from the gradients that lie in the memory of this plan; returns the penalties."""

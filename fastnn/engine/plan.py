@@ -198,7 +198,7 @@ class Plan:
                 row["Wt"] = _address(self._new(int(row["columns"]), int(row["stride_in"])))
         self.not_finite = np.zeros(1, np.int64)
         record["not_finite"] = _address(self.not_finite)
-        record["team"] = 1
+        record["team"] = record["parts"] = 1
         record["clock"], record["give_way"] = clock_address(), give_way_address()
         record["syscall"], record["futex"] = futex()
         record["spin"] = int(_SPIN * ticks_per_second())

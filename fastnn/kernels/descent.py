@@ -5,9 +5,10 @@
     dW = X' dB;  W -= lr dW;  b -= lr (the sum of dB's rows)
 
 or, with an optimiser, penalties or limits, whatever these make of dW. Each thread takes some rows
-of every layer's W; b is one row more, behind the last. Plain descent is one pass of the product. An
-optimiser gets the gradients band by band, a few rows that are still in the cache, unless something
-has to be known of all gradients first (their norm).
+of every layer's W, of those that are its process's (see `rows_of_part`); b is one row more, behind
+the last. Plain descent is one pass of the product. An optimiser gets the gradients band by band, a
+few rows that are still in the cache, unless something has to be known of all gradients first (their
+norm).
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def descend_batch(address: int, x: Any, n: int, lr: float, who: int) -> None:
     net, like = network_at(address), x
     for l in range(net.depth - 1, -1, -1):
         layer = layer_of(net, l)
-        first, last = share(layer.rows, TILE_ROWS, who, net.team)
+        first, last = share(layer.rows, TILE_ROWS, net.part * net.team + who, net.parts * net.team)
         if layer.frozen or first == last:
             pass
         elif net.update == 0:
@@ -79,6 +80,11 @@ def descend_address(dtype: np.dtype[Any]) -> int:
     return compiled_address(
         descend_batch, types.void(index, types.CPointer(from_dtype(dtype)), index, types.float64, index)
     )
+
+
+def rows_of_part(rows: int, part: int, parts: int) -> tuple[int, int]:
+    """The first and the last + 1 of a layer's rows that one of so many processes updates, with all its threads."""
+    return share(rows, TILE_ROWS, part, parts)
 
 
 @kernel

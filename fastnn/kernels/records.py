@@ -90,6 +90,8 @@ NETWORK = np.dtype(
         ("clip_norm", "f8"),  # the largest norm of all gradients together; 0: no limit
         ("clip_value", "f8"),  # the largest gradient of one parameter; 0: no limit
         ("team", "i8"),  # how many threads run the kernel, see team
+        ("parts", "i8"),  # how many processes share the update of the weights; each changes its rows
+        ("part", "i8"),  # which of them this is
         ("meetings", "i8"),  # int64[MEETINGS]: of this call, see team
         ("clock", "i8"),  # C function, see clock
         ("give_way", "i8"),  # C function: let another thread have this core

@@ -1,5 +1,7 @@
 """Steps whose gradients are the sums of those of several networks, here of one process."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -24,11 +26,12 @@ def step(net, share, others=0.0):
     """A shared step whose sum is this network's and `others`; returns the gradients that this one gave."""
     given = []
 
-    def exchange(block):
+    def add(block, parts=None):
         assert block.size == gradient_numbers(net.layers, net.dtype)
         given.append(block.copy())
         block += others
 
+    exchange = SimpleNamespace(add=add, size=1)
     loss, penalties = net.engine.shared_step(share, exchange, 12, seed=0, step=0, lr=0.1)
     return given[0], loss, penalties
 
@@ -59,9 +62,10 @@ def test_an_exchange_that_fails_changes_nothing():
     before = net.parameters
     share = Share(Samples.of_rows(net.engine.form, X, Y))
 
-    def exchange(block):
+    def add(block, parts=None):
         raise OSError
 
+    exchange = SimpleNamespace(add=add, size=1)
     with pytest.raises(OSError):  # noqa: PT011  # nothing else raises it
         net.engine.shared_step(share, exchange, 12, seed=0, step=0, lr=0.1)
     assert np.array_equal(net.parameters, before)

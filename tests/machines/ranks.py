@@ -1,9 +1,10 @@
 """What `mpiexec` runs in the tests: many cases in one start, each with what every rank saw of it.
 
-    mpiexec -n 2 python tests/machines/ranks.py FOLDER
+    mpiexec -n 2 python tests/machines/ranks.py FOLDER PARTING
 
 writes ``FOLDER/seen.pickle``: for each case a list with one value a rank, what the case returned or the error's type
-and text. The networks and the data are also what the tests give to one process.
+and text. From PARTING numbers on each rank updates a part of the weights. The networks and the data are also what the
+tests give to one process.
 """
 
 import os
@@ -43,6 +44,7 @@ from fastnn import (
     StopTraining,
     Tanh,
 )
+from fastnn.engine import gradients
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(61, 5)) * [1.0, 2.0, 0.5, 1.0, 3.0] + [0, 5, 0, -2, 0]
@@ -51,7 +53,7 @@ VALUES = 100 + 20 * np.tanh(X[:, :2])
 WEIGHTS = RNG.uniform(0.2, 2.0, size=61)
 
 
-def classifier(rate=0.02, optimizer=None, stage=None, first=(), seed=0, width=8, l2=0.01, **settings):
+def classifier(rate=0.02, optimizer=None, stage=None, first=(), seed=0, width=8, l2=0.0, **settings):
     """Built anew for each fit."""
     rng = np.random.default_rng(seed)
     middle = [] if stage is None else [stage]
@@ -85,9 +87,10 @@ def of_many_kinds():
 
 EQUAL = {  # fits that many ranks do as one process does: the network, the targets, and the keywords with rows in them
     "batches of 16": (classifier, CLASSES, {"batch_size": 16}),
+    "penalties": (lambda: classifier(l2=0.01), CLASSES, {"batch_size": 16}),
     "batches smaller than the ranks": (classifier, CLASSES, {"batch_size": 1, "epochs": 2}),
     "a batch that ranks do not divide": (classifier, CLASSES, {"batch_size": 7}),
-    "one batch": (lambda: classifier(optimizer=fastnn.SGD(), l2=0.0), CLASSES, {"batch_size": 100}),
+    "one batch": (lambda: classifier(optimizer=fastnn.SGD()), CLASSES, {"batch_size": 100}),
     "weights": (classifier, CLASSES, {"batch_size": 9, "sample_weight": WEIGHTS, "class_weight": "balanced"}),
     "values, standardised over all, with clipping": (regressor, VALUES, {"batch_size": 10}),
     "many kinds of layers": (of_many_kinds, CLASSES, {"batch_size": 8}),
@@ -111,7 +114,13 @@ def of_rank(value, rank, size):
 
 def left(net, history):
     """What a fit leaves behind."""
-    return {"weights": net.parameters, "history": {**history}, "stopped": history.stopped, "epoch": history.epoch}
+    return {
+        "weights": net.parameters,
+        "numbers": np.concatenate([np.empty(0), *(array.ravel() for array in net.engine.state.numbers)]),
+        "history": {**history},
+        "stopped": history.stopped,
+        "epoch": history.epoch,
+    }
 
 
 class Unpicklable(Exception):
@@ -169,6 +178,32 @@ def cases(rank, size, folder):
 
         vars(engine)["shared_step"] = shared_step
         return fit(net, **keywords)
+
+    def in_an_update():
+        """The update fails on the last rank, whose gradients have been added: its part of the weights is not there."""
+        descend, calls = gradients.GradientPlan.descend, []
+
+        def failing_descend(*arguments, **named):
+            calls.append(None)
+            if last and len(calls) == 10:  # two for a step
+                failing()
+            return descend(*arguments, **named)
+
+        gradients.GradientPlan.descend = failing_descend
+        try:
+            return fit()
+        finally:
+            gradients.GradientPlan.descend = descend
+
+    def passed_on():
+        """How often a rank has passed something on in a fit."""
+        pass_on, calls = team.Team.pass_on, []
+        team.Team.pass_on = lambda *arguments: (calls.append(None), pass_on(*arguments))
+        try:
+            fit()
+        finally:
+            team.Team.pass_on = pass_on
+        return len(calls)
 
     def in_a_local_step():
         net = classifier()
@@ -259,8 +294,8 @@ def cases(rank, size, folder):
         "uneven, shuffled": lambda: uneven(shuffle=True, batch_size=3),
         "every 3, the same rows": lambda: fit(rows=slice(None), batch_size=16 * size, every=3),
         "every 3": lambda: fit(every=3, shuffle=True, metrics="accuracy"),
-        "every 3 with SGD": lambda: fit(classifier(optimizer=fastnn.SGD(), l2=0.0), every=3),
-        "every 3 with Adam": lambda: fit(classifier(l2=0.0), every=3),
+        "every 3 with SGD": lambda: fit(classifier(optimizer=fastnn.SGD()), every=3),
+        "every 3 with Adam": lambda: fit(classifier(), every=3),
         "every 100": lambda: fit(classifier(stage=BatchNorm()), every=100),
         "resumed": lambda: resumed(False),
         "straight": lambda: resumed(True),
@@ -283,6 +318,7 @@ def cases(rank, size, folder):
         ),
         "threads": threads_within,
         "no window": without_a_window,
+        "passed on": passed_on,
         "gradients beside": gradients_beside,
         # stops
         "a stop at the end of an epoch": lambda: fit(callbacks=acting(stopping)),
@@ -314,8 +350,9 @@ def cases(rank, size, folder):
         "a metric that fails": lambda: fit(metrics=[lambda y, outputs: failing()]),
         "a step that fails": lambda: in_a_step(False),
         "a step that fails behind the sum": lambda: in_a_step(True),
+        "an update that fails": in_an_update,
         "a local step that fails": in_a_local_step,
-        "divergence": lambda: fit(classifier(1e308, fastnn.SGD(), l2=0.0)),
+        "divergence": lambda: fit(classifier(1e308, fastnn.SGD())),
         "too small for batch normalisation": lambda: fit(classifier(stage=BatchNorm()), batch_size=size),
         "no sample in a local step": lambda: fit(batch_size=1, every=2),
         "other ranks": other_ranks,
@@ -323,8 +360,10 @@ def cases(rank, size, folder):
     }.items()
 
 
-def main(folder):
+def main(folder, parting):
     from mpi4py import MPI
+
+    gradients.WORTH_PARTING = parting
 
     world, seen = MPI.COMM_WORLD, {}
     for name, case in cases(world.rank, world.size, folder):
@@ -341,4 +380,4 @@ def main(folder):
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]), float(sys.argv[2]))

@@ -19,7 +19,8 @@ for dtype in ("float32", "float64"):
         for turn in range(3):
             own = [np.random.default_rng([turn, rank]).normal(size=numbers).astype(dtype) for rank in range(world.size)]
             window.block[...] = own[world.rank]
-            window.add()
+            assert window.add(window.parts[world.rank])
+            assert window.pass_on(window.parts)
             expected = own[0].copy()
             for other in own[1:]:
                 expected += other

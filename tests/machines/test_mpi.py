@@ -40,11 +40,17 @@ def mpiexec(count, *arguments):
     return done.stdout + done.stderr, done.returncode
 
 
+@pytest.fixture(scope="module", params=[0, np.inf], ids=["parts", "whole"])
+def parting(request):
+    """From how many numbers on each rank updates a part of the weights."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
+def seen(tmp_path_factory, parting):
     """For each case what each of two ranks saw."""
     folder = tmp_path_factory.mktemp("ranks")
-    printed, code = mpiexec(2, HERE / "ranks.py", folder)
+    printed, code = mpiexec(2, HERE / "ranks.py", folder, parting)
     assert code == 0, printed
     with (folder / "seen.pickle").open("rb") as file:
         return pickle.load(file)
@@ -52,9 +58,10 @@ def seen(tmp_path_factory):
 
 def same(one, other):
     """Whether two ranks were left with the same bits."""
-    return one["weights"].tobytes() == other["weights"].tobytes() and [
-        one[name] for name in ("history", "stopped", "epoch")
-    ] == [other[name] for name in ("history", "stopped", "epoch")]
+    rest = ("history", "stopped", "epoch")
+    return all(one[name].tobytes() == other[name].tobytes() for name in ("weights", "numbers")) and [
+        one[name] for name in rest
+    ] == [other[name] for name in rest]
 
 
 def alone(net, y=ranks.CLASSES, **keywords):
@@ -64,6 +71,7 @@ def alone(net, y=ranks.CLASSES, **keywords):
 
 def close(one, other):
     np.testing.assert_allclose(one["weights"], other["weights"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(one["numbers"], other["numbers"], rtol=0, atol=1e-9)
     assert one["epoch"] == other["epoch"]
     assert {*one["history"]} == {*other["history"]}
     for name, values in one["history"].items():
@@ -117,6 +125,10 @@ def test_without_such_memory_messages_give_the_same_bits(seen):
         assert same(seen["no window"][rank], seen["batches of 16"][rank])
 
 
+def test_ranks_update_parts_of_the_weights_where_that_is_worth_while(seen, parting):
+    assert seen["passed on"] == [30 if parting == 0 else 0] * 2  # 20 steps, and two numbers of Adam in 5 epochs
+
+
 def test_gradients_may_be_asked_for_in_a_fit_and_after_it(seen):
     (first, none, agrees), (second, shapes, agrees_too) = seen["gradients beside"]
     assert same(first, second)
@@ -129,7 +141,7 @@ def test_gradients_may_be_asked_for_in_a_fit_and_after_it(seen):
 
 def test_local_sgd_is_what_one_process_simulates(seen):
     for name, optimizer, steps in (("every 3 with SGD", ranks.fastnn.SGD(), 20), ("every 3 with Adam", None, 20)):
-        net = ranks.classifier(optimizer=optimizer, l2=0.0)
+        net = ranks.classifier(optimizer=optimizer)
         averaged_fit(net, ranks.X, ranks.CLASSES, 2, every=3, epochs=5, share=8, shuffle=False)
         np.testing.assert_allclose(seen[name][0]["weights"], net.parameters, rtol=0, atol=1e-12)
         assert net.engine.state.steps[0] == steps
@@ -260,6 +272,7 @@ def test_what_all_can_see_is_an_error_on_all(seen, name, error):
         ("a metric that fails", 0, "OSError: the disk of this rank"),
         ("a step that fails", 1, "OSError: the disk of this rank"),
         ("a step that fails behind the sum", 1, "OSError: the disk of this rank"),
+        ("an update that fails", 1, "OSError: the disk of this rank"),
         ("a local step that fails", 1, "OSError: the disk of this rank"),
         ("other ranks", 0, "ValueError: "),
     ],
