@@ -7,13 +7,14 @@ that there is of a client.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from ..checks import positive_integer, shown
 from ..data.rows import ClassWeight
 from ..network import NeuralNetwork
 from ..training.callbacks import Callback
-from ..training.epochs import take_epochs, warn_of_idleness, weighed_samples
+from ..training.epochs import split_seed, take_epochs, warn_of_idleness, weighed_samples
 from ..training.history import History
 from ..training.settings import Metrics, Settings
 from .cluster import Cluster
@@ -30,6 +31,7 @@ def fit(
     every: int = 1,
     validation_data: tuple[Any, ...] | None = None,
     validation_split: float = 0.0,
+    validation_shuffle: bool = True,
     shuffle: bool = True,
     sample_weight: Any = None,
     class_weight: ClassWeight = None,
@@ -61,7 +63,9 @@ def fit(
     validation_data : (X, y) or (X, y, sample_weight), optional
         Arrays in memory, or Dask's, which stay where they are.
     validation_split : float, default 0.0
-        Refused if it is not 0: give some of the chunks as `validation_data`.
+        That part of the rows is held out: of each chunk its share, which stays where it is.
+    validation_shuffle : bool, default True
+        Whether the rows to be held out are drawn, by the seed, from each class its share; or they are the last ones.
     shuffle : bool, default True
         Whether each epoch takes the rows of each chunk in a new random order.
     sample_weight : like y, optional
@@ -74,6 +78,11 @@ def fit(
     Returns
     -------
     History
+
+    Warns
+    -----
+    UserWarning
+        If `validation_split` leaves no sample of a class for training or validation.
 
     Raises
     ------
@@ -124,6 +133,7 @@ def fit(
         batch_size=batch_size,
         validation_data=validation_data,
         validation_split=validation_split,
+        validation_shuffle=validation_shuffle,
         shuffle=shuffle,
         sample_weight=sample_weight,
         class_weight=class_weight,
@@ -136,11 +146,8 @@ def fit(
     if not isinstance(net, NeuralNetwork):
         raise TypeError(f"net is {shown(net)}; expected a NeuralNetwork")
     if settings.validation_split:
-        raise ValueError(
-            f"validation_split is {validation_split!r}, but the rows are not here to be split; expected 0, and some of "
-            "the chunks as validation_data: (X.blocks[-1:], y.blocks[-1:]) of arrays, X.partitions[-1:] of frames, and "
-            "X.blocks[:-1], y.blocks[:-1] to train on"
-        )
+        drawn = split_seed(settings, settings.seed, settings.callbacks)
+        settings = replace(settings, split_seed=drawn, seed=settings.seed if drawn is None else drawn)
     every = positive_integer(every, "every")
     cluster = Cluster(client)
     warn_of_idleness(net.engine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from functools import partial, reduce
@@ -13,7 +14,7 @@ import numpy as np
 
 from ..checks import Array
 from ..data.batches import Batches
-from ..data.held_out import seed_of
+from ..data.held_out import missing, rows_to_keep, seed_of
 from ..data.rows import balanced_weights
 from ..data.tables import column_names
 from ..engine.engine import Engine
@@ -24,7 +25,7 @@ from ..training.run import agreed_seed
 from ..training.settings import Settings
 from .agreement import check_agreement
 from .cluster import Cluster, chunks_of, is_on_workers, large_graphs
-from .part import About, Door, Found, Part
+from .part import About, Door, Found, HeldOut, Part
 from .proportion import dealt
 from .replica import Replica, Share, State, added, averaged, load, saved
 
@@ -61,6 +62,12 @@ class Table:
         self.numbers = some
 
 
+def _count_rows(X: Any, y: Any, *weight: Any) -> int:
+    """How many rows a chunk has; where it is no chunk, the door says so."""
+    rows = X[0] if y is None and isinstance(X, (tuple, list)) and X else X
+    return int((getattr(rows, "shape", None) or (len(rows),))[0])
+
+
 def _about(part: Part) -> About:
     return part.about
 
@@ -89,7 +96,7 @@ class DaskRun:
         self.seed = secrets.randbits(62) if settings.seed is None else settings.seed
         self.step, self._epochs_done, self._rounds = 0, 0, 16
         data = settings.validation_data
-        self.validates = data is not None and any(map(is_on_workers, data[:2]))
+        self.validates = bool(settings.validation_split) or (data is not None and any(map(is_on_workers, data[:2])))
         not_mean = [name for name, measure in settings.measures.items() if not is_mean(measure)]
         if not_mean and (self.validates or not settings.validates):
             raise ValueError(
@@ -103,7 +110,10 @@ class DaskRun:
         door = self._door(chunks)
         self._train = Table(cluster, chunks, door)
         self._held_out: Table | None = None
-        if self.validates:
+        if door.held_out is not None:
+            self._held_out = Table(cluster, chunks, door.of_validation(self.form))
+            self._warn_of_missing(self._held_out)
+        elif self.validates:
             X, y, weight = (*(data or ()), None)[:3]
             parts = chunks_of(cluster, X, y, weight, " of validation_data")
             self._held_out = Table(cluster, parts, Door(self.form, None, " of validation_data"))
@@ -114,11 +124,11 @@ class DaskRun:
 
     def _door(self, chunks: Sequence[tuple[Any, ...]]) -> Door:
         """What makes parts of chunks; where something must be known of all rows before, that is measured."""
-        class_weight, form = self._settings.class_weight, self.form
+        class_weight, form, held_out = self._settings.class_weight, self.form, self._held_out_of(chunks)
         balanced = isinstance(class_weight, str) and class_weight == "balanced"
         if not (form.measures or form.measures_targets or balanced):
-            return Door(form, class_weight)
-        cluster, door = self._cluster, Door(form)
+            return Door(form, class_weight, held_out=held_out)
+        cluster, door = self._cluster, Door(form, held_out=held_out)
         found: list[Found] = cluster.results(
             [cluster.submit("measure", door.found, number, *chunk) for number, chunk in enumerate(chunks)]
         )
@@ -132,7 +142,30 @@ class DaskRun:
             if not counts:
                 raise ValueError("class_weight is given but the targets are no classes; use sample_weight")
             class_weight = balanced_weights(np.sum(counts, axis=0))
-        return Door(self.form, class_weight)
+        return Door(self.form, class_weight, held_out=held_out)
+
+    def _warn_of_missing(self, held_out: Table) -> None:
+        """Say which classes are not among the rows that stay, or not among those held out."""
+        found = [[about.classes for about in table.abouts] for table in (self._train, held_out)]
+        kept, held = (np.unique(np.concatenate([[], *(one for one in some if one is not None)])) for some in found)
+        classes = np.concatenate([kept, held]).astype(np.int64)
+        sides = np.split(np.arange(classes.size), [kept.size])
+        if warning := missing(classes, (sides[0], sides[1]), self._settings.split_seed):
+            warnings.warn(warning, UserWarning, stacklevel=4)
+
+    def _held_out_of(self, chunks: Sequence[tuple[Any, ...]]) -> HeldOut | None:
+        """What `validation_split` holds out: of each chunk its share, or the last rows of all."""
+        part, seed, cluster = self._settings.validation_split, self._settings.split_seed, self._cluster
+        if not part:
+            return None
+        sizes = np.array(cluster.results([cluster.submit("rows", _count_rows, *chunk) for chunk in chunks]))
+        total = int(sizes.sum())
+        kept = rows_to_keep(total, part)
+        if seed is None:
+            counts = np.clip(np.cumsum(sizes) - kept, 0, sizes)
+        else:
+            counts = dealt(sizes, total - kept)
+        return HeldOut(counts.tolist(), seed)
 
     def _check_shares(self) -> None:
         """See that no batch has fewer rows of a chunk than a layer needs."""
@@ -179,10 +212,10 @@ class DaskRun:
             "batch_size": self._settings.batch_size,
             "equal_batches": 1,
             "shuffled": int(self._settings.shuffle),
-            "validation_shuffle": 0,
+            "validation_shuffle": int(self._settings.split_seed is not None),
             "seed": self.seed,
             "chunk_rows": 0,
-            "split_seed": 0,
+            "split_seed": self._settings.split_seed or 0,
             "samples": zlib.crc32(marks.tobytes()),
             "every": self._every,
         }

@@ -9,10 +9,11 @@ import numpy as np
 from ..checks import Array
 from ..data.columns import real_array
 from ..data.form import Form
+from ..data.held_out import held_out_rows, seed_of
 from ..data.moments import Moments, moments
 from ..data.rows import ClassWeight, blocks_of, given_rows, sample_weights
 from ..data.samples import Samples
-from ..data.tables import column_names
+from ..data.tables import SomeRows, SparseRows, column_names, is_sparse
 from ..training.run import mark_of
 from ..version import __version__
 from .agreement import ROWS, Described, described
@@ -29,11 +30,14 @@ class About(NamedTuple):
         A number that tells the same rows from others.
     weight : float
         The sum of the weights.
+    classes : ndarray of int, optional
+        Which there are; None where targets are values.
     """
 
     described: Described
     mark: int
     weight: float
+    classes: Array | None = None
 
     @property
     def size(self) -> int:
@@ -58,6 +62,29 @@ class Part(NamedTuple):
     about: About
 
 
+class HeldOut(NamedTuple):
+    """The rows that `validation_split` holds out of chunks.
+
+    Attributes
+    ----------
+    counts : list of int
+        How many of each chunk.
+    seed : int, optional
+        Of the draw, by which each class gives its share; None for the last rows of a chunk.
+    """
+
+    counts: list[int]
+    seed: int | None
+
+    def sides(self, number: int, count: int, classes: Array | None) -> tuple[Array, Array]:
+        """The rows of that chunk, which has `count`, that stay, and those held out."""
+        some, every = self.counts[number], np.arange(count)
+        if some in (0, count):
+            return every[some:], every[:some]
+        seed = None if self.seed is None else seed_of(self.seed, number)
+        return held_out_rows(count, some / count, seed, classes)
+
+
 class Door(NamedTuple):
     """What makes parts of chunks.
 
@@ -67,6 +94,9 @@ class Door(NamedTuple):
     class_weight : dict or sequence, optional
     where : str
         Completes the names of X and y in errors.
+    held_out : HeldOut, optional
+        Then a part has the rows of a chunk that stay, or else, where it is of `validation`, those held out.
+    validation : bool
     version : str
         Of the fastnn that asks.
     """
@@ -74,7 +104,20 @@ class Door(NamedTuple):
     form: Form
     class_weight: ClassWeight = None
     where: str = ""
+    held_out: HeldOut | None = None
+    validation: bool = False
     version: str = __version__
+
+    def of_validation(self, form: Form) -> Door:
+        """The door for what this one holds out, by a form that knows what the others have measured."""
+        return self._replace(form=form, class_weight=None, validation=True)
+
+    def _rows(self, number: int, samples: Samples) -> Array | slice:
+        """Which rows of a chunk are in its part."""
+        if self.held_out is None:
+            return slice(None)
+        classes, _ = self.form.classes_of(samples.targets, samples.classes)
+        return self.held_out.sides(number, samples.size, classes)[self.validation]
 
     def part(self, number: int, X: Any, y: Any = None, sample_weight: Any = None) -> Part:
         """A chunk as a part; with y None, X is ``(X, y)`` or ``(X, y, sample_weight)``."""
@@ -98,23 +141,32 @@ class Door(NamedTuple):
         weights = sample_weights(
             sample_weight, self.class_weight, found[0], rows.shape[0], f"sample_weight{where}", found[1]
         )
-        weight = float(rows.shape[0] if weights is None else weights.sum())
-        samples = Samples(rows, targets, classes, real_array(y, f"y{where}"), weights)
-        return Part(number, samples, weights, About(about, mark_of(rows, targets, weights), weight))
+        samples = Samples(rows, targets, classes, real_array(y, f"y{where}"))
+        mine = self._rows(number, samples)
+        samples, weights = samples.take(mine), None if weights is None else weights[mine]
+        about[ROWS] = samples.size
+        if samples.size == 0:
+            return Part(number, None, None, About(about, 0, 0.0))
+        weight = float(samples.size if weights is None else weights.sum())
+        mark = mark_of(samples.rows, samples.targets, weights)
+        present, _ = form.classes_of(samples.targets, samples.classes)
+        summary = About(about, mark, weight, None if present is None else np.unique(present))
+        return Part(number, samples.weighed(weights), weights, summary)
 
     def found(self, number: int, X: Any, y: Any = None, sample_weight: Any = None) -> Found:
         """What layers that standardise, and "balanced", must know of a chunk; it is checked, too."""
-        part = self._replace(class_weight=None).part(number, X, y, sample_weight)
-        if part.samples is None:
+        samples = self._replace(class_weight=None, held_out=None).part(number, X, y, sample_weight).samples
+        if samples is None:
             return Found(None, None, None)
         X, y = (X[0], X[1]) if y is None else (X, y)
-        form, targets = self.form, real_array(y, "y")
-        classes, count = form.classes_of(part.samples.targets, part.samples.classes)
+        form, mine, targets = self.form, self._rows(number, samples), real_array(y, "y")
+        if not isinstance(mine, slice):
+            X = SomeRows(SparseRows(X, "X") if is_sparse(X) else real_array(X, "X"), mine)
+        targets = targets.reshape(len(targets), -1)[mine]
+        classes, count = form.classes_of(samples.targets[mine], samples.classes)
         return Found(
             moments(given_rows(X, "X", form.ins), form.ins) if form.measures else None,
-            moments(blocks_of(targets.reshape(len(targets), -1), form.outs), form.outs)
-            if form.measures_targets
-            else None,
+            moments(blocks_of(targets, form.outs), form.outs) if form.measures_targets else None,
             None if classes is None else np.bincount(classes, minlength=count),
         )
 

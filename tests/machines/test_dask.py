@@ -31,7 +31,9 @@ distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
 da = pytest.importorskip("dask.array")
 
+from fastnn.data.held_out import held_out_rows, seed_of  # noqa: E402
 from fastnn.distributed.dask import fit  # noqa: E402
+from fastnn.distributed.proportion import dealt  # noqa: E402
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="a worker is killed by a signal")
 RNG = np.random.default_rng(0)
@@ -70,8 +72,8 @@ def client(cluster):
         yield client
 
 
-def network(*stages, rate=0.02, optimizer=None, outs=2, seed=0, **settings):
-    layers = [Layer(5, 16, Tanh(), seed=seed), *stages, Layer(16, outs, Identity(), seed=seed + 1)]
+def network(*stages, rate=0.02, optimizer=None, outs=2, seed=0, first=(), **settings):
+    layers = [*first, Layer(5, 16, Tanh(), seed=seed), *stages, Layer(16, outs, Identity(), seed=seed + 1)]
     loss = CrossEntropyLoss() if outs == 2 else MSELoss()
     return NeuralNetwork(layers, loss, rate, optimizer or Adam(), **settings)
 
@@ -244,6 +246,56 @@ def test_validation_is_the_same_in_memory_and_on_workers(client):
         np.testing.assert_allclose(h1[name], h2[name], rtol=1e-9)
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_part_of_the_rows_is_held_out_of_all_chunks(client, shuffle):
+    """What is measured, the weights of classes and the steps are those of the rows that stay."""
+
+    def make():
+        return network(optimizer="sgd", first=[Standardize()])
+
+    settings = {"class_weight": "balanced", "metrics": ["accuracy"], "epochs": 2, "shuffle": False}
+    net, history = fitted(make(), arrays(UNEVEN), validation_split=0.25, validation_shuffle=shuffle, **settings)
+    held, first = [], 0
+    for number, count in enumerate(UNEVEN):
+        some = dealt(np.array(UNEVEN), 150)[number] if shuffle else np.clip(first + count - 450, 0, count)
+        rows = np.arange(first, first + count)
+        first += count
+        if some not in (0, count):
+            held.append(rows[held_out_rows(count, some / count, seed_of(3, number) if shuffle else None, Y[rows])[1]])
+        elif some:
+            held.append(rows)
+    held = np.concatenate(held)
+    assert held.size == 150
+    kept = [np.setdiff1d(np.arange(a, b), held) for a, b in zip(np.cumsum((0, *UNEVEN)), np.cumsum(UNEVEN))]
+    kept = [rows for rows in kept if rows.size]
+    chunks = [[dask.delayed(some[rows]) for rows in kept] for some in (X, Y)]
+    other, h = fitted(make(), chunks, validation_data=(X[held], Y[held]), **settings)
+    assert_same(net, other)
+    for name in ("loss", "val_loss", "val_accuracy"):
+        np.testing.assert_allclose(history[name], h[name], rtol=1e-9)
+
+
+def test_what_is_held_out_stays_so_when_a_fit_goes_on(client, tmp_path):
+    settings = {"validation_split": 0.2, "seed": None, "epochs": 2}
+    for name in ("a", "b"):
+        _, history = fitted(callbacks=Checkpoint(tmp_path / name), **settings)
+        _, both = fitted(callbacks=Checkpoint(tmp_path / name), **{**settings, "epochs": 4})
+        assert both["val_loss"][:2] == history["val_loss"]
+        assert len(both["val_loss"]) == 4
+
+
+def test_a_class_that_is_not_held_out_is_named(client):
+    y = np.where(np.arange(600) < 590, 0, 1)
+    with pytest.warns(UserWarning, match="no sample of class 0 for validation; validation_shuffle=True"):
+        fitted(data=arrays(y=y), validation_split=0.01, validation_shuffle=False, epochs=1)
+
+
+def test_many_small_chunks_give_their_share(client):
+    chunks = [[dask.delayed(some[k : k + 3]) for k in range(0, 60, 3)] for some in (X, Y)]
+    _, history = fitted(data=chunks, validation_split=0.1, metrics=["accuracy"])
+    assert np.isclose(np.array(history["val_accuracy"]) * 6 % 1, 0).all()  # of six rows
+
+
 def test_callbacks_have_the_weights_of_now_and_may_change_the_rate_and_stop(client):
     seen = []
 
@@ -371,7 +423,9 @@ def with_nan():
         (lambda: bad(x=X.astype(np.float32)), {}, ValueError, "chunks disagree: dtype of X"),
         (lambda: ([dask.delayed(X[:0])], [dask.delayed(Y[:0])]), {}, ValueError, "no rows in any"),
         (arrays, {"every": 0}, ValueError, "every"),
-        (arrays, {"validation_split": 0.2}, ValueError, r"blocks\[-1:\]"),
+        (arrays, {"validation_split": 1.0}, ValueError, "validation_split is 1.0"),
+        (arrays, {"validation_split": 1e-4}, ValueError, "validation_split is 0.0001 of 600 samples, which leaves one"),
+        (arrays, {"validation_split": 0.2, "metrics": ["f1"]}, ValueError, "no mean"),
         (arrays, {"metrics": ["f1"]}, ValueError, "no mean"),
         (arrays, {"sample_weight": np.ones(600)}, TypeError, "sample_weight"),
         (arrays, {"sample_weight": da.zeros(600, chunks=150)}, ValueError, "all samples"),
