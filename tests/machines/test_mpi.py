@@ -35,6 +35,7 @@ def mpiexec(count, *arguments):
     """What the ranks of a script print, and the code with which they end."""
     path = f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    environment["OMPI_MCA_osc"] = "^ucx"  # Open MPI's wheel prints of it, and has another
     command = [shutil.which("mpiexec", path=path), "-n", str(count), sys.executable, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
     return done.stdout + done.stderr, done.returncode
