@@ -1,12 +1,8 @@
 """A network as one C99 file and its header: nothing allocated, weights constant, no library but ``math.h``.
 
 ``predict`` goes through the steps of ``steps``: a matrix is a call of one function, written out once; an activation is
-a function of one number, a stage a loop or a few. Their text comes from the NumPy formula (see ``trace``).
-
-In int8 the inputs of each matrix are whole numbers q from -128 to 127 that stand for ``middle + step * q``, with
-middle and step from the calibration rows: of each input of the network its own, further on one for all. The weights
-are whole numbers from -127 to 127, with a scale for each row. So a row's sum is ``scale * sum(w q) + bias``, where the
-bias has the part of the middles, and what rounding adds on the average.
+a function of one number, a stage a loop or a few. Their text comes from the NumPy formula (see ``trace``). In int8
+matrices are those of ``quantised``.
 """
 
 from __future__ import annotations
@@ -14,8 +10,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +21,12 @@ from ..formulas.optimizers import SGD
 from ..layers.targets import StandardizeTargets
 from ..version import __version__
 from .arrays import Path, check_target, named, replaced
+from .c_text import FORMAT, KNOWN, Text, block, loop, plain
+from .quantised import WIDEST, Quantised, quantised
 from .steps import Formula, Lookup, Matrix, Steps, in_terms_of, steps_of
-from .trace import INPUT, REDUCTIONS, Value, in_order
+from .trace import INPUT
 
-FORMAT = "C"
 BESIDE = 256  # bytes of stack for registers and return addresses, beside the arrays
-WIDEST = 2**31 // (128 * 128)  # inputs whose products add up to no more than 32 bits hold
 
 _WORDS = (
     "auto break case char const continue default do double else enum extern float for goto if inline int long "
@@ -40,23 +35,6 @@ _WORDS = (
     "virtual bool main"
 )
 KEYWORDS = frozenset(_WORDS.split())
-_OPERATORS = {
-    "add": "{} + {}", "subtract": "{} - {}", "multiply": "{} * {}", "divide": "{} / {}", "negative": "-{}",
-    "greater": "{} > {}", "greater_equal": "{} >= {}", "less": "{} < {}", "less_equal": "{} <= {}",
-    "equal": "{} == {}", "not_equal": "{} != {}", "logical_and": "{} && {}", "logical_or": "{} || {}",
-    "logical_not": "!{}", "where": "{} ? {} : {}",
-    "maximum": "({0} > {1} || {0} != {0}) ? {0} : {1}", "minimum": "({0} < {1} || {0} != {0}) ? {0} : {1}",
-}  # fmt: skip
-_SAME_NAME = (
-    "exp exp2 expm1 log log1p log2 log10 sqrt cbrt hypot sin cos tan sinh cosh tanh floor ceil rint trunc fmod "
-    "copysign fmax fmin"
-)
-_FUNCTIONS = {
-    "absolute": "fabs", "power": "pow", "arcsin": "asin", "arccos": "acos", "arctan": "atan", "arctan2": "atan2",
-    "arcsinh": "asinh", "arccosh": "acosh", "arctanh": "atanh",
-    **{name: name for name in _SAME_NAME.split()},
-}  # fmt: skip
-KNOWN = {*_OPERATORS, *_FUNCTIONS, "sum", "max", "min"}
 
 
 def to_c(engine: Engine, path: Path, name: str, dtype: str, calibration: Any) -> None:
@@ -140,230 +118,6 @@ def _check_name(name: Any) -> None:
             f"name is {shown(name)}, which is {reason}; expected letters, digits and single underscores, a letter "
             "first, such as 'model'"
         )
-
-
-class Quantised(NamedTuple):
-    """A matrix in int8: sums are ``scale * (W q) + bias``, with ``q = round((x - middle) * per_step)``.
-
-    Attributes
-    ----------
-    W : ndarray (outs, ins) of int8
-    scale, bias : ndarray (outs,) of float32
-    middle, per_step : ndarray (ins,) or (1,) of float32
-    """
-
-    W: Array
-    scale: Array
-    bias: Array
-    middle: Array
-    per_step: Array
-
-    def inputs(self, x: Array) -> Array:
-        """q of rows x (n, ins) of float32, as the C code computes it."""
-        return np.clip(np.floor((x - self.middle) * self.per_step + np.float32(0.5)), -128, 127)
-
-    def outputs(self, x: Array) -> Array:
-        """W x + b of rows x, as the C code computes it."""
-        sums = self.inputs(x).astype(np.float64) @ self.W.T.astype(np.float64)  # whole numbers: exact
-        return sums.astype(np.float32) * self.scale + self.bias
-
-
-def quantised(matrix: Matrix, x: Array, each: bool) -> Quantised:
-    """A matrix for inputs such as the rows x; `each` of them has a step of its own, or all have one."""
-    low, high = (x.min(axis=0), x.max(axis=0)) if each else (x.min().reshape(1), x.max().reshape(1))
-    middle = ((low.astype(np.float64) + high) / 2).astype(np.float32)
-    step = (high.astype(np.float64) - low) / 255
-    step = np.where(step > 0, step, 1.0)
-    W = matrix.W.astype(np.float64)
-    if each:
-        step = balanced(W, step, x.std(axis=0, dtype=np.float64))
-    per_step = (1 / step).astype(np.float32)
-    weights = W * (1 / per_step.astype(np.float64))
-    scale = np.abs(weights).max(axis=1) / 127
-    scale = np.where(scale > 0, scale, 1.0)
-    whole = np.round(weights / scale[:, None]).astype(np.int8)
-    made = Quantised(whole, scale.astype(np.float32), np.array(matrix.b, np.float32), middle, per_step)
-    # What rounding adds to a sum on the average is known, and goes into the bias
-    exact = x.mean(axis=0, dtype=np.float64) @ W.T + matrix.b
-    made.bias[:] += exact - made.outputs(x).mean(axis=0, dtype=np.float64)
-    return made
-
-
-def balanced(W: Array, step: Array, spread: Array) -> Array:
-    """Steps of inputs with that standard deviation, at least `step`, with which W loses less by rounding.
-
-    In a row whose largest ``w step`` is M, weights are rounded to M / 127: a rare input with a large weight leaves few
-    levels to all others. Their inputs need fewer, so that a step of theirs may be larger, and with it ``w step``. The
-    errors of an input, ``w step`` of its own and ``M / 127 spread / step`` of its weight's, are least where they are
-    equal. No step is so large that M grows. (The weights' part is taken off the inputs', as in Xiao and others,
-    "SmoothQuant", 2023.)
-    """
-    size = np.abs(W)
-    largest = (size * step).max(axis=1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        best = np.sqrt(np.mean(largest) / 127 * spread / np.sqrt(np.mean(W**2, axis=0)))
-        most = np.where(size > 0, largest / size, np.inf).min(axis=0)
-    best = np.minimum(best, most)
-    return np.where(np.isfinite(best), np.maximum(step, best), step)
-
-
-class Text:
-    """C text of formulas, and of the constant arrays that they need.
-
-    Parameters
-    ----------
-    name : str
-        With which all names begin.
-    dtype : {"float32", "float64"}
-        Of its numbers.
-    """
-
-    def __init__(self, name: str, dtype: str) -> None:
-        self.name, self.dtype = name, np.dtype(dtype)
-        self.real, self.suffix = ("float", "f") if dtype == "float32" else ("double", "")
-        self.constants: list[str] = []  # declarations of arrays
-        self.functions: dict[str, tuple[str, str]] = {}  # of one number: name and comment, by the text after the name
-        self.flash = 0  # bytes of the arrays
-        self._names = 0
-
-    # --- numbers and arrays ---------------------------------------------------------------------
-
-    def literal(self, number: float) -> str:
-        """A number of the network's type."""
-        with np.errstate(over="ignore", under="ignore"):
-            value = self.dtype.type(number)
-        if np.isnan(value):
-            return "NAN"
-        if np.isinf(value):
-            return "INFINITY" if value > 0 else "(-INFINITY)"
-        text = _digits(value) + self.suffix
-        return f"({text})" if text.startswith("-") else text
-
-    def array(self, kind: str, numbers: Array, name: str = "") -> str:
-        """The name of a constant array of `kind`: float, double, int8_t or int32_t."""
-        if not name:
-            name, self._names = f"c{self._names}", self._names + 1
-        full = f"{self.name}_{name}"
-        flat = np.asarray(numbers).ravel()
-        if kind.startswith("int"):
-            texts = [str(int(x)) for x in flat]
-        else:
-            dtype, suffix = (np.float32, "f") if kind == "float" else (np.float64, "")
-            with np.errstate(over="ignore", under="ignore"):
-                cast = flat.astype(dtype)
-            if not np.all(np.isfinite(cast)):
-                raise ValueError(f"{name} holds numbers too large for {dtype.__name__}; expected dtype='float64'")
-            texts = [_digits(x) + suffix for x in cast]
-        self.flash += flat.size * {"int8_t": 1, "int32_t": 4, "float": 4, "double": 8}[kind]
-        lines = [", ".join(texts[first : first + 10]) for first in range(0, len(texts), 10)]
-        self.constants.append(f"static const {kind} {full}[{flat.size}] = {{\n    " + ",\n    ".join(lines) + "\n};")
-        return full
-
-    # --- formulas -------------------------------------------------------------------------------
-
-    def expression(self, value: Value, names: dict[int, str], at: str) -> str:
-        """What computes a value of those that have names."""
-
-        def named(one: Value) -> str:
-            if one.number is None or one.width > 1:
-                return names[one.place] + (f"[{at}]" if one.number is not None else "")
-            if one.is_boolean:
-                return "1" if one.number[0] else "0"
-            return self.literal(float(one.number[0]))
-
-        inputs = [named(one) for one in value.inputs]
-        if value.op in _OPERATORS:
-            return _OPERATORS[value.op].format(*inputs)
-        return f"{_FUNCTIONS[value.op]}{self.suffix}({', '.join(inputs)})"
-
-    def _statements(self, wanted: Sequence[Value], names: dict[int, str], at: str) -> list[str]:
-        """What computes `wanted` at one number, of the values that have names; theirs are added."""
-        lines, needed, waiting = [], {}, list(wanted)
-        while waiting:
-            value = waiting.pop()
-            if value.place not in names and value.place not in needed and value.number is None:
-                needed[value.place] = value
-                waiting += value.inputs
-        for place in sorted(needed):
-            kind, names[place] = "int" if needed[place].is_boolean else self.real, f"t{len(names)}"
-            lines.append(f"const {kind} {names[place]} = {self.expression(needed[place], names, at)};")
-        return lines
-
-    def _result(self, value: Value, names: dict[int, str], at: str) -> str:
-        if value.number is not None:
-            return self.literal(float(value.number[0])) if value.width == 1 else f"{names[value.place]}[{at}]"
-        return names[value.place]
-
-    def function(self, formula: Formula) -> str:
-        """The name of the C function of one number that an activation is."""
-        result = in_terms_of(KNOWN, formula.result, formula.part, FORMAT)
-        names = {value.place: "x" for value in in_order(result) if value.op == INPUT}
-        lines = self._statements([result], names, "0")
-        body = "".join(f"    {line}\n" for line in lines) + f"    return {self._result(result, names, '0')};\n"
-        if not any(value.op == INPUT for value in in_order(result)):
-            body = "    (void)x;\n" + body
-        text = f"({self.real} x)\n{{\n{body}}}\n"
-        comment = f"/* {plain(repr(formula.part))} */"
-        return self.functions.setdefault(text, (f"{self.name}_f{len(self.functions)}", comment))[0]
-
-    def loops(self, parts: Sequence[Value], width: int, source: str | dict[str, str], target: str) -> list[str]:
-        """What makes of `width` numbers at `source` the `parts`, one after another, at `target`.
-
-        Of several inputs `source` has a place for each, by name; one that has one number only is the same for all.
-        Sums and the like are loops of their own; what they, or the last one, need of each number is computed in each.
-        """
-        names: dict[int, str] = {}
-        sources = source if isinstance(source, dict) else {"x": source}
-        values = in_order(parts[0] if len(parts) == 1 else _together(parts))
-        of_each: dict[int, bool] = {}  # whether a value differs from number to number
-        for value in values:
-            constant = value.number is not None
-            if constant and value.width > 1:
-                assert value.number is not None
-                names[value.place] = self.array(self.real, value.number)
-            if value.op == INPUT and value.width < width:
-                names[value.place] = f"{sources[value.name]}[0]"
-            of_each[value.place] = (
-                (value.op == INPUT and value.width == width)
-                or (constant and value.width > 1)
-                or (value.op not in REDUCTIONS and any(of_each[one.place] for one in value.inputs))
-            )
-        each = {one.place: f"{sources[one.name]}[j]" for one in values if one.op == INPUT and of_each[one.place]}
-        lines = []
-        for value in values:
-            if value.op == INPUT or value.number is not None or of_each[value.place]:
-                continue
-            if value.op in REDUCTIONS:
-                (of,) = value.inputs
-                mine = f"r{len(names)}"
-                within = {**names, **each}
-                if not of_each[of.place]:
-                    lines.append(f"const {self.real} {mine} = {self._result(of, within, 'j')};")
-                    names[value.place] = mine
-                    continue
-                inner = self._statements([of], within, "j")
-                x = self._result(of, within, "j")
-                start = {"sum": self.literal(0), "max": "-INFINITY", "min": "INFINITY"}[value.op]
-                update = {
-                    "sum": "{0} += {1};",
-                    "max": "if ({1} > {0} || {1} != {1}) {0} = {1};",
-                    "min": "if ({1} < {0} || {1} != {1}) {0} = {1};",
-                }[value.op]
-                lines.append(f"{self.real} {mine} = {start};")
-                lines += loop(width, [*inner, update.format(mine, x)])
-                names[value.place] = mine
-            elif value.op != "together":
-                lines += self._statements([value], names, "0")
-        offset = 0
-        for part in parts:
-            within = {**names, **each}
-            inner = self._statements([part], within, "j")
-            place = f"{target}[j]" if not offset else f"{target}[{offset} + j]"
-            count = width if part.width == 1 and of_each[part.place] else part.width
-            lines += loop(count, [*inner, f"{place} = {self._result(part, within, 'j')};"])
-            offset += count
-        declares = any(line.startswith((self.real, "const", "int ")) for line in lines)
-        return ["{", *(f"    {line}" for line in lines), "}"] if declares else lines
 
 
 class Writer(Text):
@@ -639,36 +393,6 @@ def header_of(name: str, numbers: dict[str, int], declared: list[str]) -> str:
         "#ifdef __cplusplus", "}", "#endif", "", "#endif", "",
     ]  # fmt: skip
     return "\n".join(lines)
-
-
-def _together(parts: Sequence[Value]) -> Value:
-    """A value that needs all of these."""
-    return Value("together", parts, 1, parts[0].axis, parts[0].dtype)
-
-
-def loop(count: int, lines: list[str]) -> list[str]:
-    """A loop over j."""
-    head = f"for (int j = 0; j < {count}; j++)"
-    if len(lines) == 1:
-        return [f"{head} {lines[0]}"]
-    return [f"{head} {{", *(f"    {line}" for line in lines), "}"]
-
-
-def block(lines: Iterable[str]) -> str:
-    return "{\n" + "".join(f"    {line}\n" for line in lines) + "}\n"
-
-
-def _digits(value: Any) -> str:
-    """The shortest decimal number that is read back as `value`, with a point or an exponent."""
-    if value and not 1e-4 <= abs(value) < 1e9:
-        return np.format_float_scientific(value, trim="0")
-    return repr(float(str(value)))
-
-
-def plain(text: str) -> str:
-    """`text` for a comment: in ASCII, and with nothing that ends or begins one."""
-    text = " ".join(text.split())
-    return re.sub(r"\*/|/\*|//|[^ -~]|[?\\]", "_", text)
 
 
 def _comment(lines: list[str]) -> str:

@@ -10,23 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..files import Path
-from ..files.c import (
-    FORMAT,
-    KNOWN,
-    Text,
-    Writer,
-    block,
-    check_dtype,
-    document,
-    header_of,
-    loop,
-    narrow,
-    places,
-    plain,
-    sizes,
-    stated,
-    write,
-)
+from ..files.c import Writer, check_dtype, document, header_of, narrow, places, sizes, stated, write
+from ..files.c_text import FORMAT, KNOWN, Text, block, loop, plain
 from ..files.steps import steps_of
 from ..files.trace import CONCAT, Value, lowered, traced
 from ..network import NeuralNetwork

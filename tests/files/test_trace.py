@@ -9,7 +9,7 @@ import pytest
 
 import fastnn
 from fastnn import FormulaError, Identity, Layer, MSELoss, NeuralNetwork
-from fastnn.files.c import KNOWN as IN_C
+from fastnn.files.c_text import KNOWN as IN_C
 from fastnn.files.trace import COMPOSED, evaluate, in_order, lowered, traced
 
 _SIMPLE = (
