@@ -8,7 +8,7 @@ import functools
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..bank import NetworkBank
 from ..checks import Array
 from ..data.sources import check_in_memory
 from ..engine.threads import at_most_threads
+from ..formulas.activations import ActivationFunction
 from ..formulas.losses import LossFunction
 from ..formulas.schedules import Schedule
 from ..network import NeuralNetwork
@@ -93,6 +94,9 @@ class BaseMLP(BaseEstimator, ABC):
         """How many outputs the network has."""
         return targets.shape[1]
 
+    def _check_loss(self, outs: int) -> None:
+        """Raise an error if the loss is not one for such targets."""
+
     def _meet(self, y: Any, incremental: bool) -> None:
         """Learn the classes from y, or see that they are those of before."""
 
@@ -135,10 +139,11 @@ class BaseMLP(BaseEstimator, ABC):
         goes_on = fitting is not None and fitting.past is not None  # with more epochs, and all else as it was
         if first and not goes_on:
             self._begin(sizes, sample)
+        elif not goes_on:
+            self._take_up(sizes, sample, "clone(estimator)" if incremental else "warm_start=False")
         networks = self._current_networks()
-        keeps_steps = incremental and self._courses and networks[0].optimizer is self._rule_of_steps
-        if not goes_on and not keeps_steps:
-            self._renew_steps(networks)
+        if not goes_on:
+            self._take_up_steps(networks, incremental)
         with at_most_threads(None if self.n_jobs is None else effective_n_jobs(self.n_jobs)):
             if has_epochs(self):
                 train, held_out = self._hold_out(sample, validation_data, validation_groups)
@@ -182,9 +187,9 @@ class BaseMLP(BaseEstimator, ABC):
     def _begin(self, sizes: list[int], sample: Sample) -> None:
         """New networks with new weights, and no past."""
         outs = self._outs(sample.targets)
+        self._check_loss(outs)
         dtype = np.dtype(sample.X.dtype if self.dtype is None else self.dtype)
-        activations = building.hidden_activations(self.activation, len(sizes))
-        rates = building.dropout_rates(self.dropout, len(sizes))
+        activations, rates = self._between(len(sizes))
         shape = [sample.X.shape[1], *sizes, outs]
         networks = []
         for _ in range(self.n_networks):
@@ -193,8 +198,53 @@ class BaseMLP(BaseEstimator, ABC):
             networks.append(net)
             activations = copy.deepcopy(activations)
         self.n_outputs_, self.n_layers_, self.out_activation_ = outs, len(shape), self._out_activation(outs)
-        self._courses = []
+        self._courses, self._recipe = [], building.recipe(self)
         self._show(networks)
+
+    def _between(self, count: int) -> tuple[list[ActivationFunction], list[float]]:
+        """Of each of so many hidden layers the activation, and the rate of dropout after it."""
+        return building.hidden_activations(self.activation, count), building.dropout_rates(self.dropout, count)
+
+    def _take_up(self, sizes: list[int], sample: Sample, anew: str) -> None:
+        """Have the networks of before as the parameters are now; `anew` says how to begin anew.
+
+        Raises
+        ------
+        ValueError
+            If those have other weights.
+        """
+        networks = self._current_networks()
+        *hidden, outs = (layer.outs for layer in building.dense_layers(networks[0]))
+        if sizes != hidden:
+            raise ValueError(
+                f"hidden_layer_sizes is {self.hidden_layer_sizes!r} but the network to go on with has hidden layers of "
+                f"{tuple(hidden)}; expected the same, or {anew} to begin anew"
+            )
+        if self.n_networks != len(networks):
+            raise ValueError(
+                f"n_networks is {self.n_networks} but there are {len(networks)} to go on with; expected the same, or "
+                f"{anew} to begin anew"
+            )
+        if (needed := self._outs(sample.targets)) != outs:
+            raise ValueError(
+                f"y with loss={self.loss!r} needs {needed} outputs but the network to go on with has "
+                f"{outs}; expected targets and a loss as before, or {anew} to begin anew"
+            )
+        if not self._changed(building.OF_NETWORK):
+            return
+        self._check_loss(outs)
+        of_steps, restructured = networks[0].optimizer, []
+        for net in networks:
+            dtype = np.dtype(net.dtype if self.dtype is None else self.dtype)
+            restructured.append(building.restructured(net, *self._between(len(sizes)), self._loss(outs), dtype))
+        if of_steps is getattr(self, "_rule_of_steps", None):
+            self._rule_of_steps = restructured[0].optimizer
+        self.out_activation_ = self._out_activation(outs)
+        self._show(restructured)
+
+    def _changed(self, names: Iterable[str]) -> set[str]:
+        """Which of these parameters are no longer what they were in the last fit."""
+        return {name for name in names if not building.alike(getattr(self, name), self._recipe[name])}
 
     def _show(self, networks: list[NeuralNetwork]) -> None:
         self.networks_ = networks
@@ -216,20 +266,27 @@ class BaseMLP(BaseEstimator, ABC):
         """A network for weights that were set without a fit."""
         shape = [len(self.coefs_[0]), *(np.shape(b)[0] for b in self.intercepts_)]
         count = len(shape) - 2
-        activations = building.hidden_activations(self.activation, count)
-        rates = building.dropout_rates(self.dropout, count)
         dtype = np.dtype(np.asarray(self.coefs_[0]).dtype if self.dtype is None else self.dtype)
-        self.networks_ = [building.make_network(shape, activations, rates, self._loss(shape[-1]), dtype)]
-        self._shown, self._courses = [], []
+        self.networks_ = [building.make_network(shape, *self._between(count), self._loss(shape[-1]), dtype)]
+        self._shown, self._courses, self._recipe = [], [], building.recipe(self)
 
-    def _renew_steps(self, networks: list[NeuralNetwork]) -> None:
-        """Optimisers without a memory, at the first learning rate."""
+    def _take_up_steps(self, networks: list[NeuralNetwork], incremental: bool) -> None:
+        """Optimisers without a memory, at the first learning rate; `incremental` keeps those that are as they were."""
+        changed = self._changed(self._recipe)
+        keeps = incremental and self._courses and networks[0].optimizer is self._rule_of_steps
         if not self._courses:
             self._courses = [Course() for _ in networks]
         for net, course in zip(networks, self._courses):
-            net.optimizer, net.lr = building.step_rule(self), building.first_rate(self)
-            course.learning_rate = net.lr.lr if isinstance(net.lr, Schedule) else net.lr
+            if not keeps or changed.intersection(building.OF_STEPS):
+                net.optimizer = building.step_rule(self)
+            if not keeps or changed.intersection(building.OF_STEPS + building.OF_RATE):
+                net.lr = building.first_rate(self)
+                course.learning_rate = net.lr.lr if isinstance(net.lr, Schedule) else net.lr
+            if changed.intersection(("loss", "scoring")):
+                course.judge_anew()
         self._rule_of_steps = networks[0].optimizer
+        if changed:
+            self._recipe = building.recipe(self)
 
     def _hold_out(self, sample: Sample, data: Any, groups: Any) -> tuple[Sample, Sample | None]:
         """The samples to learn from, and those to score on, if any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from numbers import Integral
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ from ..layers.dense import Layer
 from ..layers.noise import Dropout
 from ..network import NeuralNetwork
 from .formulas import AdamOfScikitLearn, Velocity
+
+PLAIN = (str, bool, int, float, type(None))  # equal values of these are the same setting
+OF_NETWORK = ("activation", "dropout", "loss", "dtype")  # parameters that say what a network is made of,
+OF_STEPS = ("solver", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon")  # what its optimiser is,
+OF_RATE = ("learning_rate_init", "learning_rate", "power_t")  # and its learning rate
 
 
 def hidden_sizes(value: Any) -> list[int]:
@@ -84,6 +90,59 @@ def draw_weights(net: NeuralNetwork, rng: np.random.RandomState) -> None:
         bound = np.sqrt((2.0 if isinstance(units, Sigmoid) else 6.0) / (layer.ins + layer.outs))
         layer.weights = rng.uniform(-bound, bound, (layer.ins, layer.outs)).T
         layer.biases = rng.uniform(-bound, bound, layer.outs).reshape(-1, 1)
+
+
+def restructured(
+    net: NeuralNetwork,
+    activations: Sequence[ActivationFunction],
+    rates: Sequence[float],
+    loss: LossFunction,
+    dtype: np.dtype[Any],
+) -> NeuralNetwork:
+    """A copy with the same weights, and these between and behind them.
+
+    Its optimiser remembers its steps, unless there is another dtype, or dropout in other places.
+    """
+    net = copy.deepcopy(net)
+    dropouts = [layer for layer in net.layers if isinstance(layer, Dropout)]
+    layers: list[BaseLayer] = []
+    *hidden, last = dense_layers(net)
+    for layer, activation, rate in zip(hidden, activations, rates):
+        layer.act_function = activation
+        layers.append(layer)
+        if rate > 0:
+            dropout = dropouts.pop(0) if dropouts else Dropout(rate)
+            dropout.rate = rate
+            layers.append(dropout)
+    layers.append(last)
+    loss = copy.deepcopy(loss)
+    if [type(layer) for layer in layers] == [type(layer) for layer in net.layers] and dtype == net.dtype:
+        net.engine.loss = loss
+        return net
+    again = NeuralNetwork(
+        layers, loss, net.lr, net.optimizer, clip_norm=net.clip_norm, clip_value=net.clip_value, dtype=dtype
+    )
+    again.feature_names = net.feature_names
+    return again
+
+
+def recipe(estimator: Any) -> dict[str, Any]:
+    """What networks are made and trained by, and what judges them, as it is now."""
+    values = {name: getattr(estimator, name) for name in (*OF_NETWORK, *OF_STEPS, *OF_RATE, "scoring")}
+    return {name: value if isinstance(value, PLAIN) else copy.deepcopy(value) for name, value in values.items()}
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two values of a parameter say the same: numbers, names, lists of them, objects with equal attributes."""
+    if a is b:
+        return True
+    if isinstance(a, PLAIN) or type(a) is not type(b):
+        return type(a) is type(b) and a == b
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(alike, a, b))
+    if hasattr(a, "__dict__") and not isinstance(a, (type, FunctionType)):
+        return vars(a).keys() == vars(b).keys() and all(alike(value, vars(b)[name]) for name, value in vars(a).items())
+    return bool(np.array_equal(a, b))
 
 
 def step_rule(estimator: Any) -> Optimizer:

@@ -16,10 +16,9 @@ from sklearn.utils.multiclass import type_of_target
 
 from ..checks import Array
 from .base import BaseMLP
+from .building import PLAIN
 from .fitting import Fitting
 from .versions import borrowed
-
-PLAIN = (str, bool, int, float, type(None))  # equal values of these are the same setting
 
 
 class Candidate:

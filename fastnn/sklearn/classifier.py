@@ -59,7 +59,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     verbose : bool or int, default False
         Whether to print the loss of each epoch.
     warm_start : bool, default False
-        Whether `fit` goes on from the weights of the fit before.
+        Whether `fit` goes on from the weights of the fit before, with all other parameters as they are by then.
+        Sizes and the number of networks cannot change.
     momentum : float, default 0.9
         Of "sgd".
     nesterovs_momentum : bool, default True
@@ -249,6 +250,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
         """One epoch on X and y, after whatever came before.
 
+        Parameters that have changed since hold for it, as with `warm_start`; the optimiser begins anew only if it is
+        another.
+
         Parameters
         ----------
         X, y, sample_weight
@@ -345,8 +349,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         of_all = loss.target == "class" or (loss.domain is not None and loss.domain.adds_up)
         return max(2, len(self.classes_)) if len(self.classes_) > 2 or of_all else 1
 
-    def _begin(self, sizes: list[int], sample: Sample) -> None:
-        outs = self._outs(sample.targets)
+    def _check_loss(self, outs: int) -> None:
         loss = self._loss(outs)
         of_labels = loss.classes(np.zeros((1, outs))).ndim == 2
         if outs > 1 and of_labels != self._several:
@@ -357,7 +360,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 what, have = "says one class of a sample", f"{outs} labels, of which a sample may have many"
                 wanted = "'log_loss', 'bce'"
             raise ValueError(f"loss is {self.loss!r}, which {what}, but y has {have}; expected a loss such as {wanted}")
-        super()._begin(sizes, sample)
 
     def _loss(self, outs: int) -> LossFunction:
         if not isinstance(self.loss, str) or self.loss != "log_loss":

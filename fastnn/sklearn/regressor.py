@@ -59,7 +59,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     verbose : bool or int, default False
         Whether to print the loss of each epoch.
     warm_start : bool, default False
-        Whether `fit` goes on from the weights of the fit before.
+        Whether `fit` goes on from the weights of the fit before, with all other parameters as they are by then.
+        Sizes and the number of networks cannot change.
     momentum : float, default 0.9
         Of "sgd".
     nesterovs_momentum : bool, default True
@@ -236,6 +237,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> MLPRegressor:
         """One epoch on X and y, after whatever came before.
+
+        Parameters that have changed since hold for it, as with `warm_start`; the optimiser begins anew only if it is
+        another.
 
         Parameters
         ----------

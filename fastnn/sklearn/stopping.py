@@ -46,6 +46,10 @@ class Course:
     samples: int = 0
     learning_rate: float = 0.0
 
+    def judge_anew(self) -> None:
+        """Forget what was best: it was measured otherwise."""
+        self.best_loss, self.best_score, self.without_progress = math.inf, -math.inf, 0
+
 
 @dataclass(frozen=True)
 class Rules:
