@@ -38,6 +38,7 @@ from ..training.settings import Settings, callback_list
 from . import building
 from .fitting import Past, current, once
 from .held_out import Sample, split
+from .sparse import answering
 from .stopping import Course, Rules, StoppingRule
 from .versions import validate_data
 
@@ -524,10 +525,9 @@ class BaseMLP(BaseEstimator, ABC):
         check_in_memory(X, type(self).__name__)
         return once(("rows", type(self)), (X,), lambda: validate_data(self, X=X, accept_sparse="csr", reset=False))
 
-    def _predictor(self) -> NeuralNetwork | NetworkBank:
+    def _predictor(self, rows: Any) -> NeuralNetwork | NetworkBank:
         """What answers for all networks."""
-        networks = self._current_networks()
-        return networks[0] if len(networks) == 1 else NetworkBank(networks)
+        return answering(self._current_networks(), rows)
 
     def __getstate__(self) -> dict[str, Any]:
         """The attributes; the weights are in the networks."""

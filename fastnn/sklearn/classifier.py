@@ -20,6 +20,7 @@ from .base import BaseMLP, has_epochs
 from .formulas import LabelsLoss
 from .held_out import Sample
 from .parameters import OF_CLASSIFIER
+from .sparse import answering
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -286,7 +287,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ndarray (n_samples,) or (n_samples, n_labels)
         """
         rows = self._rows(X)
-        found = self._predictor().predict_classes(rows)
+        found = self._predictor(rows).predict_classes(rows)
         if self._several:
             return found
         return np.take(self.classes_, found, mode="clip")
@@ -303,7 +304,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ndarray (n_samples, n_classes) or (n_samples, n_labels)
         """
         rows = self._rows(X)
-        return self._predictor().predict_proba(rows)
+        return self._predictor(rows).predict_proba(rows)
 
     def predict_log_proba(self, X: Any) -> Array:
         """The logarithm of `predict_proba`."""
@@ -399,7 +400,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.asarray(weight if sample_weight is None else weight * sample_weight)
 
     def _score_of(self, net: Trainee, held_out: Sample) -> float:
-        found = net.predict_classes(held_out.X)  # type: ignore[attr-defined]
+        found = answering([net], held_out.X).predict_classes(held_out.X)  # type: ignore[list-item]
         if not self._several:
             found = np.minimum(found, len(self.classes_) - 1)  # of one class there is one output, too
         right = found == (held_out.targets if self._several else held_out.targets[:, 0])

@@ -17,6 +17,7 @@ from .base import BaseMLP, has_epochs
 from .formulas import HalfSquaredLoss, PoissonDevianceLoss
 from .held_out import Sample
 from .parameters import OF_REGRESSOR
+from .sparse import answering
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
@@ -276,10 +277,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             If `return_std` is asked of a single network.
         """
         rows = self._rows(X)
-        found = self._predictor().predict(rows)
+        predictor = self._predictor(rows)
+        if return_std and len(self.networks_) == 1:
+            raise ValueError("return_std is True but n_networks is 1; expected an ensemble, such as n_networks=10")
+        found = predictor.predict(rows)
         if found.ndim == 2:
-            if return_std:
-                raise ValueError("return_std is True but n_networks is 1; expected an ensemble, such as n_networks=10")
             return _flat(found)
         mean = _flat(found.mean(axis=0))
         return (mean, _flat(found.std(axis=0))) if return_std else mean
@@ -299,7 +301,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return _flat(targets)
 
     def _score_of(self, net: Trainee, held_out: Sample) -> float:
-        found = net.predict(held_out.X)  # type: ignore[attr-defined]
+        predictor = answering([net], held_out.X)  # type: ignore[list-item]
+        found = predictor.predict(held_out.X).reshape(held_out.targets.shape)  # of a bank of one, (1, n, outs)
         if not np.isfinite(found).all():
             return float("nan")
         return float(r2_score(held_out.targets, found, sample_weight=held_out.weight))
