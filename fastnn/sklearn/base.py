@@ -10,6 +10,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ from .sparse import answering
 from .stopping import Course, Rules, StoppingRule
 from .versions import validate_data
 
+LARGEST_SEED = 2**31 - 1
 FLAT = 2.220446049250313e-09  # L-BFGS ends where the loss falls by less than this part: scipy's default
 NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -135,7 +137,10 @@ class BaseMLP(BaseEstimator, ABC):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         sample = Sample(X, targets, self._all_weights(targets, sample_weight))
-        self._random_state = check_random_state(self.random_state)
+        if first or not incremental or not isinstance(self.random_state, Integral):
+            self._random_state: Any = check_random_state(self.random_state)
+        else:
+            self._random_state = None  # a new one takes longer than a small step: `_seed` knows what it would say
         fitting = current()
         goes_on = fitting is not None and fitting.past is not None  # with more epochs, and all else as it was
         if first and not goes_on:
@@ -312,20 +317,24 @@ class BaseMLP(BaseEstimator, ABC):
         validation = None
         if others and held_out is not None:
             validation = (held_out.X, self._network_targets(held_out.targets), held_out.weight)
+        # Where all batches weigh the same, the penalty is the same part of each before and after the fit, and not set
+        # anew for one small step after another
+        even = train.weight is None and train.size % batch_size == 0
         settings = Settings(
             epochs=1 if incremental else self.max_iter,
             batch_size=batch_size,
             shuffle=bool(self.shuffle),
             sample_weight=train.weight,
             validation_data=validation,
-            seed=int(self._random_state.randint(2**31 - 1)) if past is None else past.seed,
+            seed=self._seed() if past is None else past.seed,
             equal_batches=False,
-            averaged=True,
+            averaged=not even,
             verbose=0,
         )
         score = None if held_out is None else self._scorer(held_out)
         rules = [StoppingRule(course, self._rules(), train.size, score) for course in self._courses]
-        with self._penalty(networks, self.alpha, self.alpha / batch_size):
+        after = self.alpha / batch_size
+        with self._penalty(networks, after if even else self.alpha, after):
             endings, diverged = self._train(networks, train, settings, rules, others, held_out is None)
         if fitting is not None and (diverged or others or held_out is not None):
             fitting.past = None  # callbacks, the best weights: there is more to such a fit than its epochs
@@ -445,14 +454,24 @@ class BaseMLP(BaseEstimator, ABC):
     def _penalty(self, networks: list[NeuralNetwork], during: float, after: float) -> Iterator[None]:
         """Have the penalty `during` a fit, and `after` it the one with which `NeuralNetwork.fit` would go on."""
         layers = [layer for net in networks for layer in building.dense_layers(net)]
-        for layer in layers:
-            layer.l2 = during
+
+        def penalise(l2: float) -> None:
+            for layer in layers:
+                if layer.l2 != l2:  # what is set is read anew
+                    layer.l2 = l2
+
+        penalise(during)
         try:
             yield
         finally:
             if current() is None:  # in a search nobody goes on but `fit`
-                for layer in layers:
-                    layer.l2 = after
+                penalise(after)
+
+    def _seed(self) -> int:
+        """The seed of the orders of a fit."""
+        if self._random_state is None:
+            return _first_draw(int(self.random_state))
+        return int(self._random_state.randint(LARGEST_SEED))
 
     def _batch_size(self, count: int) -> int:
         if self.batch_size == "auto":
@@ -546,6 +565,12 @@ class BaseMLP(BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+@functools.lru_cache(maxsize=64)
+def _first_draw(seed: int) -> int:
+    """The first seed that a new generator of `seed` says."""
+    return int(np.random.RandomState(seed).randint(LARGEST_SEED))
 
 
 def _takes_weights(scorer: Any) -> bool:

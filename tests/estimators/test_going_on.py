@@ -121,3 +121,12 @@ def test_an_object_that_was_changed_counts_as_another():
     model.partial_fit(X, VALUES)
     assert model.network_.layers[0].act_function.leaky_param == 0.4
     assert model.network_.optimizer.beta1 == 0.5
+
+
+def test_small_steps_set_nothing_of_the_network_anew():
+    model = begun("partial_fit", alpha=0.3, shuffle=True).partial_fit(X, VALUES)
+    layers = model.network_.layers
+    stamps = [layer.stamp for layer in layers]
+    model.partial_fit(X, VALUES)
+    assert [layer.stamp for layer in layers] == stamps
+    assert {layer.l2 for layer in layers} == {0.3 / 120}
