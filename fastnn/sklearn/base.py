@@ -429,11 +429,16 @@ class BaseMLP(BaseEstimator, ABC):
                     )  # fmt: skip
                 except DivergedError as error:
                     raise ValueError(NOT_FINITE) from error
-            endings.append((len(history.epoch), history.stopped, history.get("loss", [np.nan])[-1]))
+                if history.epoch:
+                    loss = history["loss"][-1]
+                else:  # no better point: it is the loss where the network was
+                    loss = net.evaluate(sample.X, targets, sample_weight=weight)["loss"]
+                    loss += sum(layer.l2 / 2 * float(np.sum(layer.weights**2)) for layer in building.dense_layers(net))
+            endings.append((len(history.epoch), history.stopped, loss))
         if any(stopped.startswith("interrupted") for _, stopped, _ in endings):
             raise KeyboardInterrupt
         self.n_iter_, _, self.loss_ = endings[0]
-        self.t_ = 0
+        self.t_ = self._courses[0].samples
         for iterations, stopped, _ in endings:
             if stopped != "converged":
                 warnings.warn(

@@ -4,14 +4,19 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
+from sklearn import neural_network
 from sklearn.exceptions import ConvergenceWarning
 
 pd = pytest.importorskip("pandas")
 
+import fastnn.sklearn  # noqa: E402
 from fastnn import LambdaCallback, TimeLimit  # noqa: E402
 from fastnn.sklearn import MLPClassifier, MLPRegressor  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning", "ignore::RuntimeWarning")
+VERSION = tuple(map(int, sklearn.__version__.split(".")[:2]))
+needs_weights = pytest.mark.skipif(VERSION < (1, 7), reason="scikit-learn's networks take weights since 1.7")
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 4))
 CLASSES = (X[:, 0] + X[:, 1] > 0).astype(int)
@@ -96,6 +101,24 @@ def test_ctrl_c_ends_lbfgs_as_an_interrupt():
 
 def test_lbfgs_has_seen_no_samples_one_by_one():
     assert MLPRegressor(hidden_layer_sizes=5, solver="lbfgs", max_iter=5).fit(X, VALUES).t_ == 0
+
+
+@pytest.mark.parametrize("kind", ["MLPRegressor", "MLPClassifier"])
+@pytest.mark.parametrize("limit", [{"tol": 1e9}, {"max_fun": 1}, {"max_iter": 1}, {"max_iter": 3}])
+@pytest.mark.parametrize("weight", [None, pytest.param(np.arange(200.0), marks=needs_weights)])
+def test_lbfgs_says_the_loss_of_its_last_point_however_it_ends(kind, limit, weight):
+    y = VALUES if kind == "MLPRegressor" else CLASSES
+    more = {"solver": "lbfgs", "hidden_layer_sizes": (5,), "alpha": 0.5, "random_state": 0, **limit}
+    given = {} if weight is None else {"sample_weight": weight}
+    a, b = (getattr(module, kind)(**more).fit(X, y, **given) for module in (neural_network, fastnn.sklearn))
+    assert (b.n_iter_, b.t_) == (a.n_iter_, a.t_)
+    assert b.loss_ == pytest.approx(a.loss_)
+    assert hasattr(b, "loss_curve_") == hasattr(a, "loss_curve_")
+
+
+def test_lbfgs_forgets_no_samples_that_were_seen_before_it():
+    model = MLPRegressor(hidden_layer_sizes=5, max_iter=3, warm_start=True).fit(X, VALUES)
+    assert model.set_params(solver="lbfgs").fit(X, VALUES).t_ == 600
 
 
 def test_what_lbfgs_does_not_use_is_said():
