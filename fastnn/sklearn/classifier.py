@@ -275,7 +275,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             self._label_binarizer = LabelBinarizer().fit(y if several else classes)
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any) -> Any:
         """The class of each row of X, or 0 and 1 for each label.
 
         Parameters
@@ -284,12 +284,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
         Returns
         -------
-        ndarray (n_samples,) or (n_samples, n_labels)
+        ndarray (n_samples,) or (n_samples, n_labels), or a sparse matrix of these if that was the y of the fit
         """
         rows = self._rows(X)
         found = self._predictor(rows).predict_classes(rows)
         if self._several:
-            return found
+            return self._label_binarizer.inverse_transform(found)  # sparse, if y was
         return np.take(self.classes_, found, mode="clip")
 
     def predict_proba(self, X: Any) -> Array:
@@ -330,6 +330,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self._several:
             self._refuse_others(y)
             return np.asarray(self._label_binarizer.transform(y), bool)
+        if np.ndim(y) == 2:
+            raise ValueError(f"y has shape {y.shape}; expected one label for each sample, as before, shape ({len(y)},)")
         codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
         if np.any(self.classes_[codes] != y):
             self._refuse_others(y)

@@ -6,8 +6,9 @@ import pytest
 pytest.importorskip("sklearn.base")
 
 from scipy import sparse
+from sklearn import neural_network
 
-import fastnn
+import fastnn.sklearn
 from fastnn.sklearn import MLPClassifier, MLPRegressor
 from fastnn.sklearn.sparse import SparseBank, answering
 
@@ -62,3 +63,23 @@ def test_numbers_too_large_for_float32_are_refused():
     model = MLPRegressor(dtype="float32", max_iter=2).fit(X, SUMS)
     with pytest.raises(ValueError, match="X"), np.errstate(over="ignore"):
         model.predict(X * 1e300)
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, sparse.coo_array])
+def test_labels_that_were_sparse_are_predicted_sparse(form):
+    y = TARGETS["labels"]
+    settings = {"max_iter": 3, "random_state": 0, "early_stopping": True}
+    for module in (neural_network, fastnn.sklearn):
+        model = module.MLPClassifier(**settings).fit(X, form(y))
+        assert sparse.issparse(model.predict(X))
+        assert model.predict(X).dtype == int
+    one, other = model, MLPClassifier(**settings).fit(X, y)
+    np.testing.assert_array_equal(one.predict(X).toarray(), other.predict(X))
+    assert one.score(X, form(y)) == other.score(X, y)
+    assert sparse.issparse(MLPClassifier().partial_fit(X, form(y), classes=[0, 1]).predict(X))
+
+
+def test_columns_of_labels_where_one_label_was_expected_are_refused():
+    model = MLPClassifier()
+    with pytest.raises(ValueError, match="expected one label for each sample"):
+        model.partial_fit(X, TARGETS["labels"].astype(object), classes=[0, 1])
