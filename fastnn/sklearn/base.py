@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import get_scorer
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..bank import NetworkBank
 from ..checks import Array
@@ -38,7 +38,7 @@ from ..training.many import check_places, fit_many
 from ..training.settings import Settings, callback_list
 from . import building
 from .fitting import Past, current, once
-from .held_out import Sample, split
+from .held_out import Sample, checked_groups, checked_weights, split
 from .sparse import answering
 from .stopping import Course, Rules, StoppingRule
 from .versions import validate_data
@@ -117,6 +117,23 @@ class BaseMLP(BaseEstimator, ABC):
 
     # --- fit -------------------------------------------------------------------------------------
 
+    @contextlib.contextmanager
+    def _all_or_nothing(self, one_epoch: bool = False) -> Iterator[None]:
+        """A fit that leaves the estimator as it is, if it fails; one of `one_epoch` gives weights back by itself."""
+        before = vars(self).copy()
+        networks = before.get("networks_", ()) if self.warm_start or one_epoch else ()
+        by_itself = one_epoch and self.callbacks is None and not (networks and self._changed(building.OF_STEPS))
+        backs = [course.bookmark() for course in before.get("_courses", ())]
+        backs += [] if by_itself else [building.bookmark(net) for net in networks]
+        try:
+            yield
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            for back in backs:
+                back()
+            raise
+
     def _fit(
         self,
         X: Any,
@@ -131,12 +148,21 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError("partial_fit does not support early_stopping=True")
         if validation_groups is not None and not self.early_stopping:
             raise ValueError("validation_groups is given but early_stopping is False; expected early_stopping=True")
+        if validation_groups is not None and validation_data is not None:
+            raise ValueError(
+                "validation_groups is given with validation_data, which needs no split; expected one of them"
+            )
         sizes = building.hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
         X, targets = self._learn(X, y, first, incremental)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
-        sample = Sample(X, targets, self._all_weights(targets, sample_weight))
+            sample_weight = checked_weights(sample_weight, len(targets))
+        weights = self._all_weights(targets, sample_weight)
+        if weights is not None and weights is not sample_weight:
+            source = "class_weight" if sample_weight is None else "class_weight times sample_weight"
+            weights = checked_weights(weights, len(targets), source)
+        sample = Sample(X, targets, weights)
+        data = None if validation_data is None else self._given_to_score(validation_data, targets.shape[1])
         if first or not incremental or not isinstance(self.random_state, Integral):
             self._random_state: Any = check_random_state(self.random_state)
         else:
@@ -152,7 +178,7 @@ class BaseMLP(BaseEstimator, ABC):
             self._take_up_steps(networks, incremental)
         with at_most_threads(None if self.n_jobs is None else effective_n_jobs(self.n_jobs)):
             if has_epochs(self):
-                train, held_out = self._hold_out(sample, validation_data, validation_groups)
+                train, held_out = self._hold_out(sample, data, validation_groups)
                 self._fit_epochs(networks, train, held_out, incremental)
             else:
                 given = {"callbacks": self.callbacks, "validation_data": validation_data}
@@ -294,16 +320,39 @@ class BaseMLP(BaseEstimator, ABC):
         if changed:
             self._recipe = building.recipe(self)
 
-    def _hold_out(self, sample: Sample, data: Any, groups: Any) -> tuple[Sample, Sample | None]:
+    def _given_to_score(self, data: Any, columns: int) -> Sample:
+        """The samples of `validation_data`, whose targets have so many columns.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If they are none; it says of what.
+        """
+        check_in_memory(data, type(self).__name__, "validation_data")
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            what = f"{len(data)} parts" if isinstance(data, (tuple, list)) else f"{type(data).__name__}"
+            raise ValueError(f"validation_data is {what}; expected (X, y) or (X, y, sample_weight)")
+        X, y, weight = (*data, None)[:3]
+        try:
+            X, y = self._checked(X, y, False)
+            targets = self._targets(y)
+            if targets.shape[1] != columns:
+                raise ValueError(f"y has {targets.shape[1]} columns; expected {columns}, as in training")
+            sample = Sample(X, targets, None if weight is None else checked_weights(weight, len(targets)))
+        except TypeError as error:
+            raise TypeError(f"validation_data: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"validation_data: {error}") from error
+        return sample
+
+    def _hold_out(self, sample: Sample, data: Sample | None, groups: Any) -> tuple[Sample, Sample | None]:
         """The samples to learn from, and those to score on, if any."""
         if data is not None:
-            check_in_memory(data, type(self).__name__, "validation_data")
-            X, y, weight = (*data, None)[:3]
-            X, y = self._checked(X, y, False)
-            return sample, Sample(X, self._targets(y), None if weight is None else _check_sample_weight(weight, X))
+            return sample, data
         if not self.early_stopping:
             return sample, None
         stratify = self._stratified(sample.targets) if groups is None else None
+        groups = None if groups is None else checked_groups(groups, sample.size)
         return split(sample, self.validation_fraction, self._random_state, stratify, groups)
 
     def _fit_epochs(
@@ -548,6 +597,10 @@ class BaseMLP(BaseEstimator, ABC):
         check_is_fitted(self)
         check_in_memory(X, type(self).__name__)
         return once(("rows", type(self)), (X,), lambda: validate_data(self, X=X, accept_sparse="csr", reset=False))
+
+    def _weights_to_score(self, X: Any, weight: Any) -> Array | None:
+        """The weights of samples to score on, checked."""
+        return None if weight is None else checked_weights(weight, _num_samples(X))
 
     def _predictor(self, rows: Any) -> NeuralNetwork | NetworkBank:
         """What answers for all networks."""

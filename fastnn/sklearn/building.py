@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from types import FunctionType
 from typing import Any
@@ -124,6 +125,24 @@ def restructured(
     )
     again.feature_names = net.feature_names
     return again
+
+
+def bookmark(net: NeuralNetwork) -> Callable[[], None]:
+    """What takes a network back to where it is now: its weights, its optimiser with its memory, and its rate."""
+    weights, optimizer, rate = net.get_weights(), net.optimizer, net.lr
+    memory = [array.copy() for array in net.engine.state.arrays()]
+
+    def back() -> None:
+        if net.optimizer is not optimizer:
+            net.optimizer = optimizer
+        net.lr = rate
+        if len(memory) > 2:  # more than the numbers of steps and epochs
+            net.engine.state.make_room(net.dtype)
+        net.engine.state.take_back(memory)
+        with contextlib.suppress(ValueError):  # what was not finite cannot be set
+            net.set_weights(weights)
+
+    return back
 
 
 def recipe(estimator: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import ClassifierMixin, clone
+from sklearn.base import clone
 from sklearn.metrics._scorer import _PassthroughScorer
 from sklearn.model_selection._validation import _fit_and_score, _score
 from sklearn.pipeline import Pipeline
@@ -17,6 +17,7 @@ from sklearn.utils.multiclass import type_of_target
 from ..checks import Array
 from .base import BaseMLP
 from .building import PLAIN
+from .classifier import MLPClassifier
 from .fitting import Fitting
 from .versions import borrowed
 
@@ -81,7 +82,7 @@ class Candidate:
             if parameters:
                 return self.estimator.score(X, y, **parameters)
             X = self._transformed(X)
-        if not parameters and type(network).score is ClassifierMixin.score:
+        if not parameters and type(network).score is MLPClassifier.score:
             labels = self.fitting.fold.once("labels", (y,), lambda: _one_label_each(y))
             if labels is not None:  # accuracy, without looking at the labels again
                 return float(np.average(network.predict(X) == labels))

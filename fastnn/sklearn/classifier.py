@@ -244,7 +244,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ConvergenceWarning
             If `max_iter` ended the fit.
         """
-        return self._fit(X, y, sample_weight, validation_data, validation_groups)
+        with self._all_or_nothing():
+            return self._fit(X, y, sample_weight, validation_data, validation_groups)
 
     @available_if(has_epochs)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -270,10 +271,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError, TypeError
             As `fit`, and with `early_stopping`.
         """
-        if _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._all_or_nothing(one_epoch=True):
+            if _check_partial_fit_first_call(self, classes):
+                several = type_of_target(y).startswith("multilabel")
+                self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Any:
         """The class of each row of X, or 0 and 1 for each label.
@@ -310,6 +312,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """The logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.predict_proba(X)))
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The accuracy (of many labels, how often all are right) of `predict` for X, against y.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        """
+        return super().score(X, y, self._weights_to_score(X, sample_weight))
 
     @property
     def _several(self) -> bool:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.model_selection import GroupShuffleSplit, train_test_split
-from sklearn.utils import _safe_indexing
+from sklearn.utils import _safe_indexing, column_or_1d
 
 from ..checks import Array
+from ..data.rows import sample_weights
 
 
 class Sample(NamedTuple):
@@ -22,6 +24,44 @@ class Sample(NamedTuple):
     def size(self) -> int:
         """How many there are."""
         return int(self.X.shape[0])
+
+
+def checked_weights(weight: Any, count: int, name: str = "sample_weight") -> Array:
+    """The weights of so many samples, float64 (count,); a number is that of each.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If these are no weights, or all 0, or their sum is infinite.
+    """
+    given = np.full(count, weight, float) if isinstance(weight, Real) else weight
+    found = np.asarray(sample_weights(given, None, None, count, name))
+    with np.errstate(over="ignore"):
+        total = found.sum()
+    if total == 0:
+        raise ValueError(f"{name} holds zeros alone, so that no sample counts; expected some weights above 0")
+    if total == np.inf:
+        raise ValueError(f"{name} has an infinite sum; expected smaller numbers: all of them may be divided by one")
+    return found
+
+
+def checked_groups(groups: Any, count: int) -> Array:
+    """The group of each of so many samples.
+
+    Raises
+    ------
+    ValueError
+        If these are none.
+    """
+    try:
+        found: Array = column_or_1d(groups)
+    except ValueError as error:
+        raise ValueError(f"validation_groups: {error}") from error
+    if len(found) != count:
+        raise ValueError(f"validation_groups has {len(found)} values but X has {count} rows; expected one for each row")
+    if len(np.unique(found)) < 2:
+        raise ValueError("validation_groups holds one group alone; expected two at least, one of them to hold out")
+    return found
 
 
 def split(
@@ -44,4 +84,10 @@ def split(
     train, held_out = (Sample(*(*parts[side::2], None)[:3]) for side in (0, 1))
     if held_out.size < 2:
         raise ValueError("The validation set is too small. Increase 'validation_fraction' or the size of your dataset.")
+    for side, what in ((train, "to learn from"), (held_out, "that are held out")):
+        if side.weight is not None and not side.weight.any():
+            raise ValueError(
+                f"sample_weight or class_weight gives all {side.size} samples {what} the weight 0; expected some above "
+                "0: leave out those that do not count, or give validation_data"
+            )
     return train, held_out

@@ -232,7 +232,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ConvergenceWarning
             If `max_iter` ended the fit.
         """
-        return self._fit(X, y, sample_weight, validation_data, validation_groups)
+        with self._all_or_nothing():
+            return self._fit(X, y, sample_weight, validation_data, validation_groups)
 
     @available_if(has_epochs)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -256,7 +257,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ValueError, TypeError
             As `fit`, and with `early_stopping`.
         """
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._all_or_nothing(one_epoch=True):
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """The values for the rows of X.
@@ -285,6 +287,25 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return _flat(found)
         mean = _flat(found.mean(axis=0))
         return (mean, _flat(found.std(axis=0))) if return_std else mean
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """R2 of `predict` for X, against y.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument does not fit.
+        """
+        return super().score(X, y, self._weights_to_score(X, sample_weight))
 
     def _targets(self, y: Any) -> Array:
         return np.asarray(y).reshape(len(y), -1)
