@@ -642,3 +642,8 @@ def _takes_weights(scorer: Any) -> bool:
 def has_epochs(estimator: BaseMLP) -> bool:
     """Whether its solver goes through samples epoch by epoch, as `partial_fit` does."""
     return not (isinstance(estimator.solver, str) and estimator.solver == "lbfgs")
+
+
+def gives_probabilities(loss: LossFunction) -> bool:
+    """Whether it implies a probability of each class."""
+    return type(loss).probabilities is not LossFunction.probabilities

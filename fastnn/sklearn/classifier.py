@@ -16,11 +16,26 @@ from ..data.rows import balanced_weights
 from ..formulas.losses import BCEWithLogitsLoss, CrossEntropyLoss, LossFunction
 from ..formulas.names import named
 from ..training.callbacks import Trainee
-from .base import BaseMLP, has_epochs
+from .base import BaseMLP, gives_probabilities, has_epochs
 from .formulas import LabelsLoss
 from .held_out import Sample
 from .parameters import OF_CLASSIFIER
 from .sparse import answering
+
+
+def _has_probabilities(estimator: MLPClassifier) -> bool:
+    """Whether its loss, once fitted that of its network, gives any; AttributeError says that it does not."""
+    if hasattr(estimator, "networks_"):
+        loss: Any = estimator.network_.loss_function
+    elif isinstance(estimator.loss, str) and estimator.loss == "log_loss":
+        return True
+    else:
+        loss = named(LossFunction, estimator.loss, "loss")
+    if not gives_probabilities(loss):
+        raise AttributeError(
+            f"loss is {estimator.loss!r}, which gives no probabilities; expected one such as 'log_loss' or 'focal'"
+        )
+    return True
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -80,7 +95,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     loss : str or LossFunction, default "log_loss"
         Or the name of a loss of fastnn, or an object, such as ``CrossEntropyLoss(label_smoothing=0.1)``. One that
         takes the numbers of classes, or their probabilities, has an output for each of two classes, too; others have
-        one.
+        one. With one that implies no probabilities ("mse") there is no `predict_proba`. Not those whose outputs are
+        logarithms ("poisson").
     class_weight : dict, "balanced" or None, default None
         Weights of the classes, by which those of the samples are multiplied; "balanced" goes by how often each
         occurs in the call.
@@ -294,8 +310,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return self._label_binarizer.inverse_transform(found)  # sparse, if y was
         return np.take(self.classes_, found, mode="clip")
 
+    @available_if(_has_probabilities)
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class, in the order of `classes_`, or of each label.
+
+        There is no such method where the loss implies none, such as the squared error.
 
         Parameters
         ----------
@@ -308,6 +327,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         rows = self._rows(X)
         return self._predictor(rows).predict_proba(rows)
 
+    @available_if(_has_probabilities)
     def predict_log_proba(self, X: Any) -> Array:
         """The logarithm of `predict_proba`."""
         with np.errstate(divide="ignore"):
@@ -376,6 +396,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _check_loss(self, outs: int) -> None:
         loss = self._loss(outs)
         of_labels = loss.classes(np.zeros((1, outs))).ndim == 2
+        if not loss.standardizable or type(loss).predictions is not LossFunction.predictions:
+            raise ValueError(
+                f"loss is {self.loss!r}, whose outputs are on no scale of classes, but of logarithms; expected a loss "
+                "such as 'log_loss' or 'focal' (MLPRegressor takes those of values)"
+            )
         if outs > 1 and of_labels != self._several:
             if of_labels:
                 what, have = "takes each output for a label apart", f"{outs} classes, of which a sample has one"
@@ -393,6 +418,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return LabelsLoss(outs) if self._several else CrossEntropyLoss()
 
     def _out_activation(self, outs: int) -> str:
+        if not gives_probabilities(self._loss(outs)):
+            return "identity"
         return "softmax" if outs > 1 and not self._several else "logistic"
 
     def _network_targets(self, targets: Array) -> Array:

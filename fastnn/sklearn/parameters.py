@@ -9,15 +9,45 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from ..formulas.activations import ActivationFunction
+from ..formulas.component import Component
 from ..formulas.losses import LossFunction
-from ..formulas.names import names_of
+from ..formulas.names import named, names_of
 from ..formulas.optimizers import Optimizer
 from ..formulas.schedules import Schedule
 
+
+class Names(StrOptions):
+    """Strings that name a class of fastnn's, also with other capitals, ``_`` and ``-``.
+
+    Parameters
+    ----------
+    base : type
+        `ActivationFunction`, `LossFunction` or `Optimizer`.
+    *own : str
+        Names that mean scikit-learn's here, to be written as there.
+    """
+
+    def __init__(self, base: type[Component], *own: str) -> None:
+        super().__init__({*own, *names_of(base)})
+        self.base, self.own = base, {name.replace("_", "") for name in own}
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Whether it is such a name."""
+        if super().is_satisfied_by(val):
+            return True
+        if not isinstance(val, str) or "".join(filter(str.isalnum, val.lower())) in self.own:
+            return False
+        try:
+            named(self.base, val, "name")
+        except ValueError:
+            return False
+        return True
+
+
 CONSTRAINTS: dict[str, Any] = {
     "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-    "activation": [StrOptions(set(names_of(ActivationFunction))), ActivationFunction, list, tuple],
-    "solver": [StrOptions({"lbfgs", *names_of(Optimizer)}), Optimizer],
+    "activation": [Names(ActivationFunction), ActivationFunction, list, tuple],
+    "solver": [Names(Optimizer, "lbfgs", "adam", "sgd"), Optimizer],
     "alpha": [Interval(Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -48,8 +78,8 @@ CONSTRAINTS: dict[str, Any] = {
 
 OF_CLASSIFIER: dict[str, Any] = {
     **CONSTRAINTS,
-    "loss": [StrOptions({"log_loss", *names_of(LossFunction)}), LossFunction],
+    "loss": [Names(LossFunction, "log_loss"), LossFunction],
     "class_weight": [StrOptions({"balanced"}), dict, list, None],
 }
 
-OF_REGRESSOR: dict[str, Any] = {**CONSTRAINTS, "loss": [StrOptions(set(names_of(LossFunction))), LossFunction]}
+OF_REGRESSOR: dict[str, Any] = {**CONSTRAINTS, "loss": [Names(LossFunction, "squared_error", "poisson"), LossFunction]}

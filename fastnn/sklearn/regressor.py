@@ -13,7 +13,7 @@ from ..checks import Array
 from ..formulas.losses import LogLinkLoss, LossFunction
 from ..formulas.names import named
 from ..training.callbacks import Trainee
-from .base import BaseMLP, has_epochs
+from .base import BaseMLP, gives_probabilities, has_epochs
 from .formulas import HalfSquaredLoss, PoissonDevianceLoss
 from .held_out import Sample
 from .parameters import OF_REGRESSOR
@@ -26,8 +26,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Parameters
     ----------
     loss : str or LossFunction, default "squared_error"
-        With "poisson" predictions are exp(outputs), and y is at least 0. Others: "huber", "mae", the name of another
-        loss of fastnn, or an object (``HuberLoss(0.5)``, one of your own).
+        "squared_error" is half of it, as scikit-learn's, "mse" the whole. With "poisson" predictions are exp(outputs),
+        and y is at least 0. Others: "huber", "mae", the name of another loss of values, or an object
+        (``HuberLoss(0.5)``, one of your own). Not those of classes ("bce"), nor one with outputs that predict no
+        column of y ("gaussian_nll").
     hidden_layer_sizes : array-like of int, or int, default (100,)
         How many units each hidden layer has.
     activation : str, ActivationFunction, or list of one for each hidden layer, default "relu"
@@ -314,6 +316,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if isinstance(self.loss, str) and self.loss in ("squared_error", "poisson"):
             return PoissonDevianceLoss(outs) if self.loss == "poisson" else HalfSquaredLoss(outs)
         return named(LossFunction, self.loss, "loss")
+
+    def _check_loss(self, outs: int) -> None:
+        loss = self._loss(outs)
+        if loss.target == "class" or gives_probabilities(loss):
+            what, who = "is one of classes", "MLPClassifier takes those of classes"
+        elif not loss.standardizable:
+            what = "has outputs that are no predictions, where MLPRegressor has one output for each column of y"
+            who = "a NeuralNetwork takes it, and TabularRegressor(distribution='normal') has variances, too"
+        else:
+            return
+        raise ValueError(
+            f"loss is {self.loss!r}, which {what}; expected one of values, such as 'squared_error' or 'huber' ({who})"
+        )
 
     def _out_activation(self, outs: int) -> str:
         return "exp" if isinstance(self._loss(1), LogLinkLoss) else "identity"

@@ -121,3 +121,58 @@ def test_a_search_over_losses_and_names_is_scikit_learns():
     theirs, ours = (search.cv_results_["split1_test_score"] for search in searches)
     np.testing.assert_array_equal(ours, theirs)
     assert len(set(ours[:8])) > 4
+
+
+@pytest.mark.parametrize("name", ["mse", "mae", "huber", "pinball", "Mean-Squared-Error"])
+@pytest.mark.parametrize("y", [TWO, THREE], ids=["two", "three"])
+def test_without_probabilities_there_is_no_method_for_them(name, y):
+    model = classifier(loss=name)
+    for fitted in (model, model.fit(X, y)):
+        assert not hasattr(fitted, "predict_proba")
+        assert not hasattr(fitted, "predict_log_proba")
+    assert model.out_activation_ == "identity"
+    assert model.score(X, y) > 0.5
+    with pytest.raises(AttributeError) as caught:
+        model.predict_proba(X)
+    assert "gives no probabilities" in str(caught.value.__cause__)
+    with pytest.raises(AttributeError, match="predict_proba"):
+        classifier(loss=name, early_stopping=True, scoring="neg_log_loss").fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("name", "out"), [("log_loss", "logistic"), ("bce", "logistic"), ("focal", "softmax"), ("cross_entropy", "softmax")]
+)
+def test_with_probabilities_the_last_activation_is_theirs(name, out):
+    model = classifier(loss=name).fit(X, TWO)
+    assert model.out_activation_ == out
+    assert hasattr(model, "predict_proba")
+    assert hasattr(model.set_params(loss="mse"), "predict_proba")  # the network is as it was
+
+
+@pytest.mark.parametrize("name", ["poisson", "gamma", "tweedie", "gaussian_nll", GammaLoss()])
+def test_losses_of_logarithms_are_none_of_classes(name):
+    with pytest.raises(ValueError, match="on no scale of classes"):
+        classifier(loss=name).fit(X, TWO)
+
+
+@pytest.mark.parametrize("name", ["bce", "cross_entropy", "soft_cross_entropy", "focal", CrossEntropyLoss()])
+def test_losses_of_classes_are_none_of_values(name):
+    with pytest.raises(ValueError, match="is one of classes; expected one of values"):
+        regressor(loss=name).fit(X, (X[:, 0] > 0).astype(int))
+
+
+def test_losses_with_outputs_that_predict_nothing_are_refused():
+    with pytest.raises(ValueError, match="outputs that are no predictions"):
+        regressor(loss="gaussian_nll").fit(X, X[:, 0])
+
+
+def test_names_are_written_in_any_way_but_those_of_scikit_learn():
+    y = np.exp(X[:, 0])
+    for one, other in (
+        ({"loss": "Huber-Loss"}, {"loss": "huber"}),
+        ({"activation": "Leaky-ReLU"}, {"activation": "leaky_relu"}),
+    ):
+        np.testing.assert_array_equal(regressor(**one).fit(X, y).predict(X), regressor(**other).fit(X, y).predict(X))
+    for wrong in ({"loss": "Squared_Error"}, {"loss": "Poisson"}, {"solver": "Adam"}, {"solver": "SGD"}):
+        with pytest.raises(ValueError, match="parameter of MLPRegressor must be"):
+            regressor(**wrong).fit(X, y)
