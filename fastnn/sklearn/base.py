@@ -8,7 +8,7 @@ import functools
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -22,7 +22,7 @@ from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..bank import NetworkBank
-from ..checks import Array
+from ..checks import Array, shown
 from ..data.sources import check_in_memory
 from ..engine.threads import at_most_threads
 from ..formulas.activations import ActivationFunction
@@ -70,6 +70,44 @@ class BaseMLP(BaseEstimator, ABC):
     def _get_param_names(cls) -> list[str]:
         """The names of the parameters; scikit-learn asks for them again and again, and each time reads a signature."""
         return list(super()._get_param_names())
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters by name.
+
+        Parameters
+        ----------
+        **params
+            Those of `get_params`. The objects among them have none of their own: pass another one.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter; then none is set.
+        """
+        for key, given in params.items():
+            name, _, rest = key.partition("__")
+            if name not in self._get_param_names():
+                super().set_params(**{key: given})  # says which there are
+            if rest and not hasattr(value := getattr(self, name), "set_params"):
+                raise ValueError(
+                    f"Invalid parameter {key!r} for estimator {type(self).__name__}: {name} is {shown(value)}, "
+                    f"which is no estimator; expected a value for {name} itself"
+                )
+        super().set_params(**params)
+        return self
+
+    def _check_parameters(self) -> None:
+        """Check the parameters, if they are not those of the last call."""
+        values = [getattr(self, name) for name in self._get_param_names()]
+        if len(self._checked_values) != len(values) or any(a is not b for a, b in zip(values, self._checked_values)):
+            self._validate_params()
+            self._checked_values = values
+
+    _checked_values: Sequence[Any] = ()
 
     # --- what a kind of estimator says ---------------------------------------------------------
 
@@ -152,8 +190,15 @@ class BaseMLP(BaseEstimator, ABC):
             raise ValueError(
                 "validation_groups is given with validation_data, which needs no split; expected one of them"
             )
-        sizes = building.hidden_sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        if incremental and not first:  # scikit-learn checks them in a first call alone
+            self._check_parameters()
+        sizes = building.hidden_sizes(self.hidden_layer_sizes)
+        if not has_epochs(self) and any(self._between(len(sizes))[1]):
+            raise ValueError(
+                f"dropout is {self.dropout!r} with solver='lbfgs', which needs one loss for the same weights; expected "
+                "0, or another solver"
+            )
         X, targets = self._learn(X, y, first, incremental)
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, len(targets))

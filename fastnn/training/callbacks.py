@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import time
 import warnings
@@ -12,7 +13,9 @@ from ..checks import (
     Array,
     Checked,
     function_of,
+    instance_hint,
     not_negative,
+    shown,
 )
 from ..engine.engine import Engine
 from ..formulas.metrics import Metric
@@ -122,14 +125,20 @@ class Callback(Checked):
         What it raises ends the fit before it goes on, with the network as it was.
         """
 
+    def __repr__(self) -> str:
+        """The class, and the settings that are not as by default."""
+        parameters = inspect.signature(type(self)).parameters
+        own = {name: vars(self)[name] for name in parameters if name in vars(self)}
+        told = [f"{name}={shown(x)}" for name, x in own.items() if repr(x) != repr(parameters[name].default)]
+        return f"{type(self).__name__}({', '.join(told)})"
+
 
 def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
     """The callbacks, or an error unless all are."""
     callbacks = tuple(callbacks)
     for callback in callbacks:
         if not isinstance(callback, Callback):
-            hint = " (write EarlyStopping(), not EarlyStopping)" if isinstance(callback, type) else ""
-            raise TypeError(f"callbacks holds {callback!r}; expected Callback objects{hint}")
+            raise TypeError(f"callbacks holds {shown(callback)}; expected Callback objects{instance_hint(callback)}")
         hooks = [name for name in dir(callback) if name.startswith("on_") and callable(getattr(callback, name, None))]
         if unknown := [name for name in hooks if not hasattr(Callback, name)]:
             known = ", ".join(name for name in vars(Callback) if name.startswith("on_"))
