@@ -291,6 +291,8 @@ class BaseMLP(BaseEstimator, ABC):
             If those have other weights.
         """
         networks = self._current_networks()
+        for net in networks:
+            building.check_weights(net)
         *hidden, outs = (layer.outs for layer in building.dense_layers(networks[0]))
         if sizes != hidden:
             raise ValueError(
@@ -334,8 +336,7 @@ class BaseMLP(BaseEstimator, ABC):
             self._build_around_weights()
         given = [*self.coefs_, *self.intercepts_]
         if len(given) != len(self._shown) or any(a is not b for a, b in zip(given, self._shown)):
-            for layer, W, b in zip(building.dense_layers(self.networks_[0]), self.coefs_, self.intercepts_):
-                layer.weights, layer.biases = np.asarray(W).T, np.reshape(b, (-1, 1))
+            building.set_weights(self.networks_[0], self.coefs_, self.intercepts_)
             self._show(self.networks_)
         return self.networks_
 
@@ -649,7 +650,10 @@ class BaseMLP(BaseEstimator, ABC):
 
     def _predictor(self, rows: Any) -> NeuralNetwork | NetworkBank:
         """What answers for all networks."""
-        return answering(self._current_networks(), rows)
+        networks = self._current_networks()
+        for net in networks:
+            building.check_weights(net)
+        return answering(networks, rows)
 
     def __getstate__(self) -> dict[str, Any]:
         """The attributes; the weights are in the networks."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array, one_for_each
+from ..data.columns import real_array
 from ..formulas.activations import ActivationFunction, Identity, Sigmoid
 from ..formulas.losses import LossFunction
 from ..formulas.names import named
@@ -21,6 +22,7 @@ from ..layers.base import BaseLayer
 from ..layers.dense import Layer
 from ..layers.noise import Dropout
 from ..network import NeuralNetwork
+from ..training.guard import finite_layers
 from .formulas import AdamOfScikitLearn, Velocity
 
 PLAIN = (str, bool, int, float, type(None))  # equal values of these are the same setting
@@ -125,6 +127,43 @@ def restructured(
     )
     again.feature_names = net.feature_names
     return again
+
+
+def set_weights(net: NeuralNetwork, weights: Sequence[Any], biases: Sequence[Any]) -> None:
+    """Set weights (ins, outs) and biases (outs,), all or none, as `coefs_` and `intercepts_` have them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If they do not fit, or are not finite.
+    """
+    dense = dense_layers(net)
+    for name, arrays in (("coefs_", weights), ("intercepts_", biases)):
+        if len(arrays) != len(dense):
+            raise ValueError(f"{name} holds {len(arrays)} arrays; expected {len(dense)}, one for each layer")
+    for k, (layer, W, b) in enumerate(zip(dense, weights, biases)):
+        for name, array, shape in (("coefs_", W, (layer.ins, layer.outs)), ("intercepts_", b, (layer.outs,))):
+            real = real_array(array, f"{name}[{k}]")
+            if real.shape != shape:
+                raise ValueError(f"{name}[{k}] has shape {real.shape}; expected {shape}")
+            with np.errstate(over="ignore"):
+                check_finite(real.astype(net.dtype), f"{name}[{k}]")
+    for layer, W, b in zip(dense, weights, biases):
+        layer.weights, layer.biases = np.asarray(W).T, np.reshape(b, (-1, 1))
+
+
+def check_weights(net: NeuralNetwork) -> None:
+    """Raise ValueError if a weight is not finite: they may be written in place."""
+    if not finite_layers(net.layers):
+        for name, arrays in zip(("coefs_", "intercepts_"), show_weights(net)):
+            for k, array in enumerate(arrays):
+                check_finite(array, f"{name}[{k}]")
+
+
+def check_finite(array: Array, name: str) -> None:
+    """Raise ValueError unless all numbers of an array of weights are finite."""
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; expected finite weights: write others there, or fit anew")
 
 
 def bookmark(net: NeuralNetwork) -> Callable[[], None]:

@@ -120,7 +120,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     network_ : NeuralNetwork
         The network itself, of an ensemble the first; ``networks_`` holds all.
     coefs_, intercepts_ : lists of ndarray (ins, outs) and (outs,)
-        Its weights and biases, layer by layer: views. Write into them, or put other arrays in their places.
+        Its weights and biases, layer by layer: views. Write into them, or put other arrays in their places; the next
+        call refuses what does not fit or is not finite.
     loss_, loss_curve_ : float, and list of one an epoch
         The mean loss during the last epoch and during each, with the penalty.
     best_loss_ : float or None

@@ -127,3 +127,42 @@ def test_partial_fit_needs_epochs_and_classes():
 def test_wrong_parameters_are_named(wrong, message):
     with pytest.raises((ValueError, TypeError), match=message):
         MLPClassifier(**{"early_stopping": True, **wrong}).fit(X[:100], y[:100])
+
+
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize(
+    ("name", "k", "number"), [("coefs_", 0, np.nan), ("coefs_", 1, np.inf), ("intercepts_", 0, np.nan)]
+)
+@pytest.mark.parametrize("in_place", [False, True])
+def test_weights_that_are_not_finite_are_refused_by_the_next_call(kind, name, k, number, in_place):
+    model = kind(**SMALL, warm_start=True, max_iter=3).fit(X, y)
+    arrays = getattr(model, name)
+    kept = arrays[k].copy()
+    wrong = kept.copy()
+    wrong.flat[0] = number
+    if in_place:
+        arrays[k][:] = wrong
+    else:
+        arrays[k] = wrong
+    calls = [model.predict, lambda X: model.score(X, y), lambda X: model.partial_fit(X, y), lambda X: model.fit(X, y)]
+    calls += [model.predict_proba] if kind is MLPClassifier else []
+    for call in calls:
+        with pytest.raises(ValueError, match=rf"{name}\[{k}\] holds NaN or infinity"):
+            call(X)
+    arrays[k] = kept
+    assert np.array_equal(model.predict(X), kind(**SMALL, max_iter=3).fit(X, y).predict(X))
+
+
+def test_weights_that_do_not_fit_are_refused_by_name():
+    for name, change, message in (
+        ("coefs_", lambda arrays: arrays.pop(), "coefs_ holds 1 arrays; expected 2"),
+        ("intercepts_", lambda arrays: arrays.append(arrays[0]), "intercepts_ holds 3 arrays; expected 2"),
+        ("coefs_", lambda arrays: arrays.reverse(), r"coefs_\[0\] has shape \(16, 1\); expected \(4, 16\)"),
+        ("intercepts_", lambda arrays: arrays.__setitem__(1, None), r"intercepts_\[1\] is None"),
+    ):
+        model = MLPRegressor(**SMALL, max_iter=3).fit(X, y)
+        before = [array.copy() for array in model.network_.get_weights()[0]]
+        change(getattr(model, name))
+        with pytest.raises((ValueError, TypeError), match=message):
+            model.predict(X)
+        assert all(np.array_equal(a, b) for a, b in zip(model.network_.get_weights()[0], before))
