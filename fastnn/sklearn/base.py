@@ -255,6 +255,8 @@ class BaseMLP(BaseEstimator, ABC):
     def _checked(self, X: Any, y: Any, first: bool) -> tuple[Any, Any]:
         """X and y, both checked; the features of X are noted where the fit is the `first`, else compared."""
         check_in_memory(X, type(self).__name__)
+        _refuse_masked(X, "X")
+        _refuse_masked(y, "y")
         X, y = validate_data(
             self, X=X, y=y, accept_sparse="csr", multi_output=True, y_numeric=is_regressor(self),
             dtype=(np.float64, np.float32), reset=first,
@@ -642,6 +644,7 @@ class BaseMLP(BaseEstimator, ABC):
         """X, checked against the features of the fit."""
         check_is_fitted(self)
         check_in_memory(X, type(self).__name__)
+        _refuse_masked(X, "X")
         return once(("rows", type(self)), (X,), lambda: validate_data(self, X=X, accept_sparse="csr", reset=False))
 
     def _weights_to_score(self, X: Any, weight: Any) -> Array | None:
@@ -678,6 +681,12 @@ class BaseMLP(BaseEstimator, ABC):
 def _first_draw(seed: int) -> int:
     """The first seed that a new generator of `seed` says."""
     return int(np.random.RandomState(seed).randint(LARGEST_SEED))
+
+
+def _refuse_masked(values: Any, name: str) -> None:
+    """Raise ValueError if a masked array hides numbers, which scikit-learn's checks would bring to light."""
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} has masked numbers; expected none: {name}.filled(...), or the rows without them")
 
 
 def _takes_weights(scorer: Any) -> bool:

@@ -174,3 +174,15 @@ def test_a_first_call_that_fails_leaves_nothing(kind, y):
     with pytest.raises(ValueError, match="inconsistent"):
         model.partial_fit(X, y[:9], **more)
     assert vars(model).keys() == vars(kind()).keys()
+
+
+@KINDS
+def test_what_is_masked_is_not_brought_to_light(kind, y):
+    masked, model = np.ma.masked_greater(X, 1), kind(max_iter=2).fit(np.ma.array(X), np.ma.array(y))
+    for call in (model.fit, model.partial_fit, lambda X, y: model.predict(X), model.score):
+        with pytest.raises(ValueError, match="X has masked numbers"):
+            call(masked, y)
+    with pytest.raises(ValueError, match="y has masked numbers"):
+        model.fit(X, np.ma.array(y, mask=X[:, 0] > 1))
+    with pytest.raises(ValueError, match="validation_data: X has masked numbers"):
+        model.fit(X, y, validation_data=(masked, y))
