@@ -157,7 +157,10 @@ class BaseMLP(BaseEstimator, ABC):
 
     @contextlib.contextmanager
     def _all_or_nothing(self, one_epoch: bool = False) -> Iterator[None]:
-        """A fit that leaves the estimator as it is, if it fails; one of `one_epoch` gives weights back by itself."""
+        """A fit that leaves the estimator as it is, if it fails; one of `one_epoch` gives weights back by itself.
+
+        A first one that a callback ends by an error, such as `OptunaPruning`, keeps what was learnt.
+        """
         before = vars(self).copy()
         networks = before.get("networks_", ()) if self.warm_start or one_epoch else ()
         by_itself = one_epoch and self.callbacks is None and not (networks and self._changed(building.OF_STEPS))
@@ -166,6 +169,10 @@ class BaseMLP(BaseEstimator, ABC):
         try:
             yield
         except BaseException:
+            courses = vars(self).get("_courses", ())
+            if "coefs_" not in before and any(course.losses and np.isfinite(course.losses[-1]) for course in courses):
+                self._take_over(courses[0], bool(courses[0].scores))
+                raise
             self.__dict__.clear()
             self.__dict__.update(before)
             for back in backs:

@@ -186,3 +186,13 @@ def test_what_is_masked_is_not_brought_to_light(kind, y):
         model.fit(X, np.ma.array(y, mask=X[:, 0] > 1))
     with pytest.raises(ValueError, match="validation_data: X has masked numbers"):
         model.fit(X, y, validation_data=(masked, y))
+
+
+@KINDS
+def test_a_first_fit_that_a_callback_ends_keeps_what_was_learnt(kind, y):
+    model = kind(callbacks=LambdaCallback(on_epoch_end=fails), random_state=0)
+    with pytest.raises(RuntimeError, match="in the middle"):
+        model.fit(X, y)
+    same = kind(max_iter=1, random_state=0).fit(X, y)
+    assert np.array_equal(model.predict(X), same.predict(X))
+    assert (model.n_iter_, model.loss_curve_) == (1, same.loss_curve_)
