@@ -6,7 +6,6 @@ import contextlib
 import copy
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -187,18 +186,18 @@ def bookmark(net: NeuralNetwork) -> Callable[[], None]:
 def recipe(estimator: Any) -> dict[str, Any]:
     """What networks are made and trained by, and what judges them, as it is now."""
     values = {name: getattr(estimator, name) for name in (*OF_NETWORK, *OF_STEPS, *OF_RATE, "scoring")}
-    return {name: value if isinstance(value, PLAIN) else copy.deepcopy(value) for name, value in values.items()}
+    return {name: x if isinstance(x, PLAIN) or callable(x) else copy.deepcopy(x) for name, x in values.items()}
 
 
 def alike(a: Any, b: Any) -> bool:
     """Whether two values of a parameter say the same: numbers, names, lists of them, objects with equal attributes."""
     if a is b:
         return True
-    if isinstance(a, PLAIN) or type(a) is not type(b):
-        return type(a) is type(b) and a == b
+    if isinstance(a, PLAIN) or callable(a) or type(a) is not type(b):
+        return type(a) is type(b) and bool(a == b)
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(alike, a, b))
-    if hasattr(a, "__dict__") and not isinstance(a, (type, FunctionType)):
+    if hasattr(a, "__dict__"):
         return vars(a).keys() == vars(b).keys() and all(alike(value, vars(b)[name]) for name, value in vars(a).items())
     return bool(np.array_equal(a, b))
 
