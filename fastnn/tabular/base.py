@@ -20,7 +20,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from .. import saving
 from ..checks import Array, fraction, optional, positive_integer, positive_number
-from ..data.held_out import held_out_rows
 from ..data.rows import sample_weights
 from ..engine.threads import at_most_threads
 from ..files import Path
@@ -37,12 +36,12 @@ from ..training.many import fit_many
 from ..training.settings import Settings, callback_list
 from .answer import Answer
 from .learnt import Learnt
+from .parts import as_many_as, counted, of_mean_one, parted
 from .preprocessor import Preprocessor, tags_of_tables
 from .recipe import Deadline, LastBest, Shape, batches, first_scales, make_network
 from .table import Table, is_missing
 
 E = TypeVar("E", bound="BaseTabular")
-SMALL = 10_000  # rows, up to which their order makes no difference, and whole weights are as good as so many rows
 MEASURED = 1024  # rows at most, on which the importances of inputs are measured
 AT_ONCE = 128  # of them, so that their gradients take little memory
 
@@ -128,8 +127,8 @@ class BaseTabular(BaseEstimator, ABC):
         """By which the best epoch is known."""
 
     @abstractmethod
-    def _finish(self, learnt: Learnt, held_out: Rows | None, y: Array) -> None:
-        """Learn what is learnt from the held-out rows, whose targets are y, after the training."""
+    def _finish(self, learnt: Learnt, held_out: Rows, y: Array, count: float) -> None:
+        """Learn what is learnt from the held-out rows, as good as `count` ones, whose targets are y."""
 
     @abstractmethod
     def _show(self, learnt: Learnt) -> None:
@@ -157,29 +156,31 @@ class BaseTabular(BaseEstimator, ABC):
         y = target.values
         rng = check_random_state(self.random_state)
         seeds = [int(seed) for seed in rng.randint(2**31 - 1, size=self.n_networks + 2)]
-        used = np.arange(count) if given is None else np.flatnonzero(given)
-        if given is not None and given.max() < 2**53 and np.array_equal(given, np.round(given)):
-            given = given / np.gcd.reduce(given.astype(np.int64))  # all rows five times are no more than all rows
-            if given.sum() <= SMALL:  # a weight of 2 is as good as the row twice
-                used, given = np.repeat(used, given[used].astype(int)), None
-        if len(used) <= SMALL:
-            used = used[own_order(table, y)[used].argsort(kind="stable")]
-        train, held = parted(used, self.validation_fraction, seeds[-1], y if target.classes is not None else None)
+        rows = counted(table, y, given)
+        parts = parted(rows, self.validation_fraction, seeds[-1], y if target.classes is not None else None)
+        train, held = parts.train, parts.held
         more = self._start(target, train)
         preprocessor = Preprocessor(max_one_hot=self.max_one_hot).fit_table(table, train)
         if preprocessor.width == 0:
             raise ValueError("X has no value in any column; expected a column at least with some")
-        weight = self._weights(target, used, given)
+        weight = self._weights(target, rows.rows, rows.weight)
+        if weight is not None and weight[rows.rows].any():
+            weight = of_mean_one(weight, rows.rows)
         sides: list[Rows | None] = []
-        for rows in (train, held):
-            some = None if weight is None else weight[rows]
-            if len(rows) == 0 or (some is not None and not some.any()):
+        for side in (train, held):
+            some = None if weight is None else weight[side]
+            if len(side) == 0 or (some is not None and not some.any()):
                 sides.append(None)
             else:
-                targets = self._network_targets(y[rows], more)
-                sides.append(Rows(preprocessor.matrix(table, list(range(table.shape[1])), rows), targets, some))
+                targets = self._network_targets(y[side], more)
+                sides.append(Rows(preprocessor.matrix(table, list(range(table.shape[1])), side), targets, some))
         if sides[0] is None:
             raise ValueError("the weights of the samples and classes are 0 for all rows to train on; expected some")
+        if sides[1] is None and held.size:
+            raise ValueError(
+                f"the weights of the samples and classes are 0 for all {held.size} rows that validation_fraction="
+                f"{self.validation_fraction:g} holds out; expected some, or validation_fraction=0"
+            )
         shape = Shape(
             preprocessor.width, preprocessor.many_categories_, sizes(self.hidden_layer_sizes), self._activation(),
             self._outs(more), first_scales(preprocessor.spans(), sides[0].X.mean(axis=0)),
@@ -189,7 +190,8 @@ class BaseTabular(BaseEstimator, ABC):
         learnt = Learnt(preprocessor, networks, more)
         measured = sides[1] or sides[0]
         more["importances"] = importances(learnt, measured.X, seeds[-2]).tolist()
-        self._finish(learnt, sides[1], y[held] if sides[1] is not None else y[:0])
+        if sides[1] is not None:
+            self._finish(learnt, sides[1], y[held], as_many_as(parts.originals, sides[1].weight))
         self._keep(learnt)
         unseen = len(histories[0].epoch) - len(errors) if errors else 0  # Ctrl-C came before it was measured
         self.history_, self.validation_errors_ = histories[0], [*errors, *[math.nan] * unseen]
@@ -409,28 +411,6 @@ def _run(networks: list[NeuralNetwork], train: Rows, settings: Settings, callbac
         return [History()], True
 
 
-def own_order(table: Table, y: Array) -> Array:
-    """The rank of each row in an order that its values say, (n,): the same however the rows are given."""
-    keys = [y[:, k] for k in range(y.shape[1])] if y.ndim == 2 else [y]
-    for k in range(table.shape[1]):
-        values = table.column(k).values
-        if isinstance(values, list):
-            ranks: dict[Any, int] = {text: rank for rank, text in enumerate(sorted(set(values) - {None}))}
-            values = np.array([ranks.get(value, -1) for value in values])
-        keys.append(values)
-    rank = np.empty(len(y), np.int64)
-    rank[np.lexsort(keys)] = np.arange(len(y))
-    return rank
-
-
-def parted(rows: Array, part: float, seed: int, classes: Array | None) -> tuple[Array, Array]:
-    """These rows in two parts, at random and of each class its share: to train on, and to hold out, perhaps none."""
-    if not 0 < round(len(rows) * part) < len(rows):
-        return rows, rows[:0]
-    kept, held = held_out_rows(len(rows), part, seed, None if classes is None else classes[rows])
-    return rows[kept], rows[held]
-
-
 def importances(learnt: Learnt, X: Array, seed: int) -> Array:
     """How much the outputs change with each column of the table, of all columns 1 in sum.
 
@@ -517,23 +497,6 @@ def sizes(value: Any) -> list[int]:
 def weighted_mean(values: Array, weight: Array | None) -> float:
     """The mean of values (n,), weighted."""
     return float(np.average(values, weights=weight))
-
-
-def conformal_level(level: float, count: int) -> float:
-    """Which quantile of `count` held-out residuals a new one is below with probability `level`, or farther out.
-
-    It is farther out by rounding, and by one residual more: the same rows have chosen the epoch, and are a little
-    better known than new ones.
-
-    Examples
-    --------
-    >>> from fastnn.tabular.base import conformal_level
-    >>> [round(100 * conformal_level(level, 100)) for level in (0.05, 0.5, 0.95)]
-    [4, 50, 97]
-    """
-    if level > 0.5:
-        return min(1.0, (math.ceil((count + 1) * level) + 1) / count)
-    return max(0.0, (math.floor((count + 1) * level) - 1) / count) if level < 0.5 else level
 
 
 def _plain_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

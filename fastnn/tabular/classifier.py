@@ -224,10 +224,10 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             return temperature(outputs.astype(np.float64), held_out.targets, held_out.weight).loss
         return weighted_mean(np.argmax(outputs, axis=1) != held_out.targets, held_out.weight)
 
-    def _finish(self, learnt: Learnt, held_out: Rows | None, y: Array) -> None:
-        if self.calibrate and held_out is not None:
+    def _finish(self, learnt: Learnt, held_out: Rows, y: Array, count: float) -> None:
+        if self.calibrate:
             logits = log_probabilities(learnt.outputs(held_out.X).astype(np.float64))
-            learnt.more["temperature"] = temperature(logits, held_out.targets, held_out.weight).value
+            learnt.more["temperature"] = temperature(logits, held_out.targets, held_out.weight, count).value
 
     def _show(self, learnt: Learnt) -> None:
         more = learnt.more
@@ -301,8 +301,10 @@ class Temperature(NamedTuple):
     loss: float
 
 
-def temperature(logits: Array, classes: Array, weight: Array | None) -> Temperature:
+def temperature(logits: Array, classes: Array, weight: Array | None, count: float | None = None) -> Temperature:
     """By which to divide logits (n, k), so that the log-loss on these samples is smallest, and that log-loss.
+
+    `count` says as how many samples they are, if some are copies of others.
 
     Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks" (2017). Much as in Platt's, a
     sample more is supposed, which has any class: few samples, all of which are right, make nothing certain. That loss
@@ -320,7 +322,7 @@ def temperature(logits: Array, classes: Array, weight: Array | None) -> Temperat
     from scipy.optimize import minimize_scalar
 
     n = len(logits)
-    spread = 1 / (n + 1)
+    spread = 1 / ((n if count is None else count) + 1)
 
     def loss(log_t: float) -> float:
         z = logits / np.exp(log_t)

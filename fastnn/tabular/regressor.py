@@ -14,7 +14,8 @@ from ..formulas.activations import ActivationFunction, Mish
 from ..formulas.losses import GaussianNLLLoss, LossFunction, MSELoss, PinballLoss
 from ..training.callbacks import Trainee
 from .answer import Answer
-from .base import BaseTabular, Rows, Targets, conformal_level, targets_of
+from .base import BaseTabular, Rows, Targets, targets_of
+from .conformal import conformal_level, quantiles_of
 from .learnt import Learnt
 
 LEAST_VARIANCE = 1e-4  # of standardised targets
@@ -175,25 +176,22 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         weight = None if held_out.weight is None else held_out.weight / held_out.weight.mean()
         return net.engine.mean_loss(outputs, held_out.targets, False, weight)
 
-    def _finish(self, learnt: Learnt, held_out: Rows | None, y: Array) -> None:
+    def _finish(self, learnt: Learnt, held_out: Rows, y: Array, count: float) -> None:
         """Residuals of the held-out rows, of which intervals are made: their quantiles are all that is kept."""
-        if held_out is None:
-            return
-        predicted = self._of_outputs(learnt.outputs(held_out.X), learnt.more)
+        outputs = learnt.outputs(held_out.X)
+        predicted, weight = self._of_outputs(outputs, learnt.more), held_out.weight
+        learnt.more["held_out"] = count
         if self.quantiles is not None:
-            shifts = []
-            for k, level in enumerate(levels(self.quantiles, "quantiles")):
-                level = conformal_level(float(level), len(y))
-                shifts.append(float(np.quantile(y[:, 0] - predicted[:, k], level, method="inverted_cdf")))
-            learnt.more["shifts"] = shifts
+            wanted = [conformal_level(float(level), count) for level in levels(self.quantiles, "quantiles")]
+            learnt.more["shifts"] = [
+                float(quantiles_of(y[:, 0] - predicted[:, k], level, weight)) for k, level in enumerate(wanted)
+            ]
         else:
             residuals = np.abs(y - predicted)
             if self.distribution is not None:
-                residuals = residuals / self._deviations(learnt.outputs(held_out.X), learnt.more)
-            learnt.more["residuals"] = np.quantile(
-                residuals, np.linspace(0, 1, KEPT), axis=0, method="higher"
-            ).T.tolist()
-            learnt.more["held_out"] = len(y)
+                residuals = residuals / self._deviations(outputs, learnt.more)
+            spaced = np.linspace(0, 1, KEPT)
+            learnt.more["residuals"] = [quantiles_of(some, spaced, weight).tolist() for some in residuals.T]
 
     def _show(self, learnt: Learnt) -> None:
         more = learnt.more
