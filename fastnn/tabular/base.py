@@ -40,6 +40,7 @@ from .parts import as_many_as, counted, of_mean_one, parted
 from .preprocessor import Preprocessor, tags_of_tables
 from .recipe import Deadline, LastBest, Shape, batches, first_scales, make_network
 from .table import Table, is_missing
+from .words import listed, many
 
 E = TypeVar("E", bound="BaseTabular")
 MEASURED = 1024  # rows at most, on which the importances of inputs are measured
@@ -159,6 +160,13 @@ class BaseTabular(BaseEstimator, ABC):
         rows = counted(table, y, given)
         parts = parted(rows, self.validation_fraction, seeds[-1], y if target.classes is not None else None)
         train, held = parts.train, parts.held
+        if target.classes is not None and (lost := np.setdiff1d(y[held], y[train])).size:
+            warnings.warn(
+                f"y has {listed(target.classes[lost].tolist(), 'class', 'classes')} in held-out rows alone, and "
+                "nothing is learnt of that; give more rows, or a smaller validation_fraction",
+                UserWarning,
+                stacklevel=3,
+            )
         more = self._start(target, train)
         preprocessor = Preprocessor(max_one_hot=self.max_one_hot).fit_table(table, train)
         if preprocessor.width == 0:
@@ -178,8 +186,8 @@ class BaseTabular(BaseEstimator, ABC):
             raise ValueError("the weights of the samples and classes are 0 for all rows to train on; expected some")
         if sides[1] is None and held.size:
             raise ValueError(
-                f"the weights of the samples and classes are 0 for all {held.size} rows that validation_fraction="
-                f"{self.validation_fraction:g} holds out; expected some, or validation_fraction=0"
+                f"the weights of the samples and classes are 0 for all of the {many(held.size, 'row')} that "
+                f"validation_fraction={self.validation_fraction:g} holds out; expected some, or validation_fraction=0"
             )
         shape = Shape(
             preprocessor.width, preprocessor.many_categories_, sizes(self.hidden_layer_sizes), self._activation(),
@@ -445,8 +453,8 @@ def targets_of(y: Any, count: int) -> Array:
     if array.ndim == 0 or array.shape[0] != count:
         have = array.shape[0] if array.ndim else "no"
         raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has {count} rows and y {have}; expected "
-            "one target for each row"
+            f"Found input variables with inconsistent numbers of samples: X has {many(count, 'row')} and y {have}; "
+            "expected one target for each row"
         )
     if array.dtype.kind == "f":
         missing = np.isnan(array)
@@ -458,10 +466,9 @@ def targets_of(y: Any, count: int) -> Array:
         return array
     rows = np.flatnonzero(missing.reshape(count, -1).any(axis=1))
     if rows.size:
-        more = f" and {rows.size - 10} more" if rows.size > 10 else ""
         raise ValueError(
-            f"y has a missing value (NaN) in {'row' if rows.size == 1 else 'rows'} {', '.join(map(str, rows[:10]))}"
-            f"{more}; expected a target in every row: leave these rows out of X and y"
+            f"y has a missing value (NaN) in {listed(rows.tolist(), 'row')}; expected a target in every row: leave "
+            f"{'this row' if rows.size == 1 else 'these rows'} out of X and y"
         )
     return array
 

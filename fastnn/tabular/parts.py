@@ -9,6 +9,7 @@ import numpy as np
 from ..checks import Array
 from ..data.held_out import held_out_rows
 from .table import NUMBER, Table
+from .words import many
 
 SMALL = 10_000  # rows, up to which their order makes no difference, and whole weights are as good as so many rows
 TELLS_APART = 0.9  # of the rows that differ: a measured number of so many values is the same in copies alone
@@ -98,7 +99,13 @@ class Parts(NamedTuple):
 
 
 def parted(some: Counted, part: float, seed: int, classes: Array | None) -> Parts:
-    """The rows in two parts, at random and of each class its share; the copies of a row are all in one."""
+    """The rows in two parts, at random and of each class its share; the copies of a row are all in one.
+
+    Raises
+    ------
+    ValueError
+        If `part` is above 0, but leaves one of the parts empty.
+    """
     rows, originals, _ = some
     if part == 0:
         return Parts(rows, rows[:0], originals[:0])
@@ -106,7 +113,12 @@ def parted(some: Counted, part: float, seed: int, classes: Array | None) -> Part
     count = len(first)
     held = round(count * part)
     if not 0 < held < count:
-        return Parts(rows, rows[:0], originals[:0])
+        of = f"{many(count, 'row')} (n_samples={count})" + " without copies" * (count < len(rows))
+        least = f"more than {0.5 / count:.4g} and less than {1 - 0.5 / count:.4g}, or " if count > 1 else ""
+        raise ValueError(
+            f"validation_fraction is {part:g}, which of {of} holds out {'none' if held == 0 else 'all'}; expected "
+            f"{least}0 to hold none out and keep the last epoch"
+        )
     _, chosen = held_out_rows(count, part, seed, None if classes is None else classes[rows[first]])
     out = np.isin(originals, chosen)
     return Parts(rows[~out], rows[out], originals[out])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..checks import Array, positive_integer
 from ..room import room
 from .encoders import Category, Encoder, fitted, restored
 from .table import NUMBER, Table
+from .words import listed
 
 
 class Preprocessor(TransformerMixin, BaseEstimator):
@@ -157,15 +157,14 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         missing = [name for name in names if name not in found]
         if missing:
             raise ValueError(
-                f"X lacks the {'column' if len(missing) == 1 else 'columns'} {_listed(missing)}; expected all columns "
-                f"of fit: {_listed(names)}. For one without values give a column of NaN or None"
+                f"X lacks the {listed(missing, 'column')}; expected all columns of fit: {listed(names)}. "
+                "For one without values give a column of NaN or None"
             )
         new = [name for name in table.names if name not in names and name not in self._said]
         if new:
             self._said.update(new)
             warnings.warn(
-                f"X has the new {'column' if len(new) == 1 else 'columns'} {_listed(new)}, which fit did not see: "
-                "ignored. This is said once",
+                f"X has the new {listed(new, 'column')}, which fit did not see: ignored. This is said once",
                 UserWarning,
                 stacklevel=4,
             )
@@ -265,12 +264,6 @@ def tags_of_tables(tags: Any) -> Any:
     """scikit-learn's tags of what takes tables with texts and missing values."""
     tags.input_tags.allow_nan = tags.input_tags.string = tags.input_tags.categorical = True
     return tags
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(map(repr, names[:8])) + more
 
 
 class _OneRow:

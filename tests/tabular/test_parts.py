@@ -86,3 +86,35 @@ def test_the_size_of_weights_makes_no_difference(size):
     plain = TabularClassifier(**QUICK).fit(X, y > 0)
     weighed = TabularClassifier(**QUICK, class_weight=by_class).fit(X, y > 0)
     np.testing.assert_array_equal(weighed.predict(X), plain.predict(X))
+
+
+@pytest.mark.parametrize(("part", "rows", "said"), [
+    (0.001, 200, "of 200 rows .* holds out none; expected more than 0.0025 and less than 0.9975, or 0"),
+    (0.999, 200, "of 200 rows .* holds out all"), (0.2, 2, "of 2 rows .* none"), (0.2, 1, r"of 1 row .* none"),
+])  # fmt: skip
+def test_a_part_that_leaves_one_side_empty_is_refused(part, rows, said):
+    X, y, _ = noise()
+    for model in (TabularRegressor(**QUICK), TabularClassifier(**QUICK)):
+        target = y if isinstance(model, TabularRegressor) else np.arange(200) % 2
+        if len(set(target[:rows])) > 1 or isinstance(model, TabularRegressor):
+            with pytest.raises(ValueError, match=f"validation_fraction is {part:g}, which {said}"):
+                model.set_params(validation_fraction=part).fit(X[:rows], target[:rows])
+
+
+def test_copies_are_no_rows_to_hold_out():
+    X, y, _ = noise(2)
+    with pytest.raises(ValueError, match=r"of 2 rows .* without copies holds out none"):
+        TabularRegressor(**QUICK).fit(X, y, [30, 29])
+
+
+def test_held_out_rows_of_no_weight_are_refused():
+    X, y, _ = noise(60)
+    weight = np.where(np.arange(60) == 5, 1e300, 1e-300)
+    with pytest.raises(ValueError, match=r"are 0 for all of the 12 rows that validation_fraction=0.2 holds out"):
+        TabularRegressor(**QUICK).fit(X, y, weight)
+
+
+def test_a_class_that_is_held_out_alone_is_named():
+    X, _, _ = noise(3)
+    with pytest.warns(UserWarning, match="y has class '[abc]' in held-out rows alone"):
+        TabularClassifier(**QUICK, validation_fraction=0.4).fit(X, ["a", "b", "c"])

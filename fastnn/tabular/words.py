@@ -1,0 +1,28 @@
+"""What errors and warnings of this room list and count, in the singular or the plural."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+NAMED = 8  # at most
+
+
+def listed(values: Iterable[Any], noun: str = "", plural: str = "") -> str:
+    """Some values, quoted, after their noun.
+
+    Examples
+    --------
+    >>> from fastnn.tabular.words import listed
+    >>> listed(["a"], "column"), listed("ab", "column"), listed(range(9))
+    ("column 'a'", "columns 'a', 'b'", '0, 1, 2, 3, 4, 5, 6, 7 and 1 more')
+    """
+    values = list(values)
+    word = (noun if len(values) == 1 else plural or f"{noun}s") + " " if noun else ""
+    more = f" and {len(values) - NAMED} more" if len(values) > NAMED else ""
+    return word + ", ".join(map(repr, values[:NAMED])) + more
+
+
+def many(count: int, noun: str) -> str:
+    """A number of things: "1 row", "3 rows"."""
+    return f"{count} {noun}{'s' * (count != 1)}"
