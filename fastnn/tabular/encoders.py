@@ -7,7 +7,7 @@ encoder that is added says there what goes to ONNX and C.
 
 from __future__ import annotations
 
-import math
+import contextlib
 from abc import ABC, abstractmethod
 from math import sqrt
 from typing import Any
@@ -15,10 +15,28 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array, finite_number, flag, not_negative, one_of
-from .table import BOOL, DATE, DURATION, MISSING, NUMBER, TEXT, ZONED_DATE, Column, kind_of, number_of, texts_of
+from .table import (
+    BOOL,
+    DATE,
+    DURATION,
+    MISSING,
+    MIXED,
+    NUMBER,
+    TEXT,
+    ZONED_DATE,
+    Column,
+    kind_of,
+    kind_said,
+    number_of,
+    texts_of,
+)
+from .words import listed
 
 VECTOR = 8  # how many numbers stand for a category, where there are many
 CLIP = 3.0  # what numbers stay below in size
+WORDS = {"true": 1.0, "false": 0.0}  # texts of bools
+AT_ONCE = 100  # new values, of which some are named
+EXACT = 2.0**53  # up to which each whole number is a float64 of its own
 FAR = 1e150  # products of two such numbers are finite
 REAL = frozenset({int, float, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
 """Types of single values that are numbers for sure."""
@@ -70,6 +88,21 @@ class Encoder(ABC):
     def accepts(self, column: Column) -> bool:
         """Whether a column at predict is of a kind that this one can read."""
         return column.kind in (self.kind, MISSING)
+
+    @property
+    def reads_texts(self) -> bool:
+        """Whether it takes a column as texts, whatever that holds: see `Table.texts`."""
+        return False
+
+    @property
+    def said(self) -> str:
+        """How errors call its kind."""
+        return self.kind
+
+    @property
+    def fix(self) -> str:
+        """What to do with a column that it does not accept."""
+        return "convert it"
 
 
 class Number(Encoder):
@@ -227,36 +260,77 @@ class Category(Encoder):
     Of two there is one column, 1 for the first and -1 for the second. What is missing or new is 0 in all of them. Of
     `embedded` ones there are as many columns as a vector has numbers (see `fastnn.Embedding`), of which the first has
     the number of the category, or -1.
+
+    Texts are compared as texts. Where either side has numbers or bools, the numbers are compared, as which the texts
+    are read: 1 is "1", "01" or "1.0", and True is "True" or "true". That needs labels which are all numbers, or all
+    bools, and no two of them the same one: else the column is not accepted. A column of objects of several kinds in
+    `fit` is one of texts ever after.
     """
 
     kind = TEXT
 
-    def __init__(self, labels: list[str], of_numbers: bool = False, embedded: bool = False) -> None:
+    def __init__(self, labels: list[str], of: str = TEXT, embedded: bool = False) -> None:
         if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
             raise ValueError("the labels of a category are no texts")
         self.places = {label: k for k, label in enumerate(labels)}
         if len(self.places) < len(labels):
             raise ValueError("two labels of a category are the same")
-        self.of_numbers = flag(of_numbers, "of_numbers")
+        self.of = one_of(TEXT, NUMBER, BOOL, MIXED)(of, "of")
         self.labels, self.embedded = labels, flag(embedded, "embedded")
         self.width = VECTOR if embedded else 1 if len(labels) <= 2 else len(labels)
+        self._are_bools = all(label.casefold() in WORDS for label in labels)
+        self._by_number = None if of == MIXED else _by_number(labels)
 
     @classmethod
-    def fit(cls, values: list[str | None], most: int) -> Category:
+    def fit(cls, values: list[Any], of: str, most: int) -> Category:
         """Take the labels, of which one is there at least; more than `most` are embedded."""
-        labels = sorted({value for value in values if value is not None})
-        return cls(labels, all(map(_is_number, labels)), len(labels) > most)
+        labels = sorted({value for value in texts_of(values) if value is not None})
+        return cls(labels, of, len(labels) > most)
+
+    @property
+    def reads_texts(self) -> bool:
+        return self.of == MIXED
+
+    @property
+    def said(self) -> str:
+        return kind_said(TEXT, self.of)
+
+    @property
+    def fix(self) -> str:
+        return f"convert it to what it was, such as {self.labels[0]!r}"
 
     def accepts(self, column: Column) -> bool:
-        return super().accepts(column) or (self.of_numbers and column.kind in (NUMBER, BOOL))
+        if column.kind == MISSING or self.of == MIXED or (column.kind == TEXT and column.of == self.of):
+            return True
+        if column.kind not in (TEXT, NUMBER, BOOL) or self._by_number is None:
+            return False
+        if column.kind == TEXT and column.of == MIXED:
+            kinds = {kind_of(value) for value in column.values} - {MISSING, TEXT}
+        else:
+            kinds = {column.of if column.kind == TEXT else column.kind}
+        if BOOL in kinds and not set(self._by_number) <= {0.0, 1.0}:
+            return False
+        if self._are_bools and column.kind == NUMBER:
+            return bool(np.isin(known(column.values), (0, 1)).all())
+        return kinds <= {TEXT, NUMBER, BOOL}
 
     def codes(self, column: Column, rows: Array | None) -> Array:
         """The number of each value's label, -1 for what is missing or new."""
-        values = column.take(rows)
-        if isinstance(values, np.ndarray):  # all missing, or numbers that were texts in `fit`
-            values = texts_of(values.tolist())
-        found = self.places.get
-        return np.fromiter((found(value, -1) for value in values), np.int64, len(values))
+        values, of = column.take(rows), column.of
+        if isinstance(values, np.ndarray):  # all missing, or numbers
+            values, of = values.tolist(), NUMBER
+        if self.of == MIXED or (of == self.of and of != MIXED and column.kind == TEXT):
+            found = [self.places.get(text, -1) for text in texts_of(values)]  # type: ignore[arg-type]
+        else:
+            found = [self._code(value, of) for value in values]
+        return np.array(found, np.int64)
+
+    def _code(self, value: Any, of: str) -> int:
+        """The number of the label that is the same number; of a text among texts, of the same text."""
+        if isinstance(value, str) and self.of == TEXT and of == MIXED:
+            return self.places.get(value, -1)
+        number = number_in(value) if isinstance(value, str) else number_of(value, NUMBER)
+        return -1 if self._by_number is None or number is None else self._by_number.get(number, -1)
 
     def write(self, column: Column, rows: Array | None, out: Array, name: str) -> None:
         codes = self.codes(column, rows)
@@ -268,6 +342,20 @@ class Category(Encoder):
         else:
             out[known, codes[known]] = 1.0
 
+    def new(self, column: Column, written: Array) -> str:
+        """A sentence about a column, written to (n, width), where most of several values are new; else empty."""
+        values = column.values if isinstance(column.values, list) else column.values.tolist()
+        there = np.array([value is not None and value == value for value in values], bool)
+        new = np.flatnonzero(there & (written[:, 0] < 0 if self.embedded else ~written.any(axis=1)))
+        if len(new) * 2 <= there.sum() or there.sum() < 2:
+            return ""
+        some = ", ".join(map(repr, list(dict.fromkeys(values[k] for k in new[:AT_ONCE]))[:3]))
+        return (
+            f"has {len(new)} of {there.sum()} values in categories that fit did not see, such as {some}: they are "
+            f"taken as missing ones. fit saw {listed(self.labels)}; a text is the same only if it is written alike. "
+            "This is said once"
+        )
+
     def numbers(self, values: Array) -> Array:
         if self.embedded:
             return values * np.eye(1, VECTOR)
@@ -276,7 +364,7 @@ class Category(Encoder):
         return np.where(values == np.arange(self.width)[None], 1.0, 0.0)
 
     def one(self, value: Any, row: Array, start: int) -> bool:
-        if value is not None and type(value) is not str:
+        if value is not None and (type(value) is not str or self.of in (NUMBER, BOOL)):
             return False
         code = -1 if value is None else self.places.get(value, -1)
         if self.embedded:
@@ -297,7 +385,7 @@ class Category(Encoder):
         return [0.0 if self.embedded else 2.0 if self.width == 1 else 1.0] * self.width
 
     def described(self) -> dict[str, Any]:
-        return {"kind": TEXT, "labels": self.labels, "of_numbers": self.of_numbers, "embedded": self.embedded}
+        return {"kind": TEXT, "labels": self.labels, "of": self.of, "embedded": self.embedded}
 
 
 def known(values: Array) -> Array:
@@ -305,11 +393,24 @@ def known(values: Array) -> Array:
     return values[~np.isnan(values)]
 
 
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+def number_in(text: str) -> float | None:
+    """The number, or the bool, that a text says exactly; None if it says none."""
+    number = WORDS.get(text.casefold())
+    if number is None and "_" not in text:
+        with contextlib.suppress(ValueError):
+            number = float(text)
+    return number if number is not None and abs(number) < EXACT else None
+
+
+def _by_number(labels: list[str]) -> dict[float, int] | None:
+    """The place of each label's number; None if one says none, two say the same, or bools are among numbers."""
+    found: dict[float, int] = {}
+    for k, label in enumerate(labels):
+        number = number_in(label)
+        if number is None or number in found or (label.casefold() in WORDS) != (labels[0].casefold() in WORDS):
+            return None
+        found[number] = k
+    return found
 
 
 def fitted(column: Column, rows: Array | None, most: int) -> Encoder:
@@ -322,7 +423,7 @@ def fitted(column: Column, rows: Array | None, most: int) -> Encoder:
     if not there:
         return Empty()
     if column.kind == TEXT:
-        return Category.fit(values, most)
+        return Category.fit(values, column.of, most)
     return Flag() if column.kind == BOOL else Number.fit(column.kind, values)
 
 
@@ -338,7 +439,7 @@ def restored(about: Any) -> Encoder:
         raise ValueError(f"a column is described by {about!s:.80}; expected its kind and what belongs to it")
     settings = {name: value for name, value in about.items() if name != "kind"}
     kind = about["kind"]
-    expected = {TEXT: {"labels", "of_numbers", "embedded"}, BOOL: set(), MISSING: set()}.get(
+    expected = {TEXT: {"labels", "of", "embedded"}, BOOL: set(), MISSING: set()}.get(
         kind, {"centre", "scale", "indicator"}
     )
     if set(settings) != expected:

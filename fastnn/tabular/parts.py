@@ -8,7 +8,7 @@ import numpy as np
 
 from ..checks import Array
 from ..data.held_out import held_out_rows
-from .table import NUMBER, Table
+from .table import NUMBER, Table, texts_of
 from .words import many
 
 SMALL = 10_000  # rows, up to which their order makes no difference, and whole weights are as good as so many rows
@@ -72,8 +72,9 @@ def _in_own_order(table: Table, y: Array, rows: Array) -> tuple[Array, Array]:
         column = table.column(k)
         values = column.values
         if isinstance(values, list):
-            ranks: dict[Any, int] = {text: rank for rank, text in enumerate(sorted(set(values) - {None}))}
-            values = np.array([ranks.get(value, -1) for value in values])
+            texts: list[Any] = texts_of(values)
+            ranks = {text: rank for rank, text in enumerate(sorted(set(texts) - {None}))}
+            values = np.array([ranks.get(text, -1) for text in texts])
         keys.append(values[rows])
         if column.kind == NUMBER:
             different = np.unique(keys[-1])

@@ -28,7 +28,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     many of them        more than `max_one_hot`: 8 columns, in front of all others, where an `Embedding` puts the
                         category's vector; the first has the number of the category, -1 for missing and new ones
     dates, durations    days since 1970 in UTC, or days, and then as numbers; times of the day are durations
-    objects             what they are, if all are of one kind; else texts (``str(value)``), and 1 is 1.0
+    objects             what they are, if all are of one kind; else texts (``str(value)``), and 1 is 1.0: so they
+                        are in predict, too, whatever they are there
     without any value   nothing
     ==================  =====================================================================================
 
@@ -99,7 +100,8 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             self._starts[k] = self._width
             self._width += encoders[k].width
         self.many_categories_ = [len(one.labels) for one, many in zip(encoders, embedded) if many]  # type: ignore[attr-defined]
-        self._said: set[str] = set()
+        self._said: set[str] = set()  # columns that are new
+        self._said_new: set[int] = set()  # columns with categories that are new
         self._one = _OneRow(encoders, self._starts, self._width, names)
 
     @property
@@ -176,13 +178,18 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         with room(n * self.width * 4, f"X as numbers, ({n}, {self.width})", "fewer rows, or a smaller max_one_hot"):
             out = np.zeros((n, self.width), np.float32)
         for k, (place, encoder) in enumerate(zip(places, self.encoders_)):
-            column, name = table.column(place), table.name(place)
+            column, name = table.texts(place) if encoder.reads_texts else table.column(place), table.name(place)
             if not encoder.accepts(column):
                 raise ValueError(
-                    f"{name} is of kind {column.kind!r}, but was {encoder.kind!r} in fit; expected the same kind: "
-                    "convert it"
+                    f"{name} is of kind {column.said!r}, but was {encoder.said!r} in fit; expected the same kind: "
+                    f"{encoder.fix}"
                 )
-            encoder.write(column, rows, out[:, self._starts[k] : self._starts[k] + encoder.width], name)
+            written = out[:, self._starts[k] : self._starts[k] + encoder.width]
+            encoder.write(column, rows, written, name)
+            first = rows is None and k not in self._said_new  # in predict
+            if first and isinstance(encoder, Category) and (said := encoder.new(column, written)):
+                self._said_new.add(k)
+                warnings.warn(f"{name} {said}", UserWarning, stacklevel=4)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:

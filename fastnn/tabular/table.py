@@ -21,8 +21,8 @@ from ..data.sources import check_in_memory
 from ..data.tables import is_sparse
 from ..extras import needs
 
-NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING = (
-    "number", "bool", "text", "date", "date with a time zone", "duration", "missing",
+NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING, MIXED = (
+    "number", "bool", "text", "date", "date with a time zone", "duration", "missing", "mixed objects",
 )  # fmt: skip
 KINDS = (NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING)
 """What a column may be; "missing" is one without any value."""
@@ -36,16 +36,31 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 
 
 class Column(NamedTuple):
-    """The values of a column: float64 with NaN for what is missing, or of texts a list with None for it."""
+    """The values of a column: float64 with NaN for what is missing, or of texts a list with None for it.
+
+    `of` says what the texts were: texts; the numbers or bools that are the categories of a column; or objects of
+    several kinds, which are in the list as they are.
+    """
 
     kind: str
     values: Any
+    of: str = TEXT
+
+    @property
+    def said(self) -> str:
+        """How errors call its kind."""
+        return kind_said(self.kind, self.of)
 
     def take(self, rows: Array | None) -> Any:
         """The values of these rows, or of all."""
         if rows is None:
             return self.values
         return [self.values[k] for k in rows] if isinstance(self.values, list) else self.values[rows]
+
+
+def kind_said(kind: str, of: str) -> str:
+    """How errors call the kind of a column, or that of its categories."""
+    return kind if kind != TEXT or of == TEXT else MIXED if of == MIXED else f"category of {of}s"
 
 
 class Table:
@@ -79,6 +94,7 @@ class Table:
         check_in_memory(values, "a model of tables")
         self.names: tuple[str, ...] | None = None
         self._column: Callable[[int], Column]
+        self._values: Callable[[int], list[Any]]
         if hasattr(values, "columns") and not isinstance(values, np.ndarray):
             self._open_frame(values)
         else:
@@ -110,6 +126,7 @@ class Table:
             ) from None
         self.names, self.shape = tuple(found), (int(opened.shape[0]), len(found))
         self._column = lambda k: series_column(narwhals, opened[:, k], found[k])
+        self._values = lambda k: opened[:, k].to_list()
 
     def _open_array(self, values: Any) -> None:
         array = values if isinstance(values, np.ndarray) else _as_array(values)
@@ -133,6 +150,7 @@ class Table:
             raise TypeError(f"X has dtype {array.dtype}; expected numbers, texts, dates or objects")
         self.shape = (int(array.shape[0]), int(array.shape[1]))
         self._column = lambda k: array_column(array[:, k], f"column {k} of X")
+        self._values = lambda k: (array if array.dtype.kind not in "Mm" else array.astype(object))[:, k].tolist()
 
     def column(self, k: int) -> Column:
         """Column number `k`; finite numbers or missing ones.
@@ -156,6 +174,12 @@ class Table:
         elif column.values.count(None) == len(column.values):
             return Column(MISSING, np.full(len(column.values), np.nan))
         return column
+
+    def texts(self, k: int) -> Column:
+        """The same, each value as a text, whatever it is: of columns that held objects of several kinds."""
+        values = self._values(k)
+        check_cells(values, self.name(k))
+        return Column(TEXT, texts_of(values), MIXED)
 
     def name(self, k: int) -> str:
         """How errors call column number `k`."""
@@ -187,8 +211,10 @@ def series_column(narwhals: Any, series: Any, name: str) -> Column:
         series = series.cast(narwhals.Float64)
     if dtype.is_numeric():
         return Column(NUMBER, _floats(series.to_numpy()))
-    if dtype in (narwhals.String, narwhals.Categorical, narwhals.Enum):
+    if dtype == narwhals.String:
         return Column(TEXT, _shared_texts(series))
+    if dtype in (narwhals.Categorical, narwhals.Enum):
+        return _of_categories(series.to_list())
     if dtype == narwhals.Date:
         return Column(DATE, _floats(series.cast(narwhals.Datetime("us")).dt.timestamp("us").to_numpy()) / (DAY * 1e6))
     if dtype == narwhals.Datetime:
@@ -233,14 +259,19 @@ def array_column(values: Array, name: str) -> Column:
     raise TypeError(f"{name} has dtype {values.dtype}; expected numbers, bools, texts, categories, dates or durations")
 
 
-def _of_objects(values: list[Any], name: str) -> Column:
-    """A column of Python objects: of one kind if all are, else of texts."""
+def check_cells(values: list[Any], name: str) -> None:
+    """Refuse lists, dicts and the like in cells."""
     for row, value in enumerate(values):
         if isinstance(value, CONTAINERS):
             raise TypeError(
                 f"{name} holds {shown(type(value))} in row {row}; expected numbers, bools, texts, dates or durations: "
                 "make columns of its parts"
             )
+
+
+def _of_objects(values: list[Any], name: str) -> Column:
+    """A column of Python objects: of one kind if all are, else of texts."""
+    check_cells(values, name)
     kinds = {kind_of(value) for value in values} - {MISSING}
     if not kinds:
         return Column(MISSING, np.full(len(values), np.nan))
@@ -251,10 +282,22 @@ def _of_objects(values: list[Any], name: str) -> Column:
     elif kinds <= {DATE, ZONED_DATE}:
         raise ValueError(f"{name} has dates with a time zone and without one; expected all of one sort")
     else:
-        kind = TEXT
+        return Column(TEXT, [None if is_missing(value) else value for value in values], MIXED)
     if kind == TEXT:
         return Column(TEXT, texts_of(values))
     return Column(kind, np.array([number_of(value, kind) for value in values]))
+
+
+def _of_categories(values: list[Any]) -> Column:
+    """A column of categories, which may be texts, numbers, bools, or anything else."""
+    different = set(values)
+    kinds = {kind_of(value) for value in different} - {MISSING}
+    if len(kinds) > 1:
+        return Column(TEXT, [None if is_missing(value) else value for value in values], MIXED)
+    texts = {value: None if is_missing(value) else text_of(value) for value in different}
+    return Column(
+        TEXT, [texts[value] for value in values], NUMBER if NUMBER in kinds else BOOL if BOOL in kinds else TEXT
+    )
 
 
 def kind_of(value: Any) -> str:

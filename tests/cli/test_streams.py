@@ -166,7 +166,8 @@ def test_new_categories_of_all_blocks_are_said_once(tmp_path, small_blocks, mode
     for command in ("predict", "evaluate"):
         more = ("--out", tmp_path / "p.csv") if command == "predict" else ()
         result = run(command, model, tmp_path / "t.csv", *more, "--json")
-        assert result.stderr.count("warning") == 1
+        assert result.stderr.count("that training did not see") == 1
+        assert result.stderr.count("warning") == 2  # of the first block, and of all
         found = json.loads(result.stdout)["new_categories"]["city"]
         assert found == {"rows": 151, "labels": labels[:100]}
 

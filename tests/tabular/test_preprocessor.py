@@ -157,6 +157,66 @@ def test_categories_that_are_numbers_take_numbers():
     np.testing.assert_array_equal(fitted.transform(pd.DataFrame({"x": [2.0, 9.0]})), [[0, 1, 0], [0, 0, 0]])
 
 
+def objects(*values):
+    return pd.Series(values, dtype=object)
+
+
+@pytest.mark.parametrize(("values", "later", "expected"), [
+    (["1", "2", "3"], [3, 2, 9], [2, 1, -1]), (["1", "2", "3"], [3.0, NAN, 1.5], [2, -1, -1]),
+    (["1.0", "2.0", "3.0"], [3, 1], [2, 0]), (["01", "02", "03"], pd.Categorical([3, 1]), [2, 0]),
+    (["1", "2", "3"], objects("3", 1, None), [2, 0, -1]), (["u", "v", "w"], ["w", "u"], [2, 0]),
+    (pd.Categorical([1, 2, 3]), ["03", "1.0", "2"], [2, 0, 1]), (pd.Categorical([1.0, 2, 3]), [3, 1], [2, 0]),
+    (pd.Categorical([1, 2, 3]), pd.Categorical([3.0, 1.0]), [2, 0]),
+    (pd.Categorical([1, 2, 3]), objects(3, "1"), [2, 0]), (["1", "2", "3"], [None, None], [-1, -1]),
+])  # fmt: skip
+def test_categories_that_are_numbers_on_one_side_are_compared_as_numbers(values, later, expected):
+    out = numbers(values, later)
+    np.testing.assert_array_equal(np.where(out.any(axis=1), out.argmax(axis=1), -1), expected)
+
+
+@pytest.mark.parametrize(("values", "later"), [
+    (["True", "False"], [True, False]), (["true", "false"], [1.0, 0.0]), (pd.Categorical([True, False]), [1, 0]),
+    (pd.Categorical([True, False]), ["True", "false"]), (["0", "1"], [True, False]), (["1", "0"], objects(True, "0")),
+])  # fmt: skip
+def test_categories_that_are_bools_on_one_side(values, later):
+    np.testing.assert_array_equal(numbers(values, later), numbers(["1", "0"], ["1", "0"]))
+
+
+@pytest.mark.parametrize(("values", "later", "kind"), [
+    (["1", "01"], [1], "number"), (["1", "x"], [1], "number"), (["True", "False"], [2, 1], "number"),
+    (["1", "2"], [True, False], "bool"), (["9007199254740993", "1"], [1, 2], "number"), (["1_0", "1"], [10], "number"),
+    (["a", "b"], objects("a", 1), "mixed objects"), (["1", "2"], objects("1", dt.date(2020, 1, 1)), "mixed objects"),
+    (["1", "x"], pd.Categorical([1, 2]), "category of numbers"), ([True, False], ["True", "False"], "text"),
+    ([1, 2], ["1", "2"], "text"), ([1, 2], objects("1", 2), "mixed objects"),
+])  # fmt: skip
+def test_what_is_no_such_category_is_refused(values, later, kind):
+    with pytest.raises(ValueError, match=f"column 'x' of X is of kind '{kind}', but was '.*' in fit"):
+        numbers(values, later)
+
+
+@pytest.mark.parametrize("later", [
+    [1, 2], [1.0, 2.0], objects(1, 2.0), objects("1", "2"), pd.Categorical([1, 2]), objects(1, "2"),
+])  # fmt: skip
+def test_mixed_objects_are_texts_whatever_they_are_later(later):
+    values = objects(1, "one", 2.0, dt.date(2020, 1, 1), None)  # labels 1, 2, 2020-01-01, one
+    fitted = Preprocessor().fit(pd.DataFrame({"x": values}))
+    frame = pd.DataFrame({"x": later})
+    for twin in (fitted, Preprocessor.made(json.loads(json.dumps(fitted.described())))):
+        np.testing.assert_array_equal(twin.transform(frame), np.eye(4)[:2])
+        for row in range(2):
+            np.testing.assert_array_equal(twin.transform(frame[row : row + 1]), np.eye(4)[row : row + 1])
+
+
+@pytest.mark.parametrize(("values", "later", "words"), [
+    (["1", "2", "3"], ["1.0", "2.0", "3.0"], "3 of 3 values .* such as '1.0', '2.0', '3.0'.* fit saw '1', '2', '3'"),
+    (["a", "b"], ["c", "d", "a", None], "2 of 3 values"), (pd.Categorical([1, 2]), [7, 8.5], "2 of 2 .* 7.0, 8.5"),
+    (list("abcd"), ["x", "y"], "2 of 2"),
+])  # fmt: skip
+def test_mostly_new_categories_are_said(values, later, words):
+    with pytest.warns(UserWarning, match=f"column 'x' of X has {words}"):
+        numbers(values, later, max_one_hot=3)
+
+
 def test_names():
     frame = pd.DataFrame({"a": [1.0, None], "b": ["u", "v"], "c": ["x", "y"], "d": [None, None]})
     frame.loc[2] = [3.0, "w", "x", None]
@@ -214,7 +274,7 @@ def test_the_description_says_all(seed):
     {"max_one_hot": 5, "names": None, "columns": [{"kind": "bool", "more": 1}]},
     {"max_one_hot": 5, "names": None, "columns": [{"kind": ["bool"]}]},
     *({"max_one_hot": 5, "names": None,
-       "columns": [{"kind": "text", "labels": labels, "of_numbers": False, "embedded": False}]}
+       "columns": [{"kind": "text", "labels": labels, "of": "text", "embedded": False}]}
       for labels in (["a", 1], ["a", "a"], "ab", [])),
     {"max_one_hot": 5, "names": None, "columns": [{"kind": "number", "centre": NAN, "scale": 1, "indicator": True}]},
     {"max_one_hot": 5, "names": None, "columns": [{"kind": "number", "centre": 0, "scale": -1, "indicator": True}]},
