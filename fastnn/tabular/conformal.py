@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..checks import Array
+from .words import many
 
 
 def conformal_level(level: float, count: float) -> float:
@@ -25,6 +26,34 @@ def conformal_level(level: float, count: float) -> float:
     if level > 0.5:
         return min(1.0, (math.ceil((count + 1) * level) + 1) / count)
     return max(0.0, (math.floor((count + 1) * level) - 1) / count) if level < 0.5 else level
+
+
+def rows_needed(level: float) -> int:
+    """How many held-out rows a quantile of that level needs: ceil((n + 1) level) is no more than n.
+
+    Of fewer ones the outermost residual is the nearest there is, and covers less.
+
+    Examples
+    --------
+    >>> from fastnn.tabular.conformal import rows_needed
+    >>> [rows_needed(level) for level in (0.05, 0.1, 0.5, 0.9, 0.95, 0.99)]
+    [19, 9, 1, 9, 19, 99]
+    """
+    level = max(level, 1 - level)
+    return math.ceil(level / (1 - level) - 1e-6)
+
+
+def too_few(level: float, count: float, part: float) -> str:
+    """A sentence, where `count` held-out rows, that part of all, are too few for a quantile of that level."""
+    count, needed = math.floor(count + 1e-9), rows_needed(level)
+    if count >= needed:
+        return ""
+    of = f", as of {math.ceil(needed / part)} rows with validation_fraction={part:g}" if part else ""
+    return (
+        f"{many(count, 'held-out row')} cannot say what {max(level, 1 - level):.4g} of all new ones are below: the "
+        f"outermost residual is taken, which {1 / (count + 1):.2g} of them or more exceed; expected {needed} held-out "
+        f"rows at least{of}"
+    )
 
 
 def quantiles_of(values: Array, levels: Array | float, weight: Array | None) -> Array:

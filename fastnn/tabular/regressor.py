@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from statistics import NormalDist
 from typing import Any
 
@@ -15,7 +16,7 @@ from ..formulas.losses import GaussianNLLLoss, LossFunction, MSELoss, PinballLos
 from ..training.callbacks import Trainee
 from .answer import Answer
 from .base import BaseTabular, Rows, Targets, targets_of
-from .conformal import conformal_level, quantiles_of
+from .conformal import conformal_level, quantiles_of, rows_needed, too_few
 from .learnt import Learnt
 
 LEAST_VARIANCE = 1e-4  # of standardised targets
@@ -182,7 +183,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         predicted, weight = self._of_outputs(outputs, learnt.more), held_out.weight
         learnt.more["held_out"] = count
         if self.quantiles is not None:
-            wanted = [conformal_level(float(level), count) for level in levels(self.quantiles, "quantiles")]
+            given = levels(self.quantiles, "quantiles").tolist()
+            if said := too_few(max(given, key=rows_needed), count, self.validation_fraction):
+                warnings.warn(f"quantiles are less sure than they say: {said}", UserWarning, stacklevel=4)
+            wanted = [conformal_level(level, count) for level in given]
             learnt.more["shifts"] = [
                 float(quantiles_of(y[:, 0] - predicted[:, k], level, weight)) for k, level in enumerate(wanted)
             ]
@@ -331,6 +335,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         if self.distribution is not None:
             width = self._deviations(outputs, more)[:, 0]
         if "residuals" in more:
+            if said := too_few(coverage, more["held_out"], self.validation_fraction) if coverage > 0.5 else "":
+                warnings.warn(f"intervals cover less than {coverage:.4g}: {said}", UserWarning, stacklevel=2)
             level = conformal_level(coverage, more["held_out"]) if coverage > 0.5 else coverage
             factor = float(np.interp(level, np.linspace(0, 1, KEPT), more["residuals"][0]))
         elif self.distribution is not None:

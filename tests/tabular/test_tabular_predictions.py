@@ -72,6 +72,48 @@ def test_intervals_cover_nine_of_ten(options):
         assert np.mean((high - low)[wide]) > 1.5 * np.mean((high - low)[~wide])
 
 
+@pytest.mark.parametrize(("rows", "needed"), [(10, 9), (42, 9), (45, None)])
+@pytest.mark.parametrize("options", [{"distribution": "normal"}, {}])
+def test_intervals_of_few_held_out_rows_say_so(options, rows, needed):
+    frame, mean, rng = table(rows)
+    y = mean + rng.normal(size=rows)
+    model = TabularRegressor(**{**QUICK, "epochs": 3}, **options).fit(frame, y)
+    model.predict_interval(frame, 0.5)
+    if needed is None:
+        model.predict_interval(frame)
+        with pytest.warns(UserWarning, match=r"less than 0.95: 9 held-out rows.* expected 19 .* as of 95 rows"):
+            model.predict_interval(frame, 0.95)
+    else:
+        with pytest.warns(
+            UserWarning, match=rf"less than 0.9: {round(rows / 5)} held-out rows .* expected 9 .* 45 rows"
+        ):
+            low, high = model.predict_interval(frame).T
+        if not options:  # the largest residual
+            there = np.abs(y - model.predict(frame))[model.validation_rows_].max()
+            np.testing.assert_allclose((high - low) / 2, there)
+
+
+@pytest.mark.parametrize(("levels", "rows", "needed"), [
+    ((0.05, 0.5, 0.95), 92, 19), ((0.05, 0.5, 0.95), 95, None), ((0.1, 0.9), 42, 9), ((0.2, 0.99), 95, 99),
+    ((0.5,), 10, None),
+])  # fmt: skip
+def test_quantiles_of_few_held_out_rows_say_so(levels, rows, needed):
+    frame, mean, rng = table(rows)
+    model = TabularRegressor(**{**QUICK, "epochs": 3}, quantiles=levels)
+    if needed is None:
+        model.fit(frame, mean + rng.normal(size=rows))
+    else:
+        with pytest.warns(UserWarning, match=rf"{round(rows / 5)} held-out rows .* expected {needed} held-out rows"):
+            model.fit(frame, mean + rng.normal(size=rows))
+
+
+def test_held_out_rows_count_by_their_weights():
+    frame, mean, rng = table(100)
+    model = TabularRegressor(**{**QUICK, "epochs": 3}, quantiles=(0.05, 0.95))
+    with pytest.warns(UserWarning, match=r"[1-5] held-out rows? cannot say"):
+        model.fit(frame, mean + rng.normal(size=100), np.where(np.arange(100) % 10, 0.01, 1.0))
+
+
 def test_quantiles_do_not_cross_and_the_median_is_predicted():
     frame, mean, rng = table(300)
     levels = (0.1, 0.3, 0.5, 0.7, 0.9)
