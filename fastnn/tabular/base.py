@@ -315,9 +315,10 @@ class BaseTabular(BaseEstimator, ABC):
         TypeError
             If the classes are neither numbers nor texts.
         OSError, ValueError
-            If `path` is no place for a file.
+            If `path` is no place for a file, or a parameter, set after `fit`, is none.
         """
         check_is_fitted(self)
+        self._check_parameters()
         self._learnt.save(path, type(self).__name__, _plain_parameters(self.get_params(deep=False)))
 
     def to_onnx(self, path: Path) -> None:

@@ -8,8 +8,19 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
-from ..checks import Array, between_zero_and_one, finite_number, levels, one_of, optional, positive_number
+from ..checks import (
+    Array,
+    at_least_one,
+    between_zero_and_one,
+    finite_number,
+    fraction,
+    levels,
+    one_of,
+    optional,
+    positive_number,
+)
 from ..data.columns import real_array
 from ..formulas.activations import ActivationFunction, Mish
 from ..formulas.losses import GaussianNLLLoss, LossFunction, MSELoss, PinballLoss
@@ -49,6 +60,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         How many targets there are.
     target_mean_, target_scale_ : ndarray (n_outputs,)
         Networks learn targets minus the mean, over the scale.
+    quantiles_, distribution_ : ndarray and str, or None
+        What was learnt, whatever `quantiles` and `distribution` are set to afterwards.
     network_, networks_, preprocessor_, feature_importances_, n_features_in_, feature_names_in_, n_iter_, best_epoch_
         As for `TabularClassifier`, and so are `history_`, `validation_errors_`, `validation_rows_`, `interrupted_`,
         `target_name_`.
@@ -126,13 +139,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _check_parameters(self) -> None:
         super()._check_parameters()
-        optional(one_of("normal"))(self.distribution, "distribution")
-        if self.quantiles is not None:
-            found = levels(self.quantiles, "quantiles")
-            if np.any(np.diff(found) <= 0):
-                raise ValueError(f"quantiles is {self.quantiles!r}; expected them in ascending order, each once")
-            if self.distribution is not None:
-                raise ValueError("quantiles and distribution are both given; expected one of the two")
+        check_kind(self.quantiles, self.distribution)
 
     def _read_targets(self, y: Any, count: int) -> Targets:
         array = real_array(targets_of(y, count), "y").astype(np.float64)
@@ -153,7 +160,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         deviation = (values / scale).std(axis=0) * scale
         mean = (values / scale).mean(axis=0) * scale
         varies = deviation > 1e-12 * scale
-        return {"mean": mean.tolist(), "deviation": np.where(varies, deviation, 1.0).tolist()}
+        return {
+            "mean": mean.tolist(),
+            "deviation": np.where(varies, deviation, 1.0).tolist(),
+            "quantiles": None if self.quantiles is None else levels(self.quantiles, "quantiles").tolist(),
+            "distribution": self.distribution,
+            "validation_fraction": float(self.validation_fraction),
+        }
 
     def _network_targets(self, y: Array, more: dict[str, Any]) -> Array:
         standard = ((y - more["mean"]) / more["deviation"]).astype(np.float32)
@@ -168,9 +181,9 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return Mish()
 
     def _outs(self, more: dict[str, Any]) -> int:
-        if self.quantiles is not None:
-            return int(np.size(self.quantiles))
-        return len(more["mean"]) * (1 if self.distribution is None else 2)
+        if more["quantiles"] is not None:
+            return len(more["quantiles"])
+        return len(more["mean"]) * (1 if more["distribution"] is None else 2)
 
     def _error(self, net: Trainee, held_out: Rows) -> float:
         outputs = net.engine.outputs(held_out.X, unchecked=True)
@@ -179,23 +192,22 @@ class TabularRegressor(RegressorMixin, BaseTabular):
 
     def _finish(self, learnt: Learnt, held_out: Rows, y: Array, count: float) -> None:
         """Residuals of the held-out rows, of which intervals are made: their quantiles are all that is kept."""
-        outputs = learnt.outputs(held_out.X)
-        predicted, weight = self._of_outputs(outputs, learnt.more), held_out.weight
-        learnt.more["held_out"] = count
-        if self.quantiles is not None:
-            given = levels(self.quantiles, "quantiles").tolist()
-            if said := too_few(max(given, key=rows_needed), count, self.validation_fraction):
+        more, outputs, weight = learnt.more, learnt.outputs(held_out.X), held_out.weight
+        predicted = self._of_outputs(outputs, more)
+        more["held_out"] = count
+        if more["quantiles"] is not None:
+            if said := too_few(max(more["quantiles"], key=rows_needed), count, more["validation_fraction"]):
                 warnings.warn(f"quantiles are less sure than they say: {said}", UserWarning, stacklevel=4)
-            wanted = [conformal_level(level, count) for level in given]
-            learnt.more["shifts"] = [
+            wanted = [conformal_level(level, count) for level in more["quantiles"]]
+            more["shifts"] = [
                 float(quantiles_of(y[:, 0] - predicted[:, k], level, weight)) for k, level in enumerate(wanted)
             ]
         else:
             residuals = np.abs(y - predicted)
-            if self.distribution is not None:
-                residuals = residuals / self._deviations(outputs, learnt.more)
+            if more["distribution"] is not None:
+                residuals = residuals / self._deviations(outputs, more)
             spaced = np.linspace(0, 1, KEPT)
-            learnt.more["residuals"] = [quantiles_of(some, spaced, weight).tolist() for some in residuals.T]
+            more["residuals"] = [quantiles_of(some, spaced, weight).tolist() for some in residuals.T]
 
     def _show(self, learnt: Learnt) -> None:
         more = learnt.more
@@ -205,6 +217,10 @@ class TabularRegressor(RegressorMixin, BaseTabular):
                 raise ValueError(f"its {name} is no list of numbers")
             for number in more[name]:
                 finite_number(number, name) if name == "mean" else positive_number(number, name)
+        if not {"quantiles", "distribution", "validation_fraction"} <= set(more):
+            raise ValueError("it does not say of which quantiles or distribution it is")
+        check_kind(more["quantiles"], more["distribution"])
+        fraction(more["validation_fraction"], "validation_fraction")
         if len(more["mean"]) != len(more["deviation"]) or self._outs(more) != outs:
             raise ValueError("its means and standard deviations are not one for each target")
         for name, rows in (("shifts", [more.get("shifts", [])]), ("residuals", more.get("residuals", []))):
@@ -213,19 +229,23 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             for row in rows:
                 for number in row:
                     finite_number(number, name)
-        if self.quantiles is not None and "shifts" in more and len(more["shifts"]) != outs:
+        if "shifts" in more and (more["quantiles"] is None or len(more["shifts"]) != outs):
             raise ValueError("its shifts are not one for each quantile")
-        if "residuals" in more and [len(row) for row in more["residuals"]] != [KEPT] * len(more["mean"]):
-            raise ValueError("its residuals are not so many for each target")
+        if "residuals" in more:
+            if [len(row) for row in more["residuals"]] != [KEPT] * len(more["mean"]):
+                raise ValueError("its residuals are not so many for each target")
+            at_least_one(more.get("held_out"), "held_out")
         self.n_outputs_ = len(more["mean"])
         self.target_mean_, self.target_scale_ = np.array(more["mean"]), np.array(more["deviation"])
+        self.quantiles_ = None if more["quantiles"] is None else np.array(more["quantiles"])
+        self.distribution_ = more["distribution"]
 
     # --- predictions -----------------------------------------------------------------------------
 
     def _of_outputs(self, outputs: Array, more: dict[str, Any]) -> Array:
         """The mean of the networks' outputs (networks, n, outs) as predictions: means, or quantiles, as they come."""
         mean = outputs[0].astype(np.float64) if len(outputs) == 1 else outputs.mean(axis=0, dtype=np.float64)
-        if self.distribution is not None:
+        if more["distribution"] is not None:
             mean = mean[:, : mean.shape[1] // 2]
         return self._on_scale(mean, more)
 
@@ -237,21 +257,20 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         """Quantiles (n, outs) that cover as many targets as they should, not in order yet."""
         return values + np.reshape(more.get("shifts", 0.0), (1, -1))
 
-    @property
-    def _nearest(self) -> int:
+    def _nearest(self, quantiles: Any) -> int:
         """The number of the quantile that is nearest to the median."""
-        return int(np.argmin(np.abs(levels(self.quantiles, "quantiles") - 0.5)))
+        return int(np.argmin(np.abs(np.array(quantiles) - 0.5)))
 
     def _answer(self, learnt: Learnt) -> Answer:
-        more, quantiles = learnt.more, self.quantiles is not None
-        outs = self._outs(more) // (1 if self.distribution is None else 2)
+        more, quantiles = learnt.more, learnt.more["quantiles"]
+        outs = self._outs(more) // (1 if more["distribution"] is None else 2)
 
         def formula(*outputs: Array) -> Array:
             total: Array = sum(outputs)  # type: ignore[assignment]
             values = self._on_scale(total / len(outputs), more)
-            return self._shifted(values, more) if quantiles else values
+            return values if quantiles is None else self._shifted(values, more)
 
-        return Answer(formula, outs, outs, rank=self._nearest if quantiles else None)
+        return Answer(formula, outs, outs, rank=None if quantiles is None else self._nearest(quantiles))
 
     def _deviations(self, outputs: Array, more: dict[str, Any]) -> Array:
         """The standard deviation (n, 1) of the mixture of what the networks say."""
@@ -272,12 +291,13 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         return_std : bool, default False
             Whether to return the standard deviations, too: for ``distribution="normal"``.
         """
-        if return_std and self.distribution is None:
+        check_is_fitted(self)
+        if return_std and self.distribution_ is None:
             raise ValueError(
                 "return_std is True, but this regressor has no distribution; expected distribution='normal'"
             )
-        if self.quantiles is not None:
-            return self.predict_quantiles(X)[:, self._nearest]
+        if self.quantiles_ is not None:
+            return self.predict_quantiles(X)[:, self._nearest(self.quantiles_)]
         outputs = self._outputs(X)
         values = self._of_outputs(outputs, self._learnt.more)
         values = values[:, 0] if self.n_outputs_ == 1 else values
@@ -291,7 +311,8 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         ValueError
             If the regressor was made without `quantiles`.
         """
-        if self.quantiles is None:
+        check_is_fitted(self)
+        if self.quantiles_ is None:
             raise ValueError("this regressor has no quantiles; expected quantiles=(0.05, 0.5, 0.95) or others")
         outputs = self._outputs(X)
         more = self._learnt.more
@@ -319,10 +340,11 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         ----------
         Lei, G'Sell, Rinaldo, Tibshirani and Wasserman, "Distribution-free predictive inference for regression" (2018).
         """
-        if self.quantiles is not None:
-            if np.size(self.quantiles) < 2:
+        check_is_fitted(self)
+        if self.quantiles_ is not None:
+            if self.quantiles_.size < 2:
                 raise ValueError("this regressor has one quantile only; expected two at least for an interval")
-            nominal = float(np.ptp(levels(self.quantiles, "quantiles")))
+            nominal = float(np.ptp(self.quantiles_))
             if coverage is not None and abs(coverage - nominal) > 1e-9:
                 raise ValueError(f"coverage is {coverage}, but the quantiles are {nominal:g} apart; expected that")
             return self.predict_quantiles(X)[:, [0, -1]]
@@ -332,14 +354,14 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         if self.n_outputs_ > 1:
             raise ValueError(f"this regressor has {self.n_outputs_} targets; expected one for intervals")
         values, width = self._of_outputs(outputs, more)[:, 0], np.ones(1)
-        if self.distribution is not None:
+        if self.distribution_ is not None:
             width = self._deviations(outputs, more)[:, 0]
         if "residuals" in more:
-            if said := too_few(coverage, more["held_out"], self.validation_fraction) if coverage > 0.5 else "":
+            if said := too_few(coverage, more["held_out"], more["validation_fraction"]) if coverage > 0.5 else "":
                 warnings.warn(f"intervals cover less than {coverage:.4g}: {said}", UserWarning, stacklevel=2)
             level = conformal_level(coverage, more["held_out"]) if coverage > 0.5 else coverage
             factor = float(np.interp(level, np.linspace(0, 1, KEPT), more["residuals"][0]))
-        elif self.distribution is not None:
+        elif self.distribution_ is not None:
             factor = NormalDist().inv_cdf(0.5 + coverage / 2)
         else:
             raise ValueError("no row was held out, so that nothing is known of residuals; expected validation_fraction")
@@ -349,6 +371,16 @@ class TabularRegressor(RegressorMixin, BaseTabular):
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def check_kind(quantiles: Any, distribution: Any) -> None:
+    """See that these are quantiles, or a distribution, or neither."""
+    optional(one_of("normal"))(distribution, "distribution")
+    if quantiles is not None:
+        if np.any(np.diff(levels(quantiles, "quantiles")) <= 0):
+            raise ValueError(f"quantiles is {quantiles!r}; expected them in ascending order, each once")
+        if distribution is not None:
+            raise ValueError("quantiles and distribution are both given; expected one of the two")
 
 
 KEPT = 201  # quantiles of the residuals, evenly spaced

@@ -263,3 +263,50 @@ def test_many_categories_are_learnt_and_important():
     model = TabularRegressor(**{**QUICK, "epochs": 20}).fit(frame[:5000], of_each[shop[:5000]])
     assert model.score(frame[5000:], of_each[shop[5000:]]) > 0.9
     assert model.feature_importances_[1] > 0.9
+
+
+@pytest.mark.parametrize("fitted", [{}, {"quantiles": (0.1, 0.5, 0.9)}, {"quantiles": (0.3,)},
+                                    {"distribution": "normal"}])  # fmt: skip
+@pytest.mark.parametrize("later", [
+    {"quantiles": None, "distribution": None}, {"quantiles": (0.2, 0.4, 0.6, 0.8), "distribution": None},
+    {"quantiles": None, "distribution": "normal"}, {"quantiles": "nonsense", "n_networks": 5, "validation_fraction": 0},
+])  # fmt: skip
+def test_what_was_fitted_predicts_whatever_is_set_later(tmp_path, fitted, later):
+    frame, mean, _ = table(100)
+    model = TabularRegressor(**{**QUICK, "epochs": 2}, **fitted).fit(frame, mean)
+
+    def all_of(model):
+        found = [model.predict(frame), model.quantiles_, model.distribution_]
+        for method, possible in (
+            (model.predict_interval, fitted != {"quantiles": (0.3,)}), (model.predict_quantiles, "quantiles" in fitted),
+            (lambda X: model.predict(X, return_std=True), "distribution" in fitted),
+        ):  # fmt: skip
+            if possible:
+                found.append(method(frame))
+            else:
+                with pytest.raises(ValueError, match="this regressor has"):
+                    method(frame)
+        return found
+
+    before = all_of(model)
+    model.set_params(**later)
+    for there, found in zip(before, all_of(model)):
+        np.testing.assert_array_equal(found, there)
+    if later["quantiles"] != "nonsense":
+        model.save(tmp_path / "a")
+        for there, found in zip(before, all_of(TabularRegressor.load(tmp_path / "a"))):
+            np.testing.assert_array_equal(found, there)
+    else:
+        with pytest.raises(TypeError, match="quantiles is 'nonsense'"):
+            model.save(tmp_path / "a")
+
+
+@pytest.mark.parametrize("later", [
+    {"calibrate": False}, {"label_smoothing": 0.5, "class_weight": "balanced"}, {"n_networks": 7, "max_one_hot": 1},
+    {"hidden_layer_sizes": (3,), "epochs": 0},
+])  # fmt: skip
+def test_a_fitted_classifier_predicts_as_fitted(later):
+    frame, mean, _ = table(100)
+    model = TabularClassifier(**{**QUICK, "epochs": 2}, calibrate=True, n_networks=2).fit(frame, mean > 1)
+    there = model.predict_proba(frame)
+    np.testing.assert_array_equal(model.set_params(**later).predict_proba(frame), there)
