@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .. import saving
-from ..checks import Array, fraction, optional, positive_integer, positive_number
+from ..checks import Array, fraction, optional, positive_integer, positive_number, shown
 from ..data.rows import sample_weights
 from ..engine.threads import at_most_threads
 from ..files import Path
@@ -452,7 +452,7 @@ def targets_of(y: Any, count: int) -> Array:
         raise ValueError("This estimator requires y to be passed, but the target y is None")
     array = _array(y)
     if array.ndim == 0 or array.shape[0] != count:
-        have = array.shape[0] if array.ndim else "no"
+        have = array.shape[0] if array.ndim else f"is {shown(y)}"
         raise ValueError(
             f"Found input variables with inconsistent numbers of samples: X has {many(count, 'row')} and y {have}; "
             "expected one target for each row"
@@ -487,9 +487,12 @@ def _array(values: Any) -> Array:
         array = plain.astype(float if plain.dtype.kind in "biuf" else object)
         array[hidden] = np.nan
         return array
-    array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
-    if array.dtype.kind in "US" and isinstance(values, (list, tuple)) and array.ndim == 1:
-        return array if all(isinstance(value, (str, bytes)) for value in values) else np.array(values, object)
+    of_pyarrow = hasattr(values, "to_pylist")  # which NumPy copies; its own to_numpy does not unless told to
+    array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") and not of_pyarrow else values)
+    if isinstance(values, (list, tuple)) and array.ndim == 1:
+        mixed = array.dtype.kind in "US" and not all(isinstance(value, (str, bytes)) for value in values)
+        rounded = array.dtype.kind == "f" and np.any(np.abs(array) >= 2**53)  # as NumPy does with large integers
+        return np.array(values, object) if mixed or rounded else array
     return array
 
 

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import numbers
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from ..checks import Array, flag, positive_number
-from ..data.rows import balanced_weights
+from ..checks import Array, flag, not_negative, positive_number, shown
+from ..data.rows import balanced_weights, sample_weights
 from ..formulas.activations import SELU, ActivationFunction
 from ..formulas.losses import CrossEntropyLoss, LossFunction, softmax
 from ..training.callbacks import Trainee
 from .answer import Answer
 from .base import BaseTabular, Rows, Targets, targets_of, weighted_mean
 from .learnt import Learnt
+from .words import listed
 
 SMOOTHING = 0.1
 _LABELS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text", "O": "object"}  # by the kind of their dtype
+MOST = 2**63 - 1  # that int64 holds
 LOWEST, HIGHEST = 0.05, 20.0  # of a temperature
 
 
@@ -52,8 +55,9 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         of the smallest log-loss at such a temperature, instead of the smallest error.
     label_smoothing : float, default 0.1
         How much of the target's probability is spread evenly over all classes.
-    class_weight : dict, "balanced" or None, default None
-        Weights of the classes, by which those of the samples are multiplied.
+    class_weight : dict, sequence, "balanced" or None, default None
+        Weights of the classes, by which those of the samples are multiplied: by label, where classes that a dict lacks
+        have weight 1, or one for each class in the order of `classes_`.
     time_limit : float, optional
         Seconds, after which training ends with the epoch under way.
     max_one_hot : int, default 100
@@ -174,17 +178,12 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             array = column_or_1d(array, warn=True)
         if array.ndim != 1:
             raise ValueError(f"y has shape {array.shape}; expected one class for each row, shape ({count},)")
-        if array.dtype.kind not in _LABELS:
-            raise TypeError(f"y has dtype {array.dtype}; expected classes that are numbers, bools or texts")
-        if array.dtype.kind == "O" and len({type(label) for label in array}) > 1:
-            kinds = sorted({type(label).__name__ for label in array})
-            if not set(kinds) <= {"int", "float"}:
-                raise TypeError(f"y holds labels of several types, {', '.join(kinds)}; expected all of one")
+        array = labels_of(array)
         check_classification_targets(array)
-        classes, numbers = np.unique(array, return_inverse=True)
+        classes, codes = np.unique(array, return_inverse=True)
         if classes.size < 2:
             raise ValueError(f"y has one class only, {classes.tolist()[0]!r}; expected two classes at least")
-        return Targets(np.asarray(numbers).reshape(-1), classes)
+        return Targets(np.asarray(codes).reshape(-1), classes)
 
     def _start(self, y: Targets, rows: Array) -> dict[str, Any]:
         classes, there = np.asarray(y.classes), np.unique(y.values[rows])
@@ -203,8 +202,22 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
             by_class = balanced_weights(counts)
             weight = np.array([by_class.get(code, 0.0) for code in range(len(counts))])[y.values]
         else:
-            weight = compute_sample_weight(self.class_weight, np.asarray(y.classes)[y.values])
+            weight = self._by_class(np.asarray(y.classes))[y.values]
         return np.asarray(weight if sample_weight is None else weight * sample_weight)
+
+    def _by_class(self, classes: Array) -> Array:
+        """The weight of each class, over that of the heaviest, so that no product is infinite."""
+        given, labels = self.class_weight, classes.tolist()
+        if isinstance(given, Mapping):
+            places = {label: code for code, label in enumerate(labels)}
+            if unknown := [label for label in given if label not in places]:
+                raise ValueError(
+                    f"class_weight has the {listed(unknown, 'key')}, which {'is' if len(unknown) == 1 else 'are'} no "
+                    f"class of y; expected some of {listed(labels)}, where those that it lacks have weight 1"
+                )
+            given = {places[label]: not_negative(one, f"class_weight[{label!r}]") for label, one in given.items()}
+        weight = np.asarray(sample_weights(None, given, np.arange(len(labels)), len(labels), class_count=len(labels)))
+        return weight / max(weight.max(), np.finfo(float).tiny)
 
     def _network_targets(self, y: Array, more: dict[str, Any]) -> Array:
         return y
@@ -238,7 +251,7 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         of = types[kind]
         if of is not object and not all(isinstance(label, of) for label in classes):
             raise ValueError(f"its classes are not all of type {kind}")
-        self.classes_: Array = np.array(classes, dtype=of)
+        self.classes_: Array = np.array(classes, dtype=np.uint64 if of is int and max(classes) > MOST else of)
         self.temperature_ = positive_number(more.get("temperature"), "temperature")
 
     # --- predictions -----------------------------------------------------------------------------
@@ -277,6 +290,46 @@ class TabularClassifier(ClassifierMixin, BaseTabular):
         """The most probable class of each row."""
         found = np.argmax(self.predict_proba(X), axis=1)
         return np.asarray(self.classes_[found])
+
+
+def labels_of(y: Array) -> Array:
+    """Labels (n,) as an array of bools, integers, floats or texts, or of objects that are texts; or an error."""
+    if y.dtype.kind == "T":
+        y = y.astype(object)
+    if y.dtype.kind not in _LABELS:
+        fix = {
+            "S": ": np.char.decode(y)",
+            "M": ": y.astype(str), or a regressor",
+            "m": ": y.astype(str), or a regressor",
+        }
+        raise TypeError(
+            f"y has dtype {y.dtype}; expected classes that are numbers, bools or texts{fix.get(y.dtype.kind, '')}"
+        )
+    if y.dtype.kind != "O":
+        return y
+    values = y.tolist()
+    types = {type(value) for value in values}
+    if all(issubclass(one, str) for one in types):
+        return np.array([str(value) for value in values], object)
+    if all(issubclass(one, (bool, np.bool_)) for one in types):
+        return np.array(values, bool)
+    others = sorted(
+        one.__name__ for one in types if issubclass(one, bool) or not issubclass(one, (numbers.Real, Decimal))
+    )
+    if others and len(types) > 1:
+        named = ", ".join(sorted(one.__name__ for one in types))
+        raise TypeError(f"y holds labels of several types, {named}; expected all of one")
+    if others:
+        raise TypeError(
+            f"y holds labels of type {others[0]}, such as {shown(values[0])}; expected numbers, bools or texts: "
+            "[str(label) for label in y]"
+        )
+    if not all(issubclass(one, numbers.Integral) for one in types):
+        return np.array([float(value) for value in values])
+    low, high = min(values), max(values)
+    if low < -MOST - 1 or high > (2 * MOST + 1 if low >= 0 else MOST):
+        raise ValueError(f"y holds labels from {low} to {high}, more than 64 bits hold; expected texts: map(str, y)")
+    return np.array(values, np.uint64 if high > MOST else np.int64)
 
 
 def softmax_of_one(logits: list[float], temperature: float) -> Array:

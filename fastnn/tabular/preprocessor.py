@@ -27,9 +27,11 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     texts, categories   a column for each, 1 where it is it; of two one column, 1 and -1; 0 for missing and new ones
     many of them        more than `max_one_hot`: 8 columns, in front of all others, where an `Embedding` puts the
                         category's vector; the first has the number of the category, -1 for missing and new ones
-    dates, durations    days since 1970 in UTC, or days, and then as numbers; times of the day are durations
+    dates, durations    days since 1970 in UTC, or days, and then as numbers; times of the day are durations, and a
+                        period is its start
     objects             what they are, if all are of one kind; else texts (``str(value)``), and 1 is 1.0: so they
                         are in predict, too, whatever they are there
+    intervals           texts: "(0, 10]"
     without any value   nothing
     ==================  =====================================================================================
 

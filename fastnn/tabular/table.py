@@ -30,6 +30,9 @@ KINDS = (NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING)
 CONTAINERS = (list, tuple, set, frozenset, Mapping, np.ndarray)
 """What holds several values and is none itself."""
 
+PLAIN = frozenset({type(None), str, int, float, bool})
+"""Types of most values."""
+
 AT_ONCE = 65_536  # texts
 DAY = 86_400.0  # seconds
 _EPOCH = datetime.datetime(1970, 1, 1)
@@ -260,13 +263,20 @@ def array_column(values: Array, name: str) -> Column:
 
 
 def check_cells(values: list[Any], name: str) -> None:
-    """Refuse lists, dicts and the like in cells."""
+    """Refuse what is no value of a table: lists, dicts and the like, complex numbers, objects that say nothing."""
     for row, value in enumerate(values):
+        kind = type(value)
+        if kind in PLAIN:
+            continue
         if isinstance(value, CONTAINERS):
-            raise TypeError(
-                f"{name} holds {shown(type(value))} in row {row}; expected numbers, bools, texts, dates or durations: "
-                "make columns of its parts"
-            )
+            what, fix = shown(kind), "make columns of its parts"
+        elif isinstance(value, complex):
+            what, fix = "a complex number", "take its real and its imaginary part as two columns"
+        elif not any({"__str__", "__repr__"} & set(vars(base)) for base in kind.__mro__[:-1]):
+            what, fix = f"an object of {kind.__name__}, which has no text of its own", "make columns of what it has"
+        else:
+            continue
+        raise TypeError(f"{name} holds {what} in row {row}; expected numbers, bools, texts, dates or durations: {fix}")
 
 
 def _of_objects(values: list[Any], name: str) -> Column:
@@ -308,11 +318,18 @@ def kind_of(value: Any) -> str:
         return BOOL
     if isinstance(value, (numbers.Real, Decimal)):
         return NUMBER
+    if _is_period(value):
+        return DATE
     if isinstance(value, (datetime.date, np.datetime64)):  # a datetime is a date
         return DATE if getattr(value, "tzinfo", None) is None else ZONED_DATE
     if isinstance(value, (datetime.timedelta, np.timedelta64, datetime.time)):
         return DURATION
     return TEXT
+
+
+def _is_period(value: Any) -> bool:
+    """Whether it is a pandas.Period, which stands for its start."""
+    return type(value).__name__ == "Period" and hasattr(value, "start_time")
 
 
 def is_missing(value: Any) -> bool:
@@ -335,6 +352,8 @@ def number_of(value: Any, kind: str) -> float:
             return float(value)
         except OverflowError:
             return math.inf
+    if _is_period(value):
+        value = value.start_time
     if isinstance(value, np.datetime64):
         return float(value.astype("M8[us]").astype(np.int64)) / (DAY * 1e6)
     if isinstance(value, np.timedelta64):
@@ -364,7 +383,7 @@ def text_of(value: Any) -> str:
         return str(bool(value))
     if isinstance(value, numbers.Real) and float(value).is_integer():
         return str(value.__trunc__())
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def _floats(values: Array) -> Array:

@@ -217,6 +217,41 @@ def test_mostly_new_categories_are_said(values, later, words):
         numbers(values, later, max_one_hot=3)
 
 
+def test_periods_are_the_dates_of_their_starts():
+    periods = pd.period_range("2020-01", periods=5, freq="M")
+    for later in (periods, periods[:1]):
+        np.testing.assert_array_equal(numbers(periods, later), numbers(periods.to_timestamp(), later.to_timestamp()))
+
+
+def test_intervals_are_categories():
+    values = pd.arrays.IntervalArray.from_breaks([0, 1, 2, 3])
+    assert Preprocessor().fit(pd.DataFrame({"x": values})).get_feature_names_out().tolist() == [
+        "x_(0, 1]", "x_(1, 2]", "x_(2, 3]",
+    ]  # fmt: skip
+
+
+class Nothing:
+    """Without a text of its own."""
+
+
+@pytest.mark.parametrize(("value", "message"), [
+    (1j, "a complex number in row 1; .* real and its imaginary part"),
+    (Nothing(), "object of Nothing, which has no text"),
+])  # fmt: skip
+def test_objects_that_are_no_values(value, message):
+    with pytest.raises(TypeError, match=f"column 'x' of X holds an? .*{message[2:]}"):
+        numbers(objects("a", value))
+    with pytest.raises(TypeError, match="column 'x' of X"):
+        numbers(np.array([1j, 2j]))
+    fitted = Preprocessor().fit(pd.DataFrame({"x": ["a", "b"]}))
+    with pytest.raises(TypeError, match="column 'x' of X holds"):
+        fitted.transform(pd.DataFrame({"x": objects(value)}))
+
+
+def test_bytes_that_are_no_text_stay_apart():
+    assert len(Preprocessor().fit(pd.DataFrame({"x": objects(b"\xff", b"\xfe", b"a")})).get_feature_names_out()) == 3
+
+
 def test_names():
     frame = pd.DataFrame({"a": [1.0, None], "b": ["u", "v"], "c": ["x", "y"], "d": [None, None]})
     frame.loc[2] = [3.0, "w", "x", None]
