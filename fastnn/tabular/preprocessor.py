@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from typing import Any
 
@@ -195,7 +196,10 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> Array:
-        """The names of the columns that come out: of each column its name, or name and category."""
+        """The names of the columns that come out: of each column its name, or name and category, each once.
+
+        Where a name is taken, as ``a_missing`` by a column of the table, it has a number behind it: ``a_missing_2``.
+        """
         check_is_fitted(self)
         names = self._names() or tuple(f"x{k}" for k in range(self.n_features_in_))
         if input_features is not None:
@@ -203,9 +207,17 @@ class Preprocessor(TransformerMixin, BaseEstimator):
             if len(given) != len(names) or (self._names() is not None and given != names):
                 raise ValueError("input_features is not equal to feature_names_in_")
             names = given
-        made = np.empty(self._width, dtype=object)
+        made, own = np.empty(self._width, dtype=object), np.zeros(self._width, bool)
         for name, encoder, start in zip(names, self.encoders_, self._starts):
-            made[start : start + encoder.width] = encoder.names(name)
+            found = encoder.names(name)
+            made[start : start + encoder.width] = found
+            own[start : start + encoder.width] = [one == name for one in found]
+        taken = set(made[own])  # the table's own names stay
+        for k in np.flatnonzero(~own):
+            if made[k] in taken:
+                others = (f"{made[k]}_{n}" for n in itertools.count(2))
+                made[k] = next(other for other in others if other not in taken)
+            taken.add(made[k])
         return made
 
     def spans(self) -> Array:

@@ -260,6 +260,19 @@ def test_names():
     assert fitted.transform(frame).shape == (3, 6)
 
 
+@pytest.mark.parametrize(("columns", "names"), [
+    ({"a": [1.0, None, 2.0], "a_missing": [1.0, 2.0, 3.0]}, ["a", "a_missing_2", "a_missing"]),
+    ({"a_missing": [1.0, 2.0, 3.0], "a_missing_2": [1, 2, 3], "a": [1.0, None, 2.0]},
+     ["a_missing", "a_missing_2", "a", "a_missing_3"]),
+    ({"a": ["b_c", "d", "e"], "a_b": ["c", "d", "e"]}, ["a_b_c", "a_d", "a_e", "a_b_c_2", "a_b_d", "a_b_e"]),
+    ({"a": ["x", "y", "z"], "a_y": [True, False, True]}, ["a_x", "a_y_2", "a_z", "a_y"]),
+])  # fmt: skip
+def test_no_two_names_are_the_same(columns, names):
+    fitted = Preprocessor().fit(pd.DataFrame(columns))
+    assert fitted.get_feature_names_out().tolist() == names
+    assert fitted.set_output(transform="pandas").transform(pd.DataFrame(columns)).columns.tolist() == names
+
+
 def random_frame(rng, n=40):
     moments = pd.to_datetime("2020-01-01") + pd.to_timedelta(rng.integers(0, 10**6, n), "s")
     frame = pd.DataFrame({
