@@ -39,7 +39,7 @@ from .learnt import Learnt
 from .parts import as_many_as, counted, of_mean_one, parted
 from .preprocessor import Preprocessor, tags_of_tables
 from .recipe import Deadline, LastBest, Shape, batches, first_scales, make_network
-from .table import Table, is_missing
+from .table import Table, index_of, is_missing, rows_said
 from .words import listed, many
 
 E = TypeVar("E", bound="BaseTabular")
@@ -467,8 +467,9 @@ def targets_of(y: Any, count: int) -> Array:
         return array
     rows = np.flatnonzero(missing.reshape(count, -1).any(axis=1))
     if rows.size:
+        where = rows_said(rows.tolist(), index_of(y))
         raise ValueError(
-            f"y has a missing value (NaN) in {listed(rows.tolist(), 'row')}; expected a target in every row: leave "
+            f"y has a missing value (NaN) in {where}; expected a target in every row: leave "
             f"{'this row' if rows.size == 1 else 'these rows'} out of X and y"
         )
     return array

@@ -29,6 +29,7 @@ from .answer import Answer
 from .base import BaseTabular, Rows, Targets, targets_of
 from .conformal import conformal_level, quantiles_of, rows_needed, too_few
 from .learnt import Learnt
+from .table import index_of, rows_said
 
 LEAST_VARIANCE = 1e-4  # of standardised targets
 
@@ -149,7 +150,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             raise ValueError(f"y has shape {array.shape}; expected (n_samples,) or (n_samples, n_outputs)")
         if not np.isfinite(array).all():
             row = int(np.argmax(~np.isfinite(array).all(axis=1)))
-            raise ValueError(f"y contains infinity in row {row}; expected finite numbers")
+            raise ValueError(f"y contains infinity in {rows_said([row], index_of(y))}; expected finite numbers")
         if array.shape[1] > 1 and (self.quantiles is not None or self.distribution is not None):
             raise ValueError(f"y has {array.shape[1]} columns; expected one target for quantiles or a distribution")
         return Targets(array)

@@ -20,6 +20,7 @@ from ..checks import Array, shown
 from ..data.sources import check_in_memory
 from ..data.tables import is_sparse
 from ..extras import needs
+from .words import listed
 
 NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING, MIXED = (
     "number", "bool", "text", "date", "date with a time zone", "duration", "missing", "mixed objects",
@@ -98,6 +99,7 @@ class Table:
         self.names: tuple[str, ...] | None = None
         self._column: Callable[[int], Column]
         self._values: Callable[[int], list[Any]]
+        self._index: Any = None
         if hasattr(values, "columns") and not isinstance(values, np.ndarray):
             self._open_frame(values)
         else:
@@ -128,7 +130,8 @@ class Table:
                 f"{error}"
             ) from None
         self.names, self.shape = tuple(found), (int(opened.shape[0]), len(found))
-        self._column = lambda k: series_column(narwhals, opened[:, k], found[k])
+        self._index = index_of(frame)
+        self._column = lambda k: series_column(narwhals, opened[:, k], found[k], self.row)
         self._values = lambda k: opened[:, k].to_list()
 
     def _open_array(self, values: Any) -> None:
@@ -152,7 +155,7 @@ class Table:
         if array.dtype.kind not in "fiubUSTMmO":
             raise TypeError(f"X has dtype {array.dtype}; expected numbers, texts, dates or objects")
         self.shape = (int(array.shape[0]), int(array.shape[1]))
-        self._column = lambda k: array_column(array[:, k], f"column {k} of X")
+        self._column = lambda k: array_column(array[:, k], f"column {k} of X", self.row)
         self._values = lambda k: (array if array.dtype.kind not in "Mm" else array.astype(object))[:, k].tolist()
 
     def column(self, k: int) -> Column:
@@ -167,9 +170,9 @@ class Table:
         if column.kind != TEXT:
             infinite = np.isinf(column.values)
             if infinite.any():
-                row = int(np.argmax(infinite))
+                row = self.row(int(np.argmax(infinite)))
                 raise ValueError(
-                    f"{self.name(k)} holds infinity in row {row}, or a value too large for dtype('float64'); expected "
+                    f"{self.name(k)} holds infinity in {row}, or a value too large for dtype('float64'); expected "
                     "finite numbers, or NaN for what is missing"
                 )
             if np.isnan(column.values).all():
@@ -181,12 +184,28 @@ class Table:
     def texts(self, k: int) -> Column:
         """The same, each value as a text, whatever it is: of columns that held objects of several kinds."""
         values = self._values(k)
-        check_cells(values, self.name(k))
+        check_cells(values, self.name(k), self.row)
         return Column(TEXT, texts_of(values), MIXED)
 
     def name(self, k: int) -> str:
         """How errors call column number `k`."""
         return f"column {k} of X" if self.names is None else f"column {self.names[k]!r} of X"
+
+    def row(self, k: int) -> str:
+        """How errors call row number `k`."""
+        return rows_said([k], self._index)
+
+
+def index_of(values: Any) -> Any:
+    """The labels of the rows of a frame or series of pandas; None of anything else."""
+    return values.index if hasattr(values, "iloc") else None
+
+
+def rows_said(rows: Sequence[int], index: Any) -> str:
+    """How errors call rows: by their numbers from 0 on, and by their labels, where these are something else."""
+    said = listed(rows, "row")
+    labels = [] if index is None else [index[k] for k in rows]
+    return said if labels in ([], list(rows)) else f"{said} (index {listed(labels)})"
 
 
 def _as_array(values: Any) -> Array:
@@ -205,8 +224,8 @@ def _has_records(array: Array) -> bool:
     return array.ndim == 1 and array.size > 0 and isinstance(array[0], Mapping)
 
 
-def series_column(narwhals: Any, series: Any, name: str) -> Column:
-    """A series of narwhals as a column."""
+def series_column(narwhals: Any, series: Any, name: str, row: Callable[[int], str]) -> Column:
+    """A series of narwhals as a column; errors call its rows as `row` says."""
     dtype = series.dtype
     if dtype == narwhals.Boolean:
         return Column(BOOL, _floats(series.to_numpy()))
@@ -230,7 +249,7 @@ def series_column(narwhals: Any, series: Any, name: str) -> Column:
             f"column {name!r} of X has dtype {dtype}; expected numbers, bools, texts, categories, dates or durations: "
             "make columns of its parts"
         )
-    return array_column(np.asarray(series.to_numpy()), f"column {name!r} of X")
+    return array_column(np.asarray(series.to_numpy()), f"column {name!r} of X", row)
 
 
 def _shared_texts(series: Any) -> list[str | None]:
@@ -243,8 +262,8 @@ def _shared_texts(series: Any) -> list[str | None]:
     return made
 
 
-def array_column(values: Array, name: str) -> Column:
-    """A one-dimensional array as a column; errors call it `name`."""
+def array_column(values: Array, name: str, row: Callable[[int], str]) -> Column:
+    """A one-dimensional array as a column; errors call it `name`, and its rows as `row` says."""
     kind = values.dtype.kind
     if kind == "b":
         return Column(BOOL, values.astype(np.float64))
@@ -258,13 +277,13 @@ def array_column(values: Array, name: str) -> Column:
         days[np.isnat(micro)] = np.nan
         return Column(DATE if kind == "M" else DURATION, days)
     if kind == "O":
-        return _of_objects(values.tolist(), name)
+        return _of_objects(values.tolist(), name, row)
     raise TypeError(f"{name} has dtype {values.dtype}; expected numbers, bools, texts, categories, dates or durations")
 
 
-def check_cells(values: list[Any], name: str) -> None:
+def check_cells(values: list[Any], name: str, row: Callable[[int], str]) -> None:
     """Refuse what is no value of a table: lists, dicts and the like, complex numbers, objects that say nothing."""
-    for row, value in enumerate(values):
+    for k, value in enumerate(values):
         kind = type(value)
         if kind in PLAIN:
             continue
@@ -276,12 +295,12 @@ def check_cells(values: list[Any], name: str) -> None:
             what, fix = f"an object of {kind.__name__}, which has no text of its own", "make columns of what it has"
         else:
             continue
-        raise TypeError(f"{name} holds {what} in row {row}; expected numbers, bools, texts, dates or durations: {fix}")
+        raise TypeError(f"{name} holds {what} in {row(k)}; expected numbers, bools, texts, dates or durations: {fix}")
 
 
-def _of_objects(values: list[Any], name: str) -> Column:
+def _of_objects(values: list[Any], name: str, row: Callable[[int], str]) -> Column:
     """A column of Python objects: of one kind if all are, else of texts."""
-    check_cells(values, name)
+    check_cells(values, name, row)
     kinds = {kind_of(value) for value in values} - {MISSING}
     if not kinds:
         return Column(MISSING, np.full(len(values), np.nan))

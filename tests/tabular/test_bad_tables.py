@@ -124,6 +124,27 @@ def test_infinite_targets(frame):
         TabularRegressor(**QUICK).fit(frame, np.append(np.zeros(59), np.inf))
 
 
+def test_rows_are_called_by_number_and_by_label(frame, labels):
+    some = frame.set_axis([f"r{k}" for k in range(60)])
+    left = frame.drop(index=range(10))
+    for X, said in ((some, r"row 12 \(index 'r12'\);"), (left, r"row 12 \(index 22\);"), (frame, "row 12;")):
+        y, place = np.arange(len(X)) % 2, X.columns.get_loc("city")
+        bad = X.copy()
+        bad["city"] = bad["city"].astype(object)
+        bad.iat[12, place] = {1}
+        with pytest.raises(TypeError, match=f"holds <class 'set'> in {said}"):
+            TabularClassifier(**QUICK).fit(bad, y)
+        with pytest.raises(ValueError, match=f"holds infinity in {said[:-1]}, or"):
+            TabularClassifier(**QUICK).fit(X.assign(age=np.where(np.arange(len(X)) == 12, np.inf, 1.0)), y)
+        target = pd.Series(np.where(np.arange(len(X)) == 12, np.nan, y), index=X.index)
+        with pytest.raises(ValueError, match=f"missing value .* in {said}"):
+            TabularClassifier(**QUICK).fit(X, target)
+        with pytest.raises(ValueError, match=f"infinity in {said}"):
+            TabularRegressor(**QUICK).fit(X, target.fillna(np.inf))
+    with pytest.raises(ValueError, match=r"in rows 3, 17 \(index 13, 27\); .* these rows"):
+        TabularRegressor(**QUICK).fit(left, pd.Series(np.where(np.isin(left.index, [13, 27]), np.nan, 1), left.index))
+
+
 def test_another_number_of_targets(frame):
     with pytest.raises(ValueError, match="X has 60 rows and y 59"):
         TabularRegressor(**QUICK).fit(frame, np.zeros(59))
