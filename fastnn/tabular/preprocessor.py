@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from ..checks import Array, positive_integer
 from ..room import room
 from .encoders import Category, Encoder, fitted, restored
-from .table import NUMBER, Table
+from .table import MIXED, NUMBER, TEXT, Table
+from .texts import meant
 from .words import listed
 
 
@@ -86,6 +87,10 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         """The same for these rows of a table, or all of them."""
         most = positive_integer(self.max_one_hot, "max_one_hot")
         encoders = [fitted(table.column(k), rows, most) for k in range(table.shape[1])]
+        for k, encoder in enumerate(encoders):
+            texts = isinstance(encoder, Category) and encoder.of in (TEXT, MIXED)
+            if texts and (said := meant(encoder.labels, table.name(k), encoder.of == MIXED)):  # type: ignore[attr-defined]
+                warnings.warn(said, UserWarning, stacklevel=4)
         self._take(encoders, table.names)
         return self
 

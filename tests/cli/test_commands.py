@@ -407,7 +407,7 @@ def test_texts_that_look_like_numbers_are_said(tmp_path, form, warned):
     rows = "".join(f'"{form.format(k % 200)}",{k}.5\n' for k in range(400))
     (tmp_path / "t.csv").write_text("x,y\n" + rows)
     values = asked("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
-    assert ["'x' is of texts" in text for text in values.get("warnings", [])] == [True] * warned
+    assert sum("column 'x' is of texts" in text for text in values.get("warnings", [])) == warned
 
 
 def test_few_texts_among_numbers_are_said_by_name(tmp_path):
