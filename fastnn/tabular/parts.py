@@ -63,8 +63,9 @@ def _in_own_order(table: Table, y: Array, rows: Array) -> tuple[Array, Array]:
     """These rows in an order that their values say, the same however they are given; and their originals.
 
     A row that is here twice is one of two copies. So is one of two with the same values, the target included, if a
-    column of numbers that are not whole tells nearly all others apart. Without such a column, as in a table of sex,
-    class and survival, rows with the same values are rows of their own.
+    column of numbers that are not whole tells nearly all others apart, and there are no more copies of each than
+    others. Without such a column, as in a table of sex, class and survival, rows with the same values are rows of their
+    own.
     """
     keys: list[Array] = [y[rows, k] for k in range(y.shape[1])] if y.ndim == 2 else [y[rows]]
     measured = 0
@@ -77,16 +78,17 @@ def _in_own_order(table: Table, y: Array, rows: Array) -> tuple[Array, Array]:
             values = np.array([ranks.get(text, -1) for text in texts])
         keys.append(values[rows])
         if column.kind == NUMBER:
-            different = np.unique(keys[-1])
-            if np.any(different % 1 > 0):
-                measured = max(measured, different.size)
+            numbers = np.unique(keys[-1])
+            if np.any(numbers % 1 > 0):
+                measured = max(measured, numbers.size)
     order = np.lexsort(keys)
     rows = rows[order]
     differs = np.zeros(len(rows) - 1, bool)
     for key in keys:
         before, after = key[order][:-1], key[order][1:]
         differs |= (before != after) & ~(np.isnan(before) & np.isnan(after))
-    if measured < TELLS_APART * (1 + differs.sum()):
+    different = 1 + int(differs.sum())
+    if measured < TELLS_APART * different or different**2 < len(rows):
         differs = rows[1:] != rows[:-1]
     return rows, np.append(0, np.cumsum(differs))
 

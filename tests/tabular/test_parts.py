@@ -42,6 +42,8 @@ def test_like_rows_of_few_categories_are_rows_of_their_own():
     parts = parted(counted(Table(X), y, None), 0.2, 0, y)
     assert len(parts.held) == len(set(parts.held)) == 200
     assert len(X.iloc[parts.held].drop_duplicates()) == 6 == len(X.iloc[parts.train].drop_duplicates())
+    levels = np.array([0.5, 1.5, 2.5])[rng.integers(0, 3, 60)].reshape(-1, 1)
+    assert len(set(parted(counted(Table(levels), levels, None), 0.2, 0, None).held)) == 12
 
 
 @pytest.mark.parametrize("options", [{}, {"quantiles": (0.05, 0.95)}, {"distribution": "normal"}])
