@@ -19,6 +19,7 @@ from .table import (
     BOOL,
     DATE,
     DURATION,
+    EXACT,
     MISSING,
     MIXED,
     NUMBER,
@@ -36,7 +37,6 @@ VECTOR = 8  # how many numbers stand for a category, where there are many
 CLIP = 3.0  # what numbers stay below in size
 WORDS = {"true": 1.0, "false": 0.0}  # texts of bools
 AT_ONCE = 100  # new values, of which some are named
-EXACT = 2.0**53  # up to which each whole number is a float64 of its own
 FAR = 1e150  # products of two such numbers are finite
 REAL = frozenset({int, float, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
 """Types of single values that are numbers for sure."""
@@ -125,7 +125,8 @@ class Number(Encoder):
     def fit(cls, kind: str, values: Array) -> Number:
         """Measure the values, of which one is there at least."""
         there = values[~np.isnan(values)]
-        low, centre, high = (float(value) for value in np.quantile(there, (0.25, 0.5, 0.75)))
+        part = 0.5 if np.abs(there).max() > FAR else 1.0  # between two of them NumPy goes by their difference
+        low, centre, high = (float(value) / part for value in np.quantile(there * part, (0.25, 0.5, 0.75)))
         spread = high / 2 - low / 2  # half of it: the whole may be too large for a number
         if spread == 0:
             spread = (float(there.max()) / 2 - float(there.min()) / 2) / 2

@@ -86,11 +86,17 @@ class Preprocessor(TransformerMixin, BaseEstimator):
     def fit_table(self, table: Table, rows: Array | None = None) -> Preprocessor:
         """The same for these rows of a table, or all of them."""
         most = positive_integer(self.max_one_hot, "max_one_hot")
-        encoders = [fitted(table.column(k), rows, most) for k in range(table.shape[1])]
-        for k, encoder in enumerate(encoders):
-            texts = isinstance(encoder, Category) and encoder.of in (TEXT, MIXED)
-            if texts and (said := meant(encoder.labels, table.name(k), encoder.of == MIXED)):  # type: ignore[attr-defined]
+        encoders = []
+        for k in range(table.shape[1]):
+            column = table.column(k)
+            encoder, said = fitted(column, rows, most), ""
+            if isinstance(encoder, Category) and encoder.of in (TEXT, MIXED):
+                said = meant(encoder.labels, table.name(k), encoder.of == MIXED)
+            elif column.kind == NUMBER:
+                said = table.rounded(k, column.values)
+            if said:
                 warnings.warn(said, UserWarning, stacklevel=4)
+            encoders.append(encoder)
         self._take(encoders, table.names)
         return self
 

@@ -35,6 +35,8 @@ PLAIN = frozenset({type(None), str, int, float, bool})
 """Types of most values."""
 
 AT_ONCE = 65_536  # texts
+EXACT = 2**53  # up to which each whole number is a float64 of its own
+FINE = ("us", "ns", "ps", "fs", "as", "generic")  # units of times that microseconds hold
 DAY = 86_400.0  # seconds
 _EPOCH = datetime.datetime(1970, 1, 1)
 
@@ -125,9 +127,10 @@ class Table:
         try:
             opened = narwhals.from_native(frame, eager_only=True)
         except TypeError as error:
+            batch = "; pyarrow.Table.from_batches([X]) makes a table of it" * (type(frame).__name__ == "RecordBatch")
             raise TypeError(
                 f"X is {shown(type(frame))}; expected a frame of pandas, polars or pyarrow in memory, or an array: "
-                f"{error}"
+                f"{error}{batch}"
             ) from None
         self.names, self.shape = tuple(found), (int(opened.shape[0]), len(found))
         self._index = index_of(frame)
@@ -135,20 +138,25 @@ class Table:
         self._values = lambda k: opened[:, k].to_list()
 
     def _open_array(self, values: Any) -> None:
+        if values is None:
+            raise ValueError("X is None; expected a data frame, or an array (n_samples, n_features)")
         array = values if isinstance(values, np.ndarray) else _as_array(values)
         if isinstance(array, np.ma.MaskedArray):
             numeric, gone = array.dtype.kind in "fiub", np.ma.getmaskarray(array)
             array = array.data.astype(np.float64 if numeric else object)
             array[gone] = np.nan if numeric else None
+        array = np.asarray(array)  # a matrix has no column of one dimension
         if isinstance(values, Mapping) or array.dtype.names or (array.dtype == object and _has_records(array)):
             raise TypeError(
                 f"X is {shown(type(values))} of columns or records; expected a data frame or rows of values: "
                 "pandas.DataFrame(X) makes a frame of it"
             )
         if array.ndim != 2:
+            series = hasattr(values, "to_frame")
             raise ValueError(
                 f"Expected 2D array, got {array.ndim}D array of shape {array.shape} instead. Reshape your data: "
-                "X.reshape(-1, 1) makes one column of it, X.reshape(1, -1) one row"
+                f"{'X.to_frame()' if series else 'X.reshape(-1, 1)'} makes one column of it"
+                f"{'' if series else ', X.reshape(1, -1) one row'}"
             )
         if array.dtype.kind == "c":
             raise ValueError("Complex data not supported: X has complex numbers; take .real and .imag as two columns")
@@ -180,6 +188,22 @@ class Table:
         elif column.values.count(None) == len(column.values):
             return Column(MISSING, np.full(len(column.values), np.nan))
         return column
+
+    def rounded(self, k: int, values: Array) -> str:
+        """A sentence about column number `k`, where whole numbers differ, but not as float64; empty if none do."""
+        large = np.flatnonzero(np.abs(np.nan_to_num(values)) >= EXACT)
+        if large.size == 0:
+            return ""
+        given = self._values(k)
+        whole = {given[place] for place in large if isinstance(given[place], numbers.Integral)}
+        same = len(whole) - len({float(value) for value in whole})
+        if same == 0:
+            return ""
+        return (
+            f"{self.name(k)} has {len(whole)} different whole numbers from 2**53 on, {same} of which are rounded to "
+            "others of them: float64 has no more digits. Take texts of what are names or codes, and differences from a "
+            "start of times and amounts"
+        )
 
     def texts(self, k: int) -> Column:
         """The same, each value as a text, whatever it is: of columns that held objects of several kinds."""
@@ -241,8 +265,12 @@ def series_column(narwhals: Any, series: Any, name: str, row: Callable[[int], st
         return Column(DATE, _floats(series.cast(narwhals.Datetime("us")).dt.timestamp("us").to_numpy()) / (DAY * 1e6))
     if dtype == narwhals.Datetime:
         kind = DATE if getattr(dtype, "time_zone", None) is None else ZONED_DATE
+        if _is_coarse(dtype):  # and may be too far away for microseconds
+            return Column(kind, _floats(series.dt.timestamp("ms").to_numpy()) / (DAY * 1e3))
         return Column(kind, _floats(series.dt.timestamp("us").to_numpy()) / (DAY * 1e6))
     if dtype == narwhals.Duration:
+        if _is_coarse(dtype):
+            return Column(DURATION, _floats(series.dt.total_milliseconds().to_numpy()) / (DAY * 1e3))
         return Column(DURATION, _floats(series.dt.total_microseconds().to_numpy()) / (DAY * 1e6))
     if dtype in (narwhals.List, narwhals.Struct, narwhals.Array, narwhals.Binary):
         raise TypeError(
@@ -250,6 +278,11 @@ def series_column(narwhals: Any, series: Any, name: str, row: Callable[[int], st
             "make columns of its parts"
         )
     return array_column(np.asarray(series.to_numpy()), f"column {name!r} of X", row)
+
+
+def _is_coarse(dtype: Any) -> bool:
+    """Whether times of narwhals are of seconds or milliseconds."""
+    return getattr(dtype, "time_unit", "us") in ("s", "ms")
 
 
 def _shared_texts(series: Any) -> list[str | None]:
@@ -273,6 +306,13 @@ def array_column(values: Array, name: str, row: Callable[[int], str]) -> Column:
         return Column(TEXT, texts_of(values.tolist()))
     if kind in "Mm":
         micro = values.astype(f"{kind}8[us]")
+        if np.datetime_data(values.dtype)[0] not in FINE:
+            changed = (micro.astype(values.dtype) != values) & ~np.isnat(values)
+            if changed.any():
+                k = int(np.argmax(changed))
+                raise ValueError(
+                    f"{name} holds {values[k]} in {row(k)}; expected dates and durations of less than 292,000 years"
+                )
         days = micro.astype(np.int64) / (DAY * 1e6)
         days[np.isnat(micro)] = np.nan
         return Column(DATE if kind == "M" else DURATION, days)

@@ -8,9 +8,11 @@ import pytest
 pytest.importorskip("sklearn.base")
 pytest.importorskip("pandas")
 pytest.importorskip("polars")
+pytest.importorskip("pyarrow")
 
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 
 from fastnn.tabular import TabularClassifier, TabularRegressor
 
@@ -172,6 +174,22 @@ def test_containers_in_cells_of_objects(model, frame, value, rows, labels):
 def test_records_are_told_how_to_become_a_frame(frame, make, labels):
     with pytest.raises(TypeError, match=r"X is .* of columns or records; .*pandas.DataFrame\(X\)"):
         TabularClassifier(**QUICK).fit(make(frame), labels)
+
+
+@pytest.mark.parametrize(("X", "message"), [
+    (None, "X is None; expected a data frame"), (pd.Series([1.0, 2.0]), r"X.to_frame\(\) makes one column"),
+    (pa.record_batch({"a": [1.0, 2.0]}), r"pyarrow.Table.from_batches\(\[X\]\)"), (3.0, "0D array"),
+])  # fmt: skip
+def test_what_is_nearly_a_table_is_told_how_to_become_one(X, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        TabularRegressor(**QUICK).fit(X, [1.0, 2.0])
+
+
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_a_matrix_is_an_array():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    there = TabularRegressor(**QUICK).fit(X, X[:, 0]).predict(X)
+    np.testing.assert_array_equal(TabularRegressor(**QUICK).fit(np.asmatrix(X), X[:, 0]).predict(np.asmatrix(X)), there)
 
 
 def test_masked_values_are_missing(labels):

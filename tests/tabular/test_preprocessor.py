@@ -59,6 +59,36 @@ def test_numbers_of_any_size_stay_finite():
         assert np.abs(out).max() <= 3
 
 
+@pytest.mark.parametrize("values", [[1e308, -1e308] * 3, [1.7e308, -1.7e308, 1.6e308, -1.6e308, 0, 1], [1.7e308] * 3])
+def test_quantiles_between_far_numbers_are_finite(values):
+    assert np.isfinite(numbers(values)).all()
+
+
+@pytest.mark.parametrize("values", [
+    np.arange(40) + 2**60, np.arange(40, dtype=np.uint64) + np.uint64(2**63),
+    pd.Series([2**70 + k for k in range(40)], dtype=object),
+    pd.array([2**60, *range(2**60, 2**60 + 38), None], "Int64"),
+])  # fmt: skip
+def test_whole_numbers_that_float64_cannot_tell_apart_are_said(values):
+    with pytest.warns(UserWarning, match=r"column 'x' of X has \d+ different whole numbers .* rounded to others"):
+        Preprocessor().fit(pd.DataFrame({"x": values}))
+
+
+@pytest.mark.parametrize("values", [np.arange(40) + 2**50, (np.arange(40) + 2**40) * 2**20, np.arange(40) * 1e20])
+def test_large_numbers_that_float64_tells_apart_are_fine(values):
+    assert len(np.unique(numbers(values))) == 40
+
+
+@pytest.mark.parametrize("unit", ["s", "ms"])
+def test_dates_that_are_too_far_for_microseconds(unit):
+    far = np.array(["300000-01-01", "1900-01-01", "2000-01-01"], f"M8[{unit}]")
+    out = numbers(pd.Series(far))
+    assert out[0] > out[2] > out[1]
+    for values in (far.reshape(-1, 1), np.array([[2**40], [1]]).astype("M8[Y]")):
+        with pytest.raises(ValueError, match=r"column 0 of X holds .* in row 0; expected dates .* 292,000 years"):
+            Preprocessor().fit(values)
+
+
 def test_missing_numbers_are_the_median_and_said():
     out = numbers([1.0, 2.0, NAN, 9.0])
     np.testing.assert_array_equal(out[2], [0, 1])
