@@ -141,7 +141,7 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         """The numbers, float32 (n_samples, n_features_out).
 
         The columns of a frame are taken by name, in whatever order; those that `fit` did not see are ignored, which
-        is said once. An array is taken as it lies.
+        is said once. An array is taken as it lies; so is a frame, where `fit` was given an array, and both are said.
 
         Raises
         ------
@@ -155,9 +155,24 @@ class Preprocessor(TransformerMixin, BaseEstimator):
         """`transform`, whatever `set_output` says."""
         one = self._one.rows(X)
         if one is not None:
+            if type(X) is np.ndarray and "feature_names_in_" in vars(self):
+                self._say_names(False)
             return one
         table = Table(X)
-        return self.matrix(table, self.places(table))
+        places = self.places(table)
+        if (table.names is None) is not (self._names() is None):
+            self._say_names(table.names is not None)
+        return self.matrix(table, places)
+
+    def _say_names(self, later: bool) -> None:
+        """Warn, as scikit-learn does, that columns are taken by place, as only one of `fit` and this call has names."""
+        what, how = ("has", "without") if later else ("does not have valid", "with")
+        warnings.warn(
+            f"X {what} feature names, but {type(self).__name__} was fitted {how} feature names: columns are taken in "
+            "their order",
+            UserWarning,
+            stacklevel=5,
+        )
 
     def places(self, table: Table) -> list[int]:
         """Where the columns of `fit` are in a table."""

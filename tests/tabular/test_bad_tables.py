@@ -50,6 +50,20 @@ def test_columns_are_taken_by_name(model, frame, rows):
     np.testing.assert_array_equal(model.predict_proba(pl.DataFrame(frame[:rows].to_dict("list"))), there)
 
 
+@pytest.mark.parametrize("rows", [1, 5])
+def test_columns_that_are_taken_by_place_are_said(rows):
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    by_name, by_place = (TabularRegressor(**QUICK).fit(table, X[:, 0]) for table in (frame, X))
+    there = by_name.predict(frame[:rows])
+    with pytest.warns(
+        UserWarning, match="X does not have valid feature names, but Preprocessor was fitted with feature names"
+    ):
+        np.testing.assert_array_equal(by_name.predict(X[:rows]), there)
+    with pytest.warns(UserWarning, match="X has feature names, but Preprocessor was fitted without"):
+        np.testing.assert_array_equal(by_place.predict(frame[:rows]), there)
+
+
 def test_a_new_column_is_ignored_and_said_once(frame, labels):
     model = TabularClassifier(**QUICK).fit(frame, labels)
     there = model.predict_proba(frame)
