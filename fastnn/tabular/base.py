@@ -19,7 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from .. import saving
-from ..checks import Array, fraction, optional, positive_integer, positive_number, shown
+from ..checks import Array, count as counting, fraction, optional, positive_integer, positive_number, shown
 from ..data.rows import sample_weights
 from ..engine.threads import at_most_threads
 from ..files import Path
@@ -217,6 +217,7 @@ class BaseTabular(BaseEstimator, ABC):
         for name in ("learning_rate", "time_limit"):
             optional(positive_number)(getattr(self, name), name)
         fraction(self.validation_fraction, "validation_fraction")
+        counting(int(self.verbose) if isinstance(self.verbose, (bool, np.bool_)) else self.verbose, "verbose")
         callback_list(self.callbacks)
 
     def _train(

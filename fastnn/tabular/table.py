@@ -156,7 +156,7 @@ class Table:
             raise ValueError(
                 f"Expected 2D array, got {array.ndim}D array of shape {array.shape} instead. Reshape your data: "
                 f"{'X.to_frame()' if series else 'X.reshape(-1, 1)'} makes one column of it"
-                f"{'' if series else ', X.reshape(1, -1) one row'}"
+                f", {'X.to_frame().T' if series else 'X.reshape(1, -1)'} one row"
             )
         if array.dtype.kind == "c":
             raise ValueError("Complex data not supported: X has complex numbers; take .real and .imag as two columns")

@@ -191,7 +191,8 @@ def test_records_are_told_how_to_become_a_frame(frame, make, labels):
 
 
 @pytest.mark.parametrize(("X", "message"), [
-    (None, "X is None; expected a data frame"), (pd.Series([1.0, 2.0]), r"X.to_frame\(\) makes one column"),
+    (None, "X is None; expected a data frame"),
+    (pd.Series([1.0, 2.0]), r"X.to_frame\(\) makes one column of it, X.to_frame\(\).T one row"),
     (pa.record_batch({"a": [1.0, 2.0]}), r"pyarrow.Table.from_batches\(\[X\]\)"), (3.0, "0D array"),
 ])  # fmt: skip
 def test_what_is_nearly_a_table_is_told_how_to_become_one(X, message):
@@ -234,6 +235,7 @@ def test_lazy_frames(labels):
     ({"n_networks": 0}, "n_networks"), ({"time_limit": -1}, "time_limit"), ({"learning_rate": 0}, "learning_rate"),
     ({"label_smoothing": 2}, "label_smoothing"), ({"calibrate": 1}, "calibrate is 1"),
     ({"calibrate": True, "validation_fraction": 0.0}, "some rows to calibrate on"), ({"max_one_hot": 0}, "max_one_hot"),
+    ({"verbose": "loud"}, "verbose is 'loud'"),
 ])  # fmt: skip
 def test_parameters(frame, labels, parameters, message):
     with pytest.raises((ValueError, TypeError), match=message):
