@@ -40,6 +40,7 @@ AT_ONCE = 100  # new values, of which some are named
 FAR = 1e150  # products of two such numbers are finite
 REAL = frozenset({int, float, bool, np.float64, np.float32, np.int64, np.int32, np.bool_})
 """Types of single values that are numbers for sure."""
+NUMBERS = REAL - {bool, np.bool_}
 
 
 class Encoder(ABC):
@@ -365,9 +366,14 @@ class Category(Encoder):
         return np.where(values == np.arange(self.width)[None], 1.0, 0.0)
 
     def one(self, value: Any, row: Array, start: int) -> bool:
-        if value is not None and (type(value) is not str or self.of in (NUMBER, BOOL)):
+        if value is None:
+            code = -1
+        elif type(value) is str and self.of in (TEXT, MIXED):
+            code = self.places.get(value, -1)
+        elif type(value) in NUMBERS and self._by_number is not None and not self._are_bools:
+            code = self._by_number.get(float(value), -1)
+        else:
             return False
-        code = -1 if value is None else self.places.get(value, -1)
         if self.embedded:
             row[start] = code
         elif code >= 0:

@@ -317,6 +317,8 @@ def random_frame(rng, n=40):
         "gone": [None] * n,
         "constant": [3] * n,
         "category": pd.Categorical(rng.choice(list("pqrs"), n)),
+        "code": pd.Categorical(np.where(rng.random(n) < 0.2, None, rng.integers(0, 5, n)), categories=range(5)),
+        "mixed": pd.Series([[k, f"m{k}", None][k % 3] for k in range(n)], dtype=object),
     })  # fmt: skip
     return frame[rng.permutation(frame.columns)]
 
