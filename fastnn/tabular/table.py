@@ -440,8 +440,10 @@ def text_of(value: Any) -> str:
         return str(value)
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
-    if isinstance(value, numbers.Real) and float(value).is_integer():
-        return str(value.__trunc__())
+    if isinstance(value, numbers.Integral):
+        return str(int(value))
+    if isinstance(value, (numbers.Real, Decimal)) and math.isfinite(value) and value % 1 == 0:
+        return str(math.floor(value))
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 

@@ -182,6 +182,48 @@ def test_columns_of_mixed_objects_are_texts():
     assert Preprocessor().fit(frame).get_feature_names_out().tolist() == ["x_1", "x_2020-01-01", "x_one"]
 
 
+@pytest.mark.parametrize("one", [1, 1.0, np.int64(1), np.float32(1), decimal.Decimal("1.0")])
+def test_a_number_among_texts_has_one_text(one):
+    frame = pd.DataFrame({"x": objects(one, "one", 10**400, decimal.Decimal("Infinity"), 1.5)})
+    labels = [label.removeprefix("x_") for label in Preprocessor().fit(frame).get_feature_names_out()]
+    assert labels == ["1", "1.5", str(10**400), "Infinity", "one"]
+
+
+KINDS = {
+    "int": lambda rng: int(rng.integers(4)),
+    "float": lambda rng: rng.integers(4) / 2,
+    "bool": lambda rng: rng.random() < 0.5,
+    "numpy": lambda rng: rng.integers(3),
+    "text": lambda rng: str(rng.choice(["a", "1", "01", "1.0", "True"])),
+    "code": lambda rng: str(rng.integers(1, 4)),
+    "none": lambda rng: [None, NAN, pd.NA][rng.integers(3)],
+    "date": lambda rng: dt.date(2020, 1, rng.integers(1, 5)),
+    "moment": lambda rng: pd.Timestamp(2020, 1, rng.integers(1, 5)),
+    "duration": lambda rng: dt.timedelta(days=int(rng.integers(1, 5))),
+    "decimal": lambda rng: decimal.Decimal(int(rng.integers(4))),
+    "period": lambda rng: pd.Period(f"2020-0{rng.integers(1, 9)}", "M"),
+}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("seed", range(150))
+def test_what_becomes_of_a_value_does_not_depend_on_those_beside_it(seed):
+    rng = np.random.default_rng(seed)
+    some = [rng.choice(list(KINDS), rng.integers(1, 4), replace=False) for _ in range(2)]
+    fitted_on, later = (
+        pd.DataFrame({"x": objects(*(KINDS[rng.choice(kinds)](rng) for _ in range(12))), "y": np.arange(12.0)})
+        for kinds in (some[0], some[rng.integers(2)])
+    )
+    fitted = Preprocessor().fit(fitted_on)
+    try:
+        whole = fitted.transform(later)
+    except ValueError:
+        return
+    for k in range(12):
+        if not isinstance(later["x"][k], (bool, np.bool_)):  # which is a number among numbers
+            np.testing.assert_array_equal(fitted.transform(later[k : k + 1]), whole[k : k + 1])
+
+
 def test_categories_that_are_numbers_take_numbers():
     fitted = Preprocessor().fit(pd.DataFrame({"x": pd.Categorical([1, 2, 3])}))
     np.testing.assert_array_equal(fitted.transform(pd.DataFrame({"x": [2.0, 9.0]})), [[0, 1, 0], [0, 0, 0]])
