@@ -23,7 +23,7 @@ class Counted(NamedTuple):
     rows : ndarray of int
         Their numbers, each as often as it counts.
     originals : ndarray of int
-        For each of them the number of the row that it is a copy of, from 0 on, in ascending order.
+        For each of them the number of the row that it is a copy of, from 0 on, in the order of the first ones.
     weight : ndarray or None
         Of each row of the table, if those that count differ.
     """
@@ -37,6 +37,11 @@ def counted(table: Table, y: Array, weight: Array | None) -> Counted:
     """The rows of weights above 0, of which whole ones are counts, up to `SMALL` rows in an order of their own.
 
     What divides all weights makes no difference: all rows five times are no more than all rows.
+
+    A row that is here twice is one of two copies. So is one of two with the same values, the target included, if a
+    column of numbers that are not whole tells nearly all others apart, and there are no more copies of each than
+    others. Without such a column, as in a table of sex, class and survival, rows with the same values are rows of their
+    own.
     """
     rows = np.arange(table.shape[0]) if weight is None else np.flatnonzero(weight)
     if weight is not None:
@@ -46,10 +51,16 @@ def counted(table: Table, y: Array, weight: Array | None) -> Counted:
             if there.sum() <= SMALL:  # a weight of 2 is as good as the row twice
                 rows, there = np.repeat(rows, there.astype(int)), np.ones(1)  # all of them are equal then
         weight = None if (there == there[0]).all() else of_mean_one(weight, rows)
-    if len(rows) > SMALL:
-        return Counted(rows, np.arange(len(rows)), weight)
-    rows, originals = _in_own_order(table, y, rows)
-    return Counted(rows, originals, weight)
+    keys, measured = _keys(table, y)
+    if len(rows) <= SMALL:
+        rows = rows[np.lexsort([key[rows] for key in keys])]
+    values = _numbered(_mixed(keys)[rows])
+    different = 1 + int(values.max())
+    if different == len(rows):
+        return Counted(rows, values, weight)
+    told_apart = max((np.unique(key[rows]).size for key in measured), default=0)
+    copies = told_apart >= TELLS_APART * different and different**2 >= len(rows)
+    return Counted(rows, values if copies else _numbered(rows), weight)
 
 
 def of_mean_one(weight: Array, rows: Array) -> Array:
@@ -59,38 +70,39 @@ def of_mean_one(weight: Array, rows: Array) -> Array:
         return np.asarray(made / made[rows].mean())
 
 
-def _in_own_order(table: Table, y: Array, rows: Array) -> tuple[Array, Array]:
-    """These rows in an order that their values say, the same however they are given; and their originals.
-
-    A row that is here twice is one of two copies. So is one of two with the same values, the target included, if a
-    column of numbers that are not whole tells nearly all others apart, and there are no more copies of each than
-    others. Without such a column, as in a table of sex, class and survival, rows with the same values are rows of their
-    own.
-    """
-    keys: list[Array] = [y[rows, k] for k in range(y.shape[1])] if y.ndim == 2 else [y[rows]]
-    measured = 0
+def _keys(table: Table, y: Array) -> tuple[list[Array], list[Array]]:
+    """Targets and columns as float64 (n,) each, texts as the places of theirs; and which of them are measured."""
+    keys = [np.asarray(target, np.float64) for target in y.T.reshape(-1, len(y))]
+    measured = []
     for k in range(table.shape[1]):
         column = table.column(k)
         values = column.values
         if isinstance(values, list):
             texts: list[Any] = texts_of(values)
             ranks = {text: rank for rank, text in enumerate(sorted(set(texts) - {None}))}
-            values = np.array([ranks.get(text, -1) for text in texts])
-        keys.append(values[rows])
-        if column.kind == NUMBER:
-            numbers = np.unique(keys[-1])
-            if np.any(numbers % 1 > 0):
-                measured = max(measured, numbers.size)
-    order = np.lexsort(keys)
-    rows = rows[order]
-    differs = np.zeros(len(rows) - 1, bool)
-    for key in keys:
-        before, after = key[order][:-1], key[order][1:]
-        differs |= (before != after) & ~(np.isnan(before) & np.isnan(after))
-    different = 1 + int(differs.sum())
-    if measured < TELLS_APART * different or different**2 < len(rows):
-        differs = rows[1:] != rows[:-1]
-    return rows, np.append(0, np.cumsum(differs))
+            values = np.array([ranks.get(text, -1) for text in texts], np.float64)
+        elif column.kind == NUMBER and np.any(values % 1 > 0):
+            measured.append(values)
+        keys.append(values)
+    return keys, measured
+
+
+def _mixed(keys: list[Array]) -> Array:
+    """A whole number (n,) for each row, the same for the same values, and by all chances for no others."""
+    odd = np.random.default_rng(0).integers(2**63, size=len(keys), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    made = np.zeros(len(keys[0]), np.uint64)
+    for key, factor in zip(keys, odd):
+        same = np.where(np.isnan(key), np.nan, key + 0.0)  # one NaN, and one zero
+        made += same.view(np.uint64) * factor
+    return made
+
+
+def _numbered(values: Array) -> Array:
+    """The number (n,) of each value, from 0 on, in the order in which they first come."""
+    _, first, code = np.unique(values, return_index=True, return_inverse=True)
+    number = np.empty(len(first), np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    return np.asarray(number[code])
 
 
 class Parts(NamedTuple):
@@ -112,7 +124,7 @@ def parted(some: Counted, part: float, seed: int, classes: Array | None) -> Part
     rows, originals, _ = some
     if part == 0:
         return Parts(rows, rows[:0], originals[:0])
-    first = np.flatnonzero(np.append(True, originals[1:] != originals[:-1]))
+    _, first = np.unique(originals, return_index=True)
     count = len(first)
     held = round(count * part)
     if not 0 < held < count:

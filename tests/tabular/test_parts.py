@@ -35,6 +35,17 @@ def test_copies_of_a_row_stay_on_one_side(twice, of_classes):
     assert [len(side) for side in sides] == [160, 40]
 
 
+def test_copies_in_a_large_table_stay_on_one_side():
+    X, y, _ = noise(6000)
+    order = np.random.default_rng(1).permutation(18_000) % 6000
+    frame = pd.DataFrame(X, columns=list("abcdefgh")).assign(
+        a=np.where(X[:, 0] > 1, np.nan, X[:, 0]), t=list("xyz") * 2000
+    )
+    parts = parted(counted(Table(frame.iloc[order]), y[order], None), 0.2, 0, None)
+    assert not set(order[parts.train]) & set(order[parts.held])
+    assert len(parts.held) == 3 * 1200
+
+
 def test_like_rows_of_few_categories_are_rows_of_their_own():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"sex": rng.choice(["f", "m"], 1000), "class": rng.integers(1, 4, 1000)})
