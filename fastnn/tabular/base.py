@@ -39,7 +39,7 @@ from .learnt import Learnt
 from .parts import as_many_as, counted, of_mean_one, parted
 from .preprocessor import Preprocessor, tags_of_tables
 from .recipe import Deadline, LastBest, Shape, batches, first_scales, make_network
-from .table import Table, index_of, is_missing, rows_said
+from .table import Table, in_another_order, index_of, is_missing, rows_said
 from .words import listed, many
 
 E = TypeVar("E", bound="BaseTabular")
@@ -150,6 +150,14 @@ class BaseTabular(BaseEstimator, ABC):
         self._check_parameters()
         table = Table(X)
         count = table.shape[0]
+        for name, other in (("y", y), ("sample_weight", sample_weight)):
+            if in_another_order(index_of(X), index_of(other)):
+                warnings.warn(
+                    f"{name} has the labels of X's rows in another order; rows are taken by place, as they come: "
+                    f"{name}.loc[X.index] is in the order of X",
+                    UserWarning,
+                    stacklevel=3,
+                )
         given = None if sample_weight is None else sample_weights(_array(sample_weight), None, None, count)
         if given is not None and not given.any():
             raise ValueError("sample_weight is zero for all samples, so that none counts; expected some above 0")

@@ -225,6 +225,14 @@ def index_of(values: Any) -> Any:
     return values.index if hasattr(values, "iloc") else None
 
 
+def in_another_order(index: Any, other: Any) -> bool:
+    """Whether two indexes of pandas, each of different labels, have the same ones in another order."""
+    if index is None or other is None or len(index) != len(other) or index.equals(other):
+        return False
+    alike = index.nlevels == other.nlevels and index.is_unique and other.is_unique
+    return bool(alike and index.isin(other).all())
+
+
 def rows_said(rows: Sequence[int], index: Any) -> str:
     """How errors call rows: by their numbers from 0 on, and by their labels, where these are something else."""
     said = listed(rows, "row")

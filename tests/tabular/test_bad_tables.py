@@ -161,6 +161,17 @@ def test_rows_are_called_by_number_and_by_label(frame, labels):
         TabularRegressor(**QUICK).fit(left, pd.Series(np.where(np.isin(left.index, [13, 27]), np.nan, 1), left.index))
 
 
+def test_labels_in_another_order_are_said(frame, labels):
+    y, weight = pd.Series(labels), pd.Series(np.linspace(1, 2, 60))
+    order = np.random.default_rng(0).permutation(60)
+    with pytest.warns(UserWarning, match=r"y has the labels of X's rows in another order; .* y.loc\[X.index\]"):
+        TabularClassifier(**QUICK).fit(frame, y.iloc[order])
+    with pytest.warns(UserWarning, match="sample_weight has the labels"):
+        TabularClassifier(**QUICK).fit(frame, y, weight.iloc[order])
+    TabularClassifier(**QUICK).fit(frame.iloc[order], y.iloc[order], weight.iloc[order])
+    TabularClassifier(**QUICK).fit(frame, y.set_axis(range(100, 160)))
+
+
 def test_another_number_of_targets(frame):
     with pytest.raises(ValueError, match="X has 60 rows and y 59"):
         TabularRegressor(**QUICK).fit(frame, np.zeros(59))
