@@ -13,7 +13,7 @@ from .categories import NewCategories
 from .models import Model, block_from, check_features, feature_names, listed, load_model, text_columns
 from .report import Debug, Json, Report, reporting
 from .source import STANDARD, Source, opened, polars
-from .tables import check_name, check_out, write_blocks
+from .tables import check_name, check_out, is_binary, write_blocks, write_texts
 
 
 def predict(
@@ -44,10 +44,15 @@ def predict(
             raise typer.BadParameter("the model is of regression; --interval is for that", param_hint="--proba")
         if interval is not None and isinstance(loaded, TabularClassifier):
             raise typer.BadParameter("the model is of classification; --proba is for that", param_hint="--interval")
-        with opened(data, text_columns(loaded)) as source:
+        numbers = feature_names(loaded) if is_binary(out) else None
+        with opened(data, text_columns(loaded), numbers) as source:
             check_features(loaded, source.columns, data)
             new, made = NewCategories(loaded), _Made(loaded, proba, interval, column)
-            write_blocks(made.blocks(source, new), out)
+            blocks = made.blocks(source, new)
+            if source.csv is not None and not is_binary(out):
+                write_texts(source.csv.beside(predicted for _, predicted in blocks), out)
+            else:
+                write_blocks((frame.hstack(predicted) for frame, predicted in blocks), out)
         new.say(report)
         say_unused(report, loaded, source.columns)
         report.say(f"{made.rows:,} predictions: {'standard output' if out == STANDARD else out}",
@@ -69,8 +74,8 @@ class _Made:
         self.model, self.proba, self.interval, self.column = model, proba, interval, column
         self.rows, self.columns = 0, [column]
 
-    def blocks(self, source: Source, new: NewCategories) -> Iterator[Any]:
-        """Each block with its predictions; categories that are new go to `new`."""
+    def blocks(self, source: Source, new: NewCategories) -> Iterator[tuple[Any, Any]]:
+        """Each block, and its predictions as a frame; categories that are new go to `new`."""
         names = feature_names(self.model)
         for frame in source.blocks(self.model.preprocessor_.width):
             X = frame.select(names)
@@ -84,7 +89,7 @@ class _Made:
                     f"{source.name!r} has a column {taken[0]!r} already; give the predictions another name: --column"
                 )
             self.rows += frame.height
-            yield frame.with_columns(polars().Series(name, values) for name, values in made.items())
+            yield frame, polars().DataFrame(made)
 
 
 def _predictions(model: Model, X: Any, proba: bool, interval: float | None, column: str) -> dict[str, Any]:

@@ -16,11 +16,13 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from ..extras import needs
+from .csv_file import CsvFile
+from .records import MARK, Records
 
 STANDARD = "-"
 MISSING = [
@@ -33,6 +35,8 @@ SAMPLE = 10_000  # rows of a CSV that say at first of what type a column is
 MOST = 65_536  # rows of a block at most
 LEAST = 1024  # and at least
 CELLS = 2**23  # numbers of a block, about
+LOST = r"^[+-]?0\d+([.,]\d*)?$"  # what a number does not hold as it stands there
+LOST_BY_FLOATS = rf"{LOST}|^[+-]?\d{{16,}}$"
 
 
 def polars() -> Any:
@@ -51,10 +55,16 @@ class Source:
         The types of polars of its columns, by name.
     frames : function
         Of a number of rows: frames of about so many, one after another.
+
+    Attributes
+    ----------
+    csv : CsvFile or None
+        The file, if it is a CSV.
     """
 
     def __init__(self, name: str, schema: dict[str, Any], frames: Callable[[int], Iterable[Any]]) -> None:
         self.name, self.schema, self._frames = name, schema, frames
+        self.csv: CsvFile | None = None
 
     @property
     def columns(self) -> list[str]:
@@ -88,7 +98,7 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(path: str, texts: Iterable[str] = ()) -> Iterator[Source]:
+def opened(path: str, texts: Iterable[str] = (), numbers: Iterable[str] | None = None) -> Iterator[Source]:
     """A file as a source of blocks, for this block of code.
 
     What it is, is told from its first bytes, and not from its name.
@@ -99,6 +109,8 @@ def opened(path: str, texts: Iterable[str] = ()) -> Iterator[Source]:
         ``"-"`` is standard input.
     texts : iterable of str
         Columns that are texts, even where they look like numbers or dates.
+    numbers : iterable of str, optional
+        If they are given, the only columns of a CSV that are numbers, even where 007 becomes 7; others are texts then.
 
     Raises
     ------
@@ -115,8 +127,10 @@ def opened(path: str, texts: Iterable[str] = ()) -> Iterator[Source]:
             if _start(place)[:2] == b"\x1f\x8b":
                 with gzip.open(place) as file:
                     place = _kept(cast(BinaryIO, file), folder, "unpacked")
-            schema, frames = _read(place, folder, set(texts))
-        yield Source(name, schema, frames)
+            found = _read(place, folder, set(texts), numbers)
+            source = Source(name, found.schema, found.frames)
+            source.csv = found if isinstance(found, CsvFile) else None
+        yield source
 
 
 @contextlib.contextmanager
@@ -136,13 +150,7 @@ def _clear_errors(name: str) -> Iterator[None]:
 
 def _plainly(error: Exception) -> str:
     """What an error says, without the advice that is for programs."""
-    text = str(error)
-    if "more fields than" in text:
-        return "a line has more fields than the first one; expected as many, and quotes around commas in a text"
-    if "not properly escaped" in text or "malformed" in text:
-        return 'a quote (") is not closed, or stands in a text without quotes; expected "5"" nails" for 5" nails'
-    text = text.partition("\n\n")[0]
-    return f"{text}; expected UTF-8: save it as that" if "utf-8" in text.lower() else text
+    return str(error).partition("\n\n")[0]
 
 
 def _kept(stream: BinaryIO, folder: str, name: str) -> pathlib.Path:
@@ -158,8 +166,14 @@ def _start(place: pathlib.Path) -> bytes:
         return file.read(HEAD)
 
 
-def _read(place: pathlib.Path, folder: str, texts: set[str]) -> tuple[dict[str, Any], Callable[[int], Iterable[Any]]]:
+class _Read(NamedTuple):
     """The columns of the table in a file, and what reads it."""
+
+    schema: dict[str, Any]
+    frames: Callable[[int], Iterable[Any]]
+
+
+def _read(place: pathlib.Path, folder: str, texts: set[str], numbers: Iterable[str] | None) -> _Read | CsvFile:
     pl, start = polars(), _start(place)
     if start[:4] == b"PAR1":
         lazy = pl.scan_parquet(place, glob=False)
@@ -167,20 +181,20 @@ def _read(place: pathlib.Path, folder: str, texts: set[str]) -> tuple[dict[str, 
         lazy = pl.scan_ipc(place, glob=False)
     elif start[:4] == b"\xff\xff\xff\xff":
         whole = pl.read_ipc_stream(place)
-        return dict(whole.schema), whole.iter_slices
+        return _Read(dict(whole.schema), whole.iter_slices)
     elif start[:4] == b"PK\x03\x04":
         columns, length = _arrays(place, folder)
         frame = pl.DataFrame({name: _plain(values[:0]) for name, values in columns.items()})
-        return dict(frame.schema), lambda rows: (
+        return _Read(dict(frame.schema), lambda rows: (
             pl.DataFrame({name: _plain(values[first : first + rows]) for name, values in columns.items()})
             for first in range(0, length, rows)
-        )
+        ))  # fmt: skip
     else:
-        lazy = _csv(place, start, texts)
-    return dict(lazy.collect_schema()), lambda rows: lazy.collect_batches(chunk_size=rows, maintain_order=True)
+        return _csv(place, start, texts, numbers)
+    return _Read(dict(lazy.collect_schema()), lambda rows: lazy.collect_batches(chunk_size=rows, maintain_order=True))
 
 
-def _csv(place: pathlib.Path, start: bytes, texts: set[str]) -> Any:
+def _csv(place: pathlib.Path, start: bytes, texts: set[str], numbers: Iterable[str] | None) -> CsvFile:
     pl = polars()
     if not start.strip():
         raise ValueError("it is empty")
@@ -190,12 +204,13 @@ def _csv(place: pathlib.Path, start: bytes, texts: set[str]) -> Any:
         raise ValueError("it is none of CSV, Parquet, Arrow, NPZ and gzip of one of them")
     if b"\n" not in start and b"\r" in start.strip():
         raise ValueError("its lines end in CR alone; expected LF or CR LF: save it with these")
-    head, separator = _head(start.removeprefix(b"\xef\xbb\xbf").lstrip())
+    head, separator = _head(start.removeprefix(MARK).lstrip())
     names = pl.read_csv(head + b"\n", separator=separator, has_header=False, infer_schema=False).row(0)
     names = tuple("" if name is None else name for name in names)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"it has two columns named {min(twice)!r}; expected different names: rename one")
+    Records(place, separator).check()
     given: dict[str, Any] = {"separator": separator, "null_values": MISSING, "try_parse_dates": True, "glob": False}
     asked = {"infer_schema_length": SAMPLE, "schema_overrides": {name: pl.String for name in names if name in texts}}
     guessed = _guess(place, given, asked)
@@ -205,9 +220,22 @@ def _csv(place: pathlib.Path, start: bytes, texts: set[str]) -> Any:
     if len(start) < HEAD or not _holds(lazy, lazy.head(SAMPLE), texts):
         guessed = _guess(place, given, {**asked, "infer_schema_length": None})
         lazy = pl.scan_csv(place, **guessed)
-    if len(names) > 1 and (empty := _empty_lines(place)):
-        lazy = lazy.head(max(0, lazy.select(pl.len()).collect(engine="streaming").item() - empty))
-    return lazy
+        for name, dtype in guessed["schema"].items():
+            if dtype.is_temporal() and not _reads(lazy.select(name)):  # dates in several forms
+                guessed["schema"] = {**guessed["schema"], name: pl.String}
+    if numbers is not None:
+        codes = _codes(pl.scan_csv(place, infer_schema=False, **given), guessed["schema"], set(numbers))
+        guessed["schema"] = {**guessed["schema"], **dict.fromkeys(codes, pl.String)}
+    return CsvFile(place, guessed)
+
+
+def _codes(lazy: Any, schema: dict[str, Any], others: set[str]) -> list[str]:
+    """The columns of numbers, but for others, that do not hold what stands in a frame of texts, as 007 or long ones."""
+    pl = polars()
+    numeric = [name for name, dtype in schema.items() if dtype.is_numeric() and name not in others]
+    asked = {name: LOST if schema[name] == pl.Int64 else LOST_BY_FLOATS for name in numeric}
+    lost = lazy.select(pl.col(name).str.contains(form).any() for name, form in asked.items()).collect()
+    return [name for name in numeric if lost[name][0]]
 
 
 def _head(start: bytes) -> tuple[bytes, str]:
@@ -244,20 +272,20 @@ def _holds(lazy: Any, first: Any, texts: set[str]) -> bool:
     pl = polars()
     try:
         counts = first.select(pl.all().count()).collect().row(0, named=True)
-        if not all(count or name in texts for name, count in counts.items()):
-            return False  # nothing is known of a column without a value
+    except pl.exceptions.ComputeError:
+        return False
+    # nothing is known of a column without a value
+    return all(count or name in texts for name, count in counts.items()) and _reads(lazy)
+
+
+def _reads(lazy: Any) -> bool:
+    """Whether all rows can be read with the types of a frame."""
+    pl = polars()
+    try:
         lazy.select(pl.all().count()).collect(engine="streaming")
     except pl.exceptions.ComputeError:
         return False
     return True
-
-
-def _empty_lines(place: pathlib.Path) -> int:
-    """How many lines at the end of a CSV are empty, which polars takes for rows of missing values."""
-    with place.open("rb") as file:
-        file.seek(-min(HEAD, place.stat().st_size), 2)
-        end = file.read()
-    return max(0, end[len(end.rstrip(b"\r\n")) :].count(b"\n") - 1)
 
 
 def _arrays(place: pathlib.Path, folder: str) -> tuple[dict[str, Any], int]:

@@ -37,23 +37,43 @@ def write_blocks(frames: Iterable[Any], path: str) -> None:
     Each is asked for when those before are written. By the name of the file it is Parquet, Arrow, or CSV, with .gz in
     gzip. To standard output goes CSV, block by block.
     """
-    name = path.lower()
+    if not is_binary(path):
+        write_texts(_as_csv(frames), path)
+        return
+    with tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True) as folder:
+        lazy = _stored(frames, folder)
+        with replaced(path) as file:
+            (lazy.sink_parquet if path.lower().endswith(".parquet") else lazy.sink_ipc)(file)
+
+
+def write_texts(texts: Iterable[bytes], path: str) -> None:
+    """Write the parts of a CSV to a file, whole or not at all, or to standard output."""
     if path == STANDARD:
-        for text in _as_csv(frames):
-            sys.stdout.write(text)
-        sys.stdout.flush()
-    elif name.endswith(BINARY):
-        with tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True) as folder:
-            lazy = _stored(frames, folder)
-            with replaced(path) as file:
-                (lazy.sink_parquet if name.endswith(".parquet") else lazy.sink_ipc)(file)
+        for text in texts:
+            _out(text)
+        return
+    with replaced(path) as file, _packed(file, path.lower()) as target:
+        for text in texts:
+            target.write(text)
+
+
+def is_binary(path: str) -> bool:
+    """Whether a table goes to a file of that name as Parquet or Arrow."""
+    return path.lower().endswith(BINARY)
+
+
+def _out(text: bytes) -> None:
+    """Write UTF-8 to standard output; a terminal shows of it what it can."""
+    stream = sys.stdout
+    if stream.isatty():
+        stream.write(text.decode().encode(stream.encoding, "replace").decode(stream.encoding))
     else:
-        with replaced(path) as file, _packed(file, name) as target:
-            for text in _as_csv(frames):
-                target.write(text.encode())
+        stream.flush()
+        stream.buffer.write(text)
+    stream.flush()
 
 
-def _as_csv(frames: Iterable[Any]) -> Iterator[str]:
+def _as_csv(frames: Iterable[Any]) -> Iterator[bytes]:
     """CSV, frame by frame."""
     pl = polars()
     for k, frame in enumerate(frames):
@@ -63,7 +83,7 @@ def _as_csv(frames: Iterable[Any]) -> Iterator[str]:
                 f"column {bad[0]!r} is of type {frame.schema[bad[0]]}, which CSV cannot hold; expected a name for what "
                 "is written that ends in .parquet or .arrow"
             )
-        yield frame.write_csv(include_header=k == 0)
+        yield frame.write_csv(include_header=k == 0).encode()
 
 
 def _stored(frames: Iterable[Any], folder: str) -> Any:

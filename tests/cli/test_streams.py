@@ -110,6 +110,49 @@ def test_predictions_by_blocks_are_those_of_the_whole(tmp_path, small_blocks, mo
         assert read(io.BytesIO(made[0])).equals(read(io.BytesIO(made[1])))
 
 
+CELLS = [
+    "00123", "1.10", "1e5", "+2", "", '""', "NA", "null", "?", "True", "true", "TRUE", "2024-01-02T10:00", "01/02/2024",
+    "12345678901234567890", "0.1234567890123456789", '"a ""b"" c"', '"x,y;z"', '"two\nlines"', '"7"', " 5 ", "é", "-0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_columns_of_a_csv_stand_as_they_stood(tmp_path, small_blocks, model, separator, end, mark):
+    heads, used = ["note", '"the ""area"""', "area", "rooms", "city"], ["0100.50", '"3"', "Bern"]
+    rows = [heads, *([cell, f"{k:03d}", *used] for k, cell in enumerate(CELLS * 2))]
+    (tmp_path / "t.csv").write_bytes((mark + end.join(map(separator.join, rows))).encode())
+    run("predict", model, tmp_path / "t.csv", "--out", tmp_path / "p.csv")
+    lines = (tmp_path / "p.csv").read_bytes().decode().removesuffix(end).split(end)
+    if end == "\n":
+        lines = (tmp_path / "p.csv").read_bytes().decode().replace("two\nlines", "two  lines").splitlines()
+        rows = [[cell.replace("\n", "  ") for cell in row] for row in rows]
+    assert [line.rpartition(separator)[0] for line in lines] == [
+        mark * (k == 0) + separator.join(row) for k, row in enumerate(rows)
+    ]
+    assert len({line.rpartition(separator)[2] for line in lines}) == 2  # the name and the same prediction
+
+
+def test_predictions_have_the_decimal_comma_of_the_file(tmp_path, model):
+    (tmp_path / "t.csv").write_text("city;area;rooms\nBern;100,50;3\nChur;90,25;3\n")
+    run("predict", model, tmp_path / "t.csv", "--out", tmp_path / "p.csv")
+    found = read_table(str(tmp_path / "p.csv"))
+    assert found["area"].to_list() == [100.5, 90.25]
+    assert found["prediction"].dtype == pl.Float64
+
+
+def test_numbers_that_are_names_stay_so_in_parquet(tmp_path, model):
+    rows = "".join(f"Bern,0{k},3,0{k},{10**19 + k},{10**17 + k},{k}.50,0{k}/02/2024\n" for k in range(1, 4))
+    (tmp_path / "t.csv").write_text("city,area,rooms,zip,id,k,half,day\n" + rows)
+    run("predict", model, tmp_path / "t.csv", "--out", tmp_path / "p.parquet")
+    found = pl.read_parquet(tmp_path / "p.parquet")
+    assert found["zip"].to_list() == ["01", "02", "03"]
+    assert found["id"].to_list() == [str(10**19 + k) for k in range(1, 4)]
+    assert found["area"].to_list() == [1, 2, 3]
+    assert [found[name].dtype for name in ("k", "half", "day")] == [pl.Int64, pl.Float64, pl.Date]
+
+
 LATE = {
     "a missing value": {"rooms": ["1"] * 30 + [""]},
     "a decimal": {"rooms": ["1"] * 30 + ["1.5"]},

@@ -26,7 +26,7 @@ def frame():
     ("a,b\n1,2\n3,4\n\n\n", {"a": [1, 3], "b": [2, 4]}), ("a,b\r\n1,2\r\n\r\n", {"a": [1], "b": [2]}),
     ("name, first;b\nx;1\ny;2\n", {"name, first": ["x", "y"], "b": [1, 2]}),
     ('"a\nb",c\n1,2\n', {"a\nb": [1], "c": [2]}),
-    ("a,b,c\n1\n", {"a": [1], "b": [None], "c": [None]}), ('a,b\n"x;y;z",1\n', {"a": ["x;y;z"], "b": [1]}),
+    ("a,b\n1,2\n\n3,4\n", {"a": [1, 3], "b": [2, 4]}), ('a,b\n"x;y;z",1\n', {"a": ["x;y;z"], "b": [1]}),
     ("a,b\n1,2\n,\n", {"a": [1, None], "b": [2, None]}), ('"a,b";c\n1;2\n', {"a,b": [1], "c": [2]}),
 ])  # fmt: skip
 def test_csv_as_people_have_it(tmp_path, text, wanted):
@@ -37,9 +37,12 @@ def test_csv_as_people_have_it(tmp_path, text, wanted):
 
 @pytest.mark.parametrize(("content", "said"), [
     ("a,b\né,1\n".encode("latin-1"), "UTF-8"), ("a,b\n1,2\n".encode("utf-16"), "UTF-8"),
-    (b"a,b\n1,2\n1,2,3\n", "more fields than the first"), (b"a,b\r1,2\r3,4\r", "CR alone"),
+    (b"a,b\n1,2\n1,2,3\n", "line 3 has more fields than the first, 3 and not 2"), (b"a,b\r1,2\r3,4\r", "CR alone"),
     (b'a,b\n"x,1\ny,2\n', "quote .* is not closed"), (b'a,b\n5" nail,1\n6" nail,2\n', "a text without quotes"),
     (b"a,,\n1,2,3\n", "two columns named ''"),
+    (b'a,b\n"x\ny",2\n\n\n1\n', "line 6 has fewer fields than the first, 1 and not 2"),
+    (b'a,b\n"x\n",1\n5" nail,1\n', "line 4"), (b'a,b\n1,2\n"x\ny,2\n', "line 3"),
+    ("a,b\n1,x\n2,é\n".encode("latin-1"), "line 3"),
 ])  # fmt: skip
 def test_what_to_do_is_said(tmp_path, content, said):
     path = tmp_path / "t.csv"
@@ -50,6 +53,7 @@ def test_what_to_do_is_said(tmp_path, content, said):
 
 
 @pytest.mark.parametrize(("first", "late", "values"), [
+    ("2020-01-01", "31/12/2020", ["2020-01-01", "31/12/2020"]),
     ("1", "1,5", [1.0, 1.5]), ("1,5", "x", ["1,5", "x"]), ("1", "1.5", [1.0, 1.5]), ("1", "", [1, None]),
     ("", "2,5", [None, 2.5]), ("true", "yes", ["true", "yes"]),
 ])  # fmt: skip
