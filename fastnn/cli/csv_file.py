@@ -19,10 +19,12 @@ class CsvFile:
     place : pathlib.Path
     options : dict
         How polars reads it: ``schema``, ``separator`` and others.
+    doubtful : set of str
+        Columns of dates, of which no row says whether the day or the month comes first.
     """
 
-    def __init__(self, place: pathlib.Path, options: dict[str, Any]) -> None:
-        self._place, self._options = place, options
+    def __init__(self, place: pathlib.Path, options: dict[str, Any], doubtful: set[str]) -> None:
+        self._place, self._options, self.doubtful = place, options, doubtful
         self.schema: dict[str, Any] = dict(options["schema"])
         self._records = Records(place, options["separator"])
 

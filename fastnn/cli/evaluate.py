@@ -14,6 +14,7 @@ from .report import Debug, Json, reporting, rows_of
 from .scores import Scores
 from .source import opened, polars
 from .target import check_columns, column_of, is_there
+from .texts import first_text, warn_of_dates
 
 
 def evaluate(
@@ -38,20 +39,21 @@ def evaluate(
         of_texts = isinstance(loaded, TabularClassifier) and loaded.classes_.dtype.kind in "UO"
         with opened(data, [*text_columns(loaded), *([name] if of_texts else [])]) as source:
             check_columns(source.columns, name, (), data)
-            check_features(loaded, source.columns, data)
+            check_features(loaded, source)
+            warn_of_dates(report, source, feature_names(loaded))
             new, counted, rows = NewCategories(loaded), Scores(loaded), 0
             for frame in source.blocks(loaded.preprocessor_.width):
                 series = column_of(frame, name)
                 if series.dtype == polars().Boolean and not isinstance(loaded, TabularClassifier):
                     series = series.cast(polars().Int8)
-                if series.dtype.is_float() and (endless := series.is_infinite().fill_null(False)).any():
-                    row = rows + int(endless.arg_max())
-                    raise ValueError(f"the target {name!r} is infinite in row {row:,}; expected finite numbers")
                 there = is_there(series)
+                source.check_finite(frame.select({*feature_names(loaded), name}), rows, there)
                 X, y = frame.select(feature_names(loaded)).filter(there), series.filter(there)
                 if X.height:
                     if not isinstance(loaded, TabularClassifier) and not y.dtype.is_numeric():
-                        raise ValueError(f"the target {name!r} is of type {y.dtype}; expected numbers")
+                        found = first_text(source, name)
+                        what = f"holds {found[0]!r} in {found[1]}" if found else f"is of type {y.dtype}"
+                        raise ValueError(f"{source.name!r}: the target {name!r} {what}; expected numbers, as 1234.5")
                     with block_from(rows):
                         new.add(X)
                         counted.add(X, y.to_numpy())

@@ -11,6 +11,8 @@ from ..network import NeuralNetwork, load
 from ..tabular import TabularClassifier, TabularRegressor
 from ..tabular.encoders import Category, Number
 from ..tabular.table import TEXT
+from .source import Source
+from .texts import WRITTEN, first_text
 
 Model = TabularClassifier | TabularRegressor
 
@@ -48,20 +50,27 @@ def text_columns(model: Model) -> list[str]:
     return [n for n, encoder in zip(feature_names(model), model.preprocessor_.encoders_) if encoder.kind == TEXT]
 
 
-def check_features(model: Model, columns: list[str], path: str) -> None:
-    """See that a table has the columns that the model needs.
+def check_features(model: Model, source: Source) -> None:
+    """See that a table has the columns that the model needs, and no texts where training had numbers or dates.
 
     Raises
     ------
     ValueError
-        If one is missing.
+        If one is missing, or holds a text.
     """
     names = feature_names(model)
-    missing = [name for name in names if name not in columns]
+    missing = [name for name in names if name not in source.columns]
     if missing:
         raise ValueError(
-            f"{path!r} lacks the column{'s' * (len(missing) > 1)} {listed(missing)}; the model needs {listed(names)}"
+            f"{source.name!r} lacks the column{'s' * (len(missing) > 1)} {listed(missing)}; the model needs "
+            f"{listed(names)}"
         )
+    for name, encoder in zip(names, model.preprocessor_.encoders_):
+        if encoder.kind in WRITTEN and (found := first_text(source, name, encoder.kind)) is not None:
+            raise ValueError(
+                f"{source.name!r}: column {name!r} holds {found[0]!r} in {found[1]}, and was of kind {encoder.kind!r} "
+                f"in training; expected values such as {WRITTEN[encoder.kind][0]}, or NA for what is missing"
+            )
 
 
 @contextlib.contextmanager

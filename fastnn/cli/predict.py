@@ -14,6 +14,7 @@ from .models import Model, block_from, check_features, feature_names, listed, lo
 from .report import Debug, Json, Report, reporting
 from .source import STANDARD, Source, opened, polars
 from .tables import check_name, check_out, is_binary, write_blocks, write_texts
+from .texts import warn_of_dates
 
 
 def predict(
@@ -46,7 +47,8 @@ def predict(
             raise typer.BadParameter("the model is of classification; --proba is for that", param_hint="--interval")
         numbers = feature_names(loaded) if is_binary(out) else None
         with opened(data, text_columns(loaded), numbers) as source:
-            check_features(loaded, source.columns, data)
+            check_features(loaded, source)
+            warn_of_dates(report, source, feature_names(loaded))
             new, made = NewCategories(loaded), _Made(loaded, proba, interval, column)
             blocks = made.blocks(source, new)
             if source.csv is not None and not is_binary(out):
@@ -79,6 +81,7 @@ class _Made:
         names = feature_names(self.model)
         for frame in source.blocks(self.model.preprocessor_.width):
             X = frame.select(names)
+            source.check_finite(X, self.rows)
             with block_from(self.rows):
                 new.add(X)
                 made = _predictions(self.model, X, self.proba, self.interval, self.column)

@@ -62,8 +62,10 @@ class Rows:
         """
         for frame in source.blocks():
             there = is_there(column_of(frame, self._target))
+            frame = frame.drop(self._dropped)
+            source.check_finite(frame, self.read, there)
             self.read += frame.height
-            frame = self._small(frame.drop(self._dropped).filter(there))
+            frame = self._small(frame.filter(there))
             self.without_target += int((~there).sum())
             self._frames.append(frame)
             self._keys.append(self._rng.random(frame.height))

@@ -36,6 +36,7 @@ MOST = 65_536  # rows of a block at most
 LEAST = 1024  # and at least
 CELLS = 2**23  # numbers of a block, about
 LOST = r"^[+-]?0\d+([.,]\d*)?$"  # what a number does not hold as it stands there
+DAY_FIRST = r"^\s*(\d{1,2})[-/]\d{1,2}[-/]\d{4}"
 LOST_BY_FLOATS = rf"{LOST}|^[+-]?\d{{16,}}$"
 
 
@@ -95,6 +96,43 @@ class Source:
         if kept is None or kept.width == 0 or kept.height == 0:
             raise ValueError(f"{self.name!r} has no rows; expected a line of names and at least one of values")
         yield kept
+
+    def where(self, row: int) -> str:
+        """How errors call a row, counted from 0 on."""
+        return f"row {row:,}" + ("" if self.csv is None else f" (line {self.csv.line(row):,})")
+
+    def find(self, name: str, wanted: Callable[[Any], Any]) -> tuple[Any, str] | None:
+        """The first value of a column that is `wanted`, and where it stands; None if there is none."""
+        row = 0
+        for frame in self.blocks():
+            found = wanted(frame[name]).fill_null(False)
+            if found.any():
+                place = int(found.arg_max())
+                return frame[name][place], self.where(row + place)
+            row += frame.height
+        return None
+
+    def check_finite(self, frame: Any, row: int, there: Any = True) -> None:
+        """See that columns of a block, of which the first row is number `row`, are finite.
+
+        Parameters
+        ----------
+        frame : DataFrame of polars
+        row : int
+        there : series of bool, optional
+            The rows that count.
+
+        Raises
+        ------
+        ValueError
+            If there is an infinity; it says in which row.
+        """
+        for series in frame:
+            if series.dtype.is_float() and (endless := series.is_infinite().fill_null(False) & there).any():
+                raise ValueError(
+                    f"{self.name!r}: column {series.name!r} is infinite in {self.where(row + int(endless.arg_max()))}, "
+                    "or too large for float64; expected finite numbers, or NA for what is missing"
+                )
 
 
 @contextlib.contextmanager
@@ -223,10 +261,11 @@ def _csv(place: pathlib.Path, start: bytes, texts: set[str], numbers: Iterable[s
         for name, dtype in guessed["schema"].items():
             if dtype.is_temporal() and not _reads(lazy.select(name)):  # dates in several forms
                 guessed["schema"] = {**guessed["schema"], name: pl.String}
+    as_texts = pl.scan_csv(place, infer_schema=False, **given)
     if numbers is not None:
-        codes = _codes(pl.scan_csv(place, infer_schema=False, **given), guessed["schema"], set(numbers))
+        codes = _codes(as_texts, guessed["schema"], set(numbers))
         guessed["schema"] = {**guessed["schema"], **dict.fromkeys(codes, pl.String)}
-    return CsvFile(place, guessed)
+    return CsvFile(place, guessed, _doubtful(as_texts, guessed["schema"]))
 
 
 def _codes(lazy: Any, schema: dict[str, Any], others: set[str]) -> list[str]:
@@ -236,6 +275,14 @@ def _codes(lazy: Any, schema: dict[str, Any], others: set[str]) -> list[str]:
     asked = {name: LOST if schema[name] == pl.Int64 else LOST_BY_FLOATS for name in numeric}
     lost = lazy.select(pl.col(name).str.contains(form).any() for name, form in asked.items()).collect()
     return [name for name in numeric if lost[name][0]]
+
+
+def _doubtful(lazy: Any, schema: dict[str, Any]) -> set[str]:
+    """The columns of dates, as 01/02/2024 in a frame of texts, in which no first number is above 12."""
+    pl = polars()
+    dates = [name for name, dtype in schema.items() if dtype.is_temporal()]
+    days = lazy.select(pl.col(name).str.extract(DAY_FIRST).cast(pl.Int8).max() for name in dates).collect()
+    return {name for name in dates if days[name][0] is not None and days[name][0] <= 12}
 
 
 def _head(start: bytes) -> tuple[bytes, str]:

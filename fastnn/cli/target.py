@@ -9,8 +9,9 @@ import numpy as np
 import typer
 
 from .models import listed
-from .source import polars
-from .texts import no_number
+from .report import rows_of
+from .source import Source, polars
+from .texts import shown_text
 
 FEW, ROWS_EACH = 20, 5  # whole numbers of so few values, each in so many rows on average, are classes
 EXACT = 2.0**53  # from here on floats skip whole numbers
@@ -57,8 +58,8 @@ def is_there(series: Any) -> Any:
     return series.is_not_null() & series.is_not_nan() if series.dtype.is_float() else series.is_not_null()
 
 
-def read_target(series: Any, task: str | None) -> Target:
-    """The task for a target without missing values: the one that is given, or what its values say.
+def read_target(series: Any, task: str | None, source: Source) -> Target:
+    """The task for a target without missing values, of this source: the one that is given, or what its values say.
 
     Raises
     ------
@@ -76,8 +77,8 @@ def read_target(series: Any, task: str | None) -> Target:
         raise ValueError(f"the target {name!r} has the same value in all rows, {series[0]!r}; expected two at least")
     if task == "regression" and not numeric and series.dtype != pl.Boolean:
         raise ValueError(
-            f"the target {name!r} holds texts, as {no_number(series)!r}; expected numbers for --task regression, such "
-            "as 1234.5"
+            f"the target {name!r} holds texts, as {shown_text(source, name)}; expected numbers for --task regression, "
+            "such as 1234.5"
         )
     if task is not None:
         if task == "regression" and not numeric:
@@ -91,8 +92,8 @@ def read_target(series: Any, task: str | None) -> Target:
     if series.dtype == pl.Boolean or not numeric:
         if not numeric and different > max(2, rows / 2):
             raise ValueError(
-                f"the target {name!r} has {different} different texts in {rows} rows, as {no_number(series)!r}; "
-                "expected classes, each in several rows, or numbers, such as 1234.5"
+                f"the target {name!r} has {different:,} different texts in {rows_of(rows)}, as "
+                f"{shown_text(source, name)}; expected classes, each in several rows, or numbers, such as 1234.5"
             )
         return Target("classification", f"{different} different {'bools' if series.dtype == pl.Boolean else 'texts'}",
                       series)  # fmt: skip

@@ -20,7 +20,7 @@ from .scores import Scores
 from .source import opened, polars
 from .tables import check_name, check_out, write_table
 from .target import check_columns, column_of, read_target
-from .texts import warn_of_numbers
+from .texts import warn_of_dates, warn_of_texts
 
 INTERRUPTED = 130  # the exit code, with or without a model: a script that goes on only where all went well, stops
 RECIPE, LEAST, VISITS = 256, 16, 1_000_000  # epochs, at most and at least; and how many rows they visit in all, about
@@ -92,24 +92,25 @@ def train(
             if width - len({target, *dropped}) == 0:
                 raise ValueError(f"{data!r} has no column besides the target {target!r}; expected one at least")
             frame = kept.of(source)
-        report.say(f"{data}: {rows_of(kept.read)}, {width} columns", rows=kept.read)
-        if missing := kept.without_target:
-            report.say(f"target {target!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
-        if frame.height == 0:
-            raise ValueError(f"the target {target!r} is missing in all rows; expected values")
-        if frame.height < kept.read - kept.without_target:
-            report.say(f"training on {frame.height:,} rows, chosen at random", rows_chosen=frame.height)
-        if kept.crowded:
-            report.warn(
-                f"the memory that is free has room for {frame.height:,} of {rows_of(kept.read)}; how many may differ "
-                f"from time to time: --sample-rows {frame.height} takes as many again"
-            )
-        found = read_target(column_of(frame, target), task)
-        report.say(f"{found.task} of {target!r}: {found.reason}" + ("" if task else " (--task says otherwise)"),
-                   task=found.task, target=target)  # fmt: skip
+            report.say(f"{data}: {rows_of(kept.read)}, {width} column{'s' * (width > 1)}", rows=kept.read)
+            if missing := kept.without_target:
+                report.say(f"target {target!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
+            if frame.height == 0:
+                raise ValueError(f"the target {target!r} is missing in all rows; expected values")
+            if frame.height < kept.read - kept.without_target:
+                report.say(f"training on {frame.height:,} rows, chosen at random", rows_chosen=frame.height)
+            if kept.crowded:
+                report.warn(
+                    f"the memory that is free has room for {frame.height:,} of {rows_of(kept.read)}; how many may "
+                    f"differ from time to time: --sample-rows {frame.height} takes as many again"
+                )
+            found = read_target(column_of(frame, target), task, source)
+            report.say(f"{found.task} of {target!r}: {found.reason}" + ("" if task else " (--task says otherwise)"),
+                       task=found.task, target=target)  # fmt: skip
+            warn_of_texts(report, source, frame if found.task == "classification" else frame.drop(target))
+            warn_of_dates(report, source, frame.columns)
         X, y = frame.drop(target), found.values
         del frame
-        warn_of_numbers(report, X)
         if epochs is None:
             epochs = min(RECIPE, max(LEAST, round(VISITS / X.height)))
             why = "the recipe's" if epochs == RECIPE else f"of the recipe's {RECIPE}, because there are many rows"

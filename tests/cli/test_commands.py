@@ -1,5 +1,6 @@
 """The commands, as people and scripts call them."""
 
+import calendar
 import gzip
 import importlib.util
 import io
@@ -280,7 +281,7 @@ def test_targets_that_are_endless_or_bools(tmp_path, place):
     price = np.where(np.arange(200) == 7, np.inf, 1.0)
     frame.with_columns(price=price).write_csv(tmp_path / "t.csv")
     said = run("evaluate", place / "price.safetensors", tmp_path / "t.csv", code=1).stderr
-    assert "'price' is infinite in row 7" in said
+    assert "'price' is infinite in row 7 (line 9)" in said
     out = tmp_path / "m.safetensors"
     run("train", place / "houses.csv", "--target", "garage", "--task", "regression", "--out", out, *QUICK)
     assert asked("evaluate", out, place / "houses.csv")["rows"] == frame["garage"].count()
@@ -400,7 +401,7 @@ def test_bench_counts():
     ("form", "warned"),
     [
         (" {}", True), ("{}%", True), ("+{}", True), ("{},000.5", True), ("n{}", False), ("{}-02", False),
-        ("{}", False),
+        ("{}", False), ("{}.000,5", True), ("${}", True), ("{} €", True), ("({})", True), ("v1.2.{}", False),
     ],
 )  # fmt: skip
 def test_texts_that_look_like_numbers_are_said(tmp_path, form, warned):
@@ -410,10 +411,27 @@ def test_texts_that_look_like_numbers_are_said(tmp_path, form, warned):
     assert sum("column 'x' is of texts" in text for text in values.get("warnings", [])) == warned
 
 
+@pytest.mark.parametrize("form", [
+    "{m}/{d}/2024", "{m:02d}/{d:02d}/24", "{y}-{m}-{d} 10:30 PM", "{d}-{M}-{y}", "{M} {d}, {y}", "{d} {M} {y}",
+    "{y}-{m}",
+])  # fmt: skip
+def test_dates_that_are_not_read_as_such_are_said(tmp_path, form):
+    days = [
+        form.format(y=1990 + k % 30, m=k % 12 + 1, d=k % 28 + 1, M=calendar.month_abbr[k % 12 + 1]) for k in range(60)
+    ]
+    pl.DataFrame({"x": days, "z": range(60), "y": [k + 0.5 for k in range(60)]}).write_csv(tmp_path / "t.csv")
+    values = asked("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
+    assert "but dates stand in 60 of 60 rows" in values["warnings"][0]
+    assert f"{days[0]!r} is none as it is written, in row 0 (line 2)" in values["warnings"][0]
+    assert "2024-12-31" in values["warnings"][0]
+
+
 def test_few_texts_among_numbers_are_said_by_name(tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{k},{k}.5\n" for k in range(400)) + "unknown,1\n")
     values = asked("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
-    assert "stand in 400 of 401 rows; 'unknown' is none as it is written" in values["warnings"][0]
+    assert (
+        "stand in 400 of 401 rows; 'unknown' is none as it is written, in row 400 (line 402)" in values["warnings"][0]
+    )
 
 
 # --- what goes wrong -----------------------------------------------------------------------------

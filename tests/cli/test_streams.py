@@ -191,13 +191,58 @@ def test_a_text_in_a_column_of_numbers_is_an_error_before_anything_is_written(tm
     assert not (tmp_path / "p.csv").exists()
 
 
+@pytest.mark.parametrize(("column", "cell", "said"), [
+    ("area", "1.5m2", "column 'area' holds '1.5m2' in row 38 (line 43)"),
+    ("area", "inf", "infinite in row 38 (line 43)"), ("area", "1e999", "infinite in row 38 (line 43)"),
+    ("day", "31.13.2024", "'31.13.2024' in row 38 (line 43), and was of kind 'date' in training; expected values such "
+     "as 2024-12-31"),
+    ("open", "maybe", "'maybe' in row 38 (line 43), and was of kind 'bool'"),
+    ("price", "-", "the target 'price' holds '-' in row 38 (line 43); expected numbers"),
+    ("price", "inf", "column 'price' is infinite in row 38 (line 43)"),
+])  # fmt: skip
+def test_values_that_cannot_be_are_named_with_their_lines(tmp_path, small_blocks, column, cell, said):
+    frame = table(40).with_columns(
+        day=pl.date(2024, 1, pl.Series(range(40)) % 28 + 1), open=pl.Series([True, False] * 20)
+    )
+    frame.write_csv(tmp_path / "t.csv")
+    out = tmp_path / "m.safetensors"
+    run("train", tmp_path / "t.csv", "--target", "price", "--out", out, *QUICK)
+    texts = frame.with_columns(pl.all().cast(pl.String)).with_columns(
+        pl.Series("city", ['"a\nb"', *["x"] * 39]), pl.Series(column, [*frame[column].cast(pl.String)[:38], cell, ""])
+    )
+    lines = [",".join(row) for row in [frame.columns, *texts.with_columns(price=pl.when(pl.col("rooms") == "3").then(
+        pl.lit("NA") if column != "price" else pl.col("price")).otherwise(pl.col("price"))).rows()]]  # fmt: skip
+    (tmp_path / "t.csv").write_text("\n\n" + "\n".join(lines))
+    commands = ["evaluate"] + ["predict"] * (column != "price")
+    for command in commands:
+        assert said in run(command, out, tmp_path / "t.csv", code=1).stderr
+    if cell.startswith(("inf", "1e")):
+        assert said in run("train", tmp_path / "t.csv", "--target", "price", "--out", out, *QUICK, code=1).stderr
+
+
+@pytest.mark.parametrize(("days", "said"), [
+    (["01/02/2024", "03-04-2024"], True), (["01/02/2024", "13/04/2024"], False), (["2024-01-02"], False),
+    (["01.02.2024"], False),
+])  # fmt: skip
+def test_dates_that_may_be_meant_otherwise_are_said(tmp_path, days, said):
+    frame = table(40).with_columns(day=pl.Series((days * 40)[:40]))
+    frame.write_csv(tmp_path / "t.csv")
+    out = tmp_path / "m.safetensors"
+    for arguments in (
+        ("train", tmp_path / "t.csv", "--target", "price", "--out", out, *QUICK), ("evaluate", out, tmp_path / "t.csv"),
+        ("predict", out, tmp_path / "t.csv"),
+    ):  # fmt: skip
+        assert ("whether the day or the month comes first" in run(*arguments).stderr) == said
+    dropped = ("train", tmp_path / "t.csv", "--target", "price", "--out", out, *QUICK, "--drop", "day")
+    assert "whether the day" not in run(*dropped).stderr
+
+
 def test_an_error_in_a_late_block_says_where_and_leaves_the_old_file(tmp_path, small_blocks, model):
     frame = table(40).with_columns(area=pl.Series([1.0] * 38 + [float("inf"), 1.0]))
     frame.write_parquet(tmp_path / "t.parquet")
     (tmp_path / "p.csv").write_text("old")
     result = run("predict", model, tmp_path / "t.parquet", "--out", tmp_path / "p.csv", code=1)
-    assert "in the block from row 35 on: " in result.stderr
-    assert "infinity in row 3" in result.stderr
+    assert "column 'area' is infinite in row 38, " in result.stderr
     assert (tmp_path / "p.csv").read_text() == "old"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["p.csv", "t.parquet"]
 
