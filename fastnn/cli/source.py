@@ -22,6 +22,7 @@ import numpy as np
 
 from ..extras import needs
 from .csv_file import CsvFile
+from .foreign import BINARY, check_arrays, check_known
 from .records import MARK, Records
 
 STANDARD = "-"
@@ -36,6 +37,7 @@ MOST = 65_536  # rows of a block at most
 LEAST = 1024  # and at least
 CELLS = 2**23  # numbers of a block, about
 LOST = r"^[+-]?0\d+([.,]\d*)?$"  # what a number does not hold as it stands there
+KINDS, NO_COLUMNS = "biufSUMm", {"c": "complex numbers", "O": "objects of Python", "V": "records"}  # of dtypes
 DAY_FIRST = r"^\s*(\d{1,2})[-/]\d{1,2}[-/]\d{4}"
 LOST_BY_FLOATS = rf"{LOST}|^[+-]?\d{{16,}}$"
 
@@ -158,14 +160,16 @@ def opened(path: str, texts: Iterable[str] = (), numbers: Iterable[str] | None =
     name = "standard input" if path == STANDARD else path
     with tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True) as folder:
         with _clear_errors(name):
+            place = pathlib.Path(path)
             if path == STANDARD:
                 place = _kept(sys.stdin.buffer, folder, "given")
-            else:
-                place = pathlib.Path(path)
+            elif not place.is_file() and not place.is_dir():  # a pipe, which can be read once
+                with place.open("rb") as file:
+                    place = _kept(file, folder, "given")
             if _start(place)[:2] == b"\x1f\x8b":
-                with gzip.open(place) as file:
-                    place = _kept(cast(BinaryIO, file), folder, "unpacked")
-            found = _read(place, folder, set(texts), numbers)
+                with gzip.open(place) as packed:
+                    place = _kept(cast(BinaryIO, packed), folder, "unpacked")
+            found = _read(place, path, folder, set(texts), numbers)
             source = Source(name, found.schema, found.frames)
             source.csv = found if isinstance(found, CsvFile) else None
         yield source
@@ -180,7 +184,7 @@ def _clear_errors(name: str) -> Iterator[None]:
         if not isinstance(error, gzip.BadGzipFile):
             raise
         raise ValueError(f"{name!r} is damaged: {error}") from None
-    except (EOFError, zlib.error) as error:
+    except (EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{name!r} is damaged: {error}") from None
     except Exception as error:
         raise ValueError(f"{name!r} is no table that can be read: {_plainly(error)}") from error
@@ -211,11 +215,13 @@ class _Read(NamedTuple):
     frames: Callable[[int], Iterable[Any]]
 
 
-def _read(place: pathlib.Path, folder: str, texts: set[str], numbers: Iterable[str] | None) -> _Read | CsvFile:
+def _read(
+    place: pathlib.Path, name: str, folder: str, texts: set[str], numbers: Iterable[str] | None
+) -> _Read | CsvFile:
     pl, start = polars(), _start(place)
-    if start[:4] == b"PAR1":
+    if start[:4] == b"PAR1" and BINARY.search(start):  # or it is a name of a column
         lazy = pl.scan_parquet(place, glob=False)
-    elif start[:6] == b"ARROW1":
+    elif start[:8] == b"ARROW1\x00\x00":
         lazy = pl.scan_ipc(place, glob=False)
     elif start[:4] == b"\xff\xff\xff\xff":
         whole = pl.read_ipc_stream(place)
@@ -228,18 +234,17 @@ def _read(place: pathlib.Path, folder: str, texts: set[str], numbers: Iterable[s
             for first in range(0, length, rows)
         ))  # fmt: skip
     else:
-        return _csv(place, start, texts, numbers)
+        return _csv(place, name, start, texts, numbers)
     return _Read(dict(lazy.collect_schema()), lambda rows: lazy.collect_batches(chunk_size=rows, maintain_order=True))
 
 
-def _csv(place: pathlib.Path, start: bytes, texts: set[str], numbers: Iterable[str] | None) -> CsvFile:
+def _csv(place: pathlib.Path, path: str, start: bytes, texts: set[str], numbers: Iterable[str] | None) -> CsvFile:
     pl = polars()
     if not start.strip():
         raise ValueError("it is empty")
     if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
         raise ValueError("its texts are UTF-16; expected UTF-8: save it as that")
-    if b"\x00" in start[:4096]:
-        raise ValueError("it is none of CSV, Parquet, Arrow, NPZ and gzip of one of them")
+    check_known(start, path)
     if b"\n" not in start and b"\r" in start.strip():
         raise ValueError("its lines end in CR alone; expected LF or CR LF: save it with these")
     head, separator = _head(start.removeprefix(MARK).lstrip())
@@ -342,10 +347,22 @@ def _arrays(place: pathlib.Path, folder: str) -> tuple[dict[str, Any], int]:
     """
     columns: dict[str, Any] = {}
     with zipfile.ZipFile(place) as file:
+        check_arrays(file)
         for k, member in enumerate(file.namelist()):
-            with file.open(member) as stream:
-                array = np.load(_kept(cast(BinaryIO, stream), folder, f"{k}.npy"), mmap_mode="r", allow_pickle=False)
             name = member.removesuffix(".npy")
+            with file.open(member) as stream:
+                place = _kept(cast(BinaryIO, stream), folder, f"{k}.npy")
+            try:
+                array = np.load(place, mmap_mode="r", allow_pickle=False)
+                kind = array.dtype.kind
+            except ValueError as error:
+                if "object" not in str(error):
+                    raise
+                kind = "O"
+            if kind not in KINDS:
+                raise ValueError(
+                    f"its array {name!r} is of {NO_COLUMNS.get(kind, 'bytes')}; expected numbers, bools, texts or times"
+                )
             if array.ndim not in (1, 2):
                 raise ValueError(f"its array {name!r} has shape {array.shape}; expected (n,) or (n, k)")
             for j, values in enumerate([array] if array.ndim == 1 else array.T):
@@ -360,4 +377,10 @@ def _arrays(place: pathlib.Path, folder: str) -> tuple[dict[str, Any], int]:
 
 
 def _plain(values: Any) -> Any:
-    return values.astype(str) if values.dtype.kind in "SU" else np.ascontiguousarray(values)
+    """Values of NumPy as polars takes them."""
+    kind, size = values.dtype.kind, values.dtype.itemsize
+    if kind == "S":
+        return np.char.decode(values, "utf-8")
+    if kind in "Mm" and np.datetime_data(values.dtype)[0] not in ("ms", "us", "ns", *("D" * (kind == "M"))):
+        return values.astype(f"{kind}8[us]")
+    return values.astype(np.float64) if kind == "f" and size > 8 else np.ascontiguousarray(values)

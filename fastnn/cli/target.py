@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -36,7 +37,9 @@ def check_columns(columns: list[str], target: str, dropped: Iterable[str], path:
         If there is no such column.
     """
     if target not in columns:
-        raise ValueError(f"{path!r} has no column {target!r} for the target; it has {listed(columns)}")
+        unnamed = any(re.fullmatch(r"[-+]?[\d.,]+(e-?\d+)?", name) for name in columns)
+        hint = "; is its first line one of names?" if unnamed else ""
+        raise ValueError(f"{path!r} has no column {target!r} for the target; it has {listed(columns)}{hint}")
     for name in dropped:
         if name == target:
             raise typer.BadParameter(f"{name!r} is the target, which is needed; expected others", param_hint="--drop")

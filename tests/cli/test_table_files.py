@@ -1,8 +1,14 @@
 """Files of tables: each kind of file gives the same frame, and what is none is refused."""
 
+import bz2
 import datetime
 import gzip
 import io
+import lzma
+import os
+import pickle
+import threading
+import zipfile
 
 import numpy as np
 import pytest
@@ -102,6 +108,92 @@ def test_arrays_that_are_no_columns_are_refused(tmp_path, arrays):
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match="no table that can be read"):
         read_table(path)
+
+
+def archive(**members):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as file:
+        for name, text in members.items():
+            file.writestr(name.replace("_", "/").replace("8", "."), text)
+    return content.getvalue()
+
+
+def of_numpy(save, *given, **arrays):
+    content = io.BytesIO()
+    save(content, *given, **arrays)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize(("name", "content", "said"), [
+    ("t.xlsx", archive(xl_workbook8xml="x"), r"Excel .*save it as CSV"),
+    ("t.csv", archive(t8csv="a,b"), "'t.csv'; unpack"),
+    ("t.ods", archive(content8xml="x"), "OpenOffice"),
+    ("t.zip", archive(), "empty ZIP"),
+    ("t.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "Excel .*save it as CSV"),
+    ("t.json", b'[{"a": 1},\n{"a": 2}]', "JSON; make CSV"),
+    ("t.json", b'{"a": {"0": 1}}', "JSON; make CSV"),
+    ("t.txt", b'{"a": 1}\n{"a": 2}\n', "JSON; make CSV"),
+    ("t.json", b"[1, 2]", "JSON; make CSV"),
+    ("t.pkl", pickle.dumps({"a": [1]}), "pickle"),
+    ("t.pkl", pickle.dumps({"a": [1]}, 0), "pickle"),
+    ("t.csv.bz2", bz2.compress(b"a,b\n1,2\n"), "bzip2; unpack"),
+    ("t.csv.xz", lzma.compress(b"a,b\n1,2\n"), "xz; unpack"),
+    ("t.zst", b"\x28\xb5\x2f\xfd" + bytes(9), "zstd; unpack"),
+    ("t.npy", of_numpy(np.save, np.zeros(3)), "numpy.savez"),
+    ("t.h5", b"\x89HDF\r\n\x1a\n" + bytes(9), "HDF5"),
+    ("t.db", b"SQLite format 3\x00" + bytes(9), "SQLite"),
+    ("t.dta", b"<stata_dta><header>", "Stata"),
+    ("t.dta", b"\x01\x02\x00" * 9, "by its name, a data set of Stata"),
+    ("t.feather", b"FEA1\x00\x00\x00\x00", "Feather of version 1"),
+    ("t.csv", b"<!DOCTYPE html>\n<html>", "web page"),
+    ("t.csv", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ("t.csv", b"%PDF-1.4\n", "PDF"),
+    ("t.tar", b"t.csv".ljust(257, b"\x00") + b"ustar\x00", "TAR"),
+    ("t.csv", gzip.compress(gzip.compress(b"")), "twice"),
+    ("t.csv", b"\x88\x01\x00\x00\x00\x00\x00\x00{}", "safetensors"),
+    ("t.arff", b"% x\n@relation x\n", "ARFF"),
+    ("t.npz", of_numpy(np.savez, a=np.zeros(2, complex)), "'a' is of complex numbers"),
+    ("t.npz", of_numpy(np.savez, a=np.array([{}])), "'a' is of objects"),
+    ("t.npz", of_numpy(np.savez, a=np.zeros(2, "f8,f8")), "'a' is of records"),
+])  # fmt: skip
+def test_a_file_of_another_kind_is_recognised(tmp_path, name, content, said):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}' is no table that can be read: .*{said}"):
+        read_table(str(path))
+
+
+@pytest.mark.parametrize("names", [
+    "PAR1,PARENT", "ORCID,FEA1", "MZ,PK", "{a},[b]", "[b],ARROW1", "ARROW1,BZh9", "RDX3,n", "(d,%PDF", "<html,c",
+])  # fmt: skip
+def test_names_of_columns_are_no_other_kind(tmp_path, names):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{names}\n1,2\n")
+    assert read_table(str(path)).to_dict(as_series=False) == dict(zip(names.split(","), [[1], [2]]))
+
+
+def test_arrays_of_all_types_that_columns_have(tmp_path):
+    path = str(tmp_path / "data.npz")
+    np.savez(path, a=np.array([b"x", "é".encode()]), b=np.zeros(2, np.longdouble), c=np.array([1, 2], "m8[s]"),
+             d=np.array(["2024-01-01", "2024-01-02"], "M8[D]"), e=np.array([0, 1], "M8[h]"),
+             f=np.zeros(2, ">f4"))  # fmt: skip
+    frame = read_table(path)
+    assert frame["a"].to_list() == ["x", "é"]
+    assert frame["c"].to_list() == [datetime.timedelta(seconds=1), datetime.timedelta(seconds=2)]
+    assert frame["d"].to_list() == [datetime.date(2024, 1, 1), datetime.date(2024, 1, 2)]
+    assert frame["e"].to_list() == [datetime.datetime(1970, 1, 1), datetime.datetime(1970, 1, 1, 1)]
+    assert frame["b"].to_list() == frame["f"].to_list() == [0, 0]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="for systems with named pipes")
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_is_read(tmp_path, pack):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(pack(b"a,b\n1,x\n2,y\n"),))
+    writer.start()
+    assert read_table(str(path)).to_dict(as_series=False) == {"a": [1, 2], "b": ["x", "y"]}
+    writer.join()
 
 
 @pytest.mark.parametrize(
