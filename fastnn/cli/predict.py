@@ -25,6 +25,7 @@ def predict(
     proba: Annotated[bool, typer.Option("--proba", help="A column with the probability of each class, too.")] = False,
     interval: Annotated[float | None, typer.Option(help="Columns low and high, which cover so much, as 0.9.")] = None,
     column: Annotated[str, typer.Option(help="The name of the last column.")] = "prediction",
+    prefix: Annotated[str, typer.Option(help="What the names of all columns that are added begin with.")] = "",
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -49,7 +50,7 @@ def predict(
         with opened(data, text_columns(loaded), numbers) as source:
             check_features(loaded, source)
             warn_of_dates(report, source, feature_names(loaded))
-            new, made = NewCategories(loaded), _Made(loaded, proba, interval, column)
+            new, made = NewCategories(loaded), _Made(loaded, proba, interval, column, prefix)
             blocks = made.blocks(source, new)
             if source.csv is not None and not is_binary(out):
                 write_texts(source.csv.beside(predicted for _, predicted in blocks), out)
@@ -72,9 +73,9 @@ def say_unused(report: Report, model: Model, columns: list[str]) -> None:
 class _Made:
     """The blocks of a table with predictions, and what they have in common."""
 
-    def __init__(self, model: Model, proba: bool, interval: float | None, column: str) -> None:
-        self.model, self.proba, self.interval, self.column = model, proba, interval, column
-        self.rows, self.columns = 0, [column]
+    def __init__(self, model: Model, proba: bool, interval: float | None, column: str, prefix: str) -> None:
+        self.model, self.proba, self.interval, self.column, self.prefix = model, proba, interval, column, prefix
+        self.rows, self.columns = 0, [prefix + column]
 
     def blocks(self, source: Source, new: NewCategories) -> Iterator[tuple[Any, Any]]:
         """Each block, and its predictions as a frame; categories that are new go to `new`."""
@@ -84,12 +85,14 @@ class _Made:
             source.check_finite(X, self.rows)
             with block_from(self.rows):
                 new.add(X)
-                made = _predictions(self.model, X, self.proba, self.interval, self.column)
+                found = _predictions(self.model, X, self.proba, self.interval, self.column)
+            made = {self.prefix + name: values for name, values in found.items()}
             self.columns = list(made)
             taken = [name for name in made if name in frame.columns]
             if taken:
                 raise ValueError(
-                    f"{source.name!r} has a column {taken[0]!r} already; give the predictions another name: --column"
+                    f"{source.name!r} has the column{'s' * (len(taken) > 1)} {listed(taken)} already; expected other "
+                    f"names of what is added: --prefix new_ puts new_ before all of them, --column names the last one"
                 )
             self.rows += frame.height
             yield frame, polars().DataFrame(made)
@@ -107,7 +110,7 @@ def _predictions(model: Model, X: Any, proba: bool, interval: float | None, colu
         made["low"], made["high"] = np.ascontiguousarray(model.predict_interval(X, interval).T)
     if model.quantiles is not None:
         columns = np.ascontiguousarray(model.predict_quantiles(X).T)
-        made.update({f"quantile_{level:g}": values for level, values in zip(model.quantiles, columns)})
+        made.update({f"quantile_{float(level)}": values for level, values in zip(model.quantiles, columns)})
     if model.distribution is not None:
         values, made["standard_deviation"] = model.predict(X, return_std=True)
         return _with_last(made, column, values)

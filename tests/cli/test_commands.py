@@ -237,6 +237,33 @@ def test_an_existing_column_of_that_name_is_not_replaced(tmp_path, place):
     assert pl.read_csv(tmp_path / "p.csv").columns[-2:] == ["prediction", "price_found"]
 
 
+@pytest.mark.parametrize(("model", "options", "taken"), [
+    ("price", ("--interval", 0.9), ["low", "high"]), ("price", (), ["prediction"]), ("quantiles", (), ["quantile_0.5"]),
+    ("sold", ("--proba",), ["probability_no", "prediction"]), ("normal", (), ["standard_deviation"]),
+])  # fmt: skip
+def test_names_that_the_table_has_are_said_and_may_have_a_prefix(tmp_path, place, model, options, taken):
+    path = place / f"{model}.safetensors"
+    if not path.exists():
+        path = tmp_path / "m.safetensors"
+        more = ("--quantiles", "0.1,0.5") if model == "quantiles" else ("--distribution", "normal")
+        run("train", place / "houses.csv", "--target", "price", "--out", path, *QUICK, *more)
+    houses().with_columns(**{name: pl.lit(0) for name in taken}).write_csv(tmp_path / "t.csv")
+    start = ("predict", path, tmp_path / "t.csv", "--out", tmp_path / "p.csv", *options)
+    said = run(*start, code=1).stderr
+    assert f"{', '.join(map(repr, taken))} already" in said
+    assert "--prefix" in said
+    run(*start, "--prefix", "my ")
+    assert pl.read_csv(tmp_path / "p.csv").columns[-1] == "my prediction"
+    assert {f"my {name}" for name in taken} <= {*pl.read_csv(tmp_path / "p.csv").columns}
+
+
+def test_quantiles_that_are_near_have_columns_of_their_own(tmp_path, place):
+    out = tmp_path / "m.safetensors"
+    run("train", place / "houses.csv", "--target", "price", "--out", out, *QUICK, "--quantiles", "0.1234567,0.1234568")
+    run("predict", out, place / "houses.csv", "--out", tmp_path / "p.csv")
+    assert pl.read_csv(tmp_path / "p.csv").columns[-3:-1] == ["quantile_0.1234567", "quantile_0.1234568"]
+
+
 def test_a_name_is_taken_once(tmp_path, place):
     table, out = place / "houses.csv", tmp_path / "p.csv"
     for more in (("--column", "low", "--interval", 0.9), ("--column", "")):
