@@ -20,7 +20,7 @@ ROWS = 4096
 
 def bench(
     *,
-    seconds: Annotated[float, typer.Option(min=0.01, help="How long to measure each number.")] = 1.0,
+    seconds: Annotated[float, typer.Option(min=0.01, max=3600, help="How long to measure each number.")] = 1.0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

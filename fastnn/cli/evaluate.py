@@ -37,6 +37,7 @@ def evaluate(
         if name is None:
             raise typer.BadParameter("the model does not know its target's name; expected one", param_hint="--target")
         of_texts = isinstance(loaded, TabularClassifier) and loaded.classes_.dtype.kind in "UO"
+        of_texts = of_texts and name not in feature_names(loaded)
         with opened(data, [*text_columns(loaded), *([name] if of_texts else [])]) as source:
             check_columns(source.columns, name, (), data)
             check_features(loaded, source)

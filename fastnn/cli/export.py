@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json as as_json
+import os
 from typing import Annotated, Any
 
 import typer
@@ -41,8 +42,14 @@ def export(
         wanted = {name: path for name, path in places.items() if path is not None}
         if not wanted:
             raise typer.BadParameter("nothing to write; expected one at least", param_hint="--onnx, --c or --torch")
+        header = [] if c is None else [os.path.splitext(c)[0] + ".h"]  # to_c writes it, too
         for k, (name, path) in enumerate(wanted.items()):
-            check_out(path, model, *list(wanted.values())[:k], option=f"--{name}")
+            before = [*list(wanted.values())[:k], *header]
+            check_out(path, model, option=f"--{name}", written=before if path != c else before[:k])
+        if c is not None and not c.endswith(".c"):
+            raise typer.BadParameter(f"{c!r}; expected a name that ends in .c", param_hint="--c")
+        for path in header:
+            check_out(path, model, option="the header of --c")
         loaded = load_any(model)
         for name, path in wanted.items():
             network = loaded if hasattr(loaded, f"to_{name}") else _network(loaded)

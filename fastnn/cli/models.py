@@ -25,7 +25,10 @@ def load_any(path: str) -> Model | NeuralNetwork:
     OSError, ValueError
         If there is no such file, or it is damaged, or of another kind.
     """
-    about, _ = saving.read_more(path, "tabular")
+    try:
+        about, _ = saving.read_more(path, "tabular")
+    except (OSError, ValueError) as error:
+        raise type(error)(str(error).replace("path is", "the model is", 1)) from None
     if about is None:
         return load(path)
     kind = about.get("kind") if isinstance(about, dict) else None

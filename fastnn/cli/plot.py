@@ -22,7 +22,7 @@ def plot(
     *,
     source: Annotated[str, typer.Argument(help="A model, or what fastnn train --history wrote.")],
     out: Annotated[str, typer.Option(help="Where to write the picture: .png, .svg or .pdf.")],
-    most: Annotated[int, typer.Option(min=1, help="How many neurons of a layer to draw.")] = 16,
+    most: Annotated[int, typer.Option(min=1, max=2**63 - 1, help="How many neurons of a layer to draw.")] = 16,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -41,6 +41,8 @@ def predict(
             check_out(out, model, data)
         if not column:
             raise typer.BadParameter("it is empty; expected a name", param_hint="--column")
+        if interval is not None and not 0 < interval < 1:
+            raise typer.BadParameter(f"{interval}; expected a number between 0 and 1", param_hint="--interval")
         loaded = load_model(model)
         if proba and not isinstance(loaded, TabularClassifier):
             raise typer.BadParameter("the model is of regression; --interval is for that", param_hint="--proba")

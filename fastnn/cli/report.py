@@ -79,8 +79,15 @@ def reporting(json: bool, debug: bool, data_out: bool = False) -> Iterator[Repor
     except Exception as error:
         if debug:
             traceback.print_exc()
-        print(f"fastnn: error: {one_line(str(error) or type(error).__name__)}", file=sys.stderr, flush=True)
+        print(f"fastnn: error: {one_line(_said(error))}", file=sys.stderr, flush=True)
         raise typer.Exit(1) from None
+
+
+def _said(error: Exception) -> str:
+    """What an error says, of the system's own without their numbers."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename!r}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error) or type(error).__name__
 
 
 def one_line(text: str) -> str:

@@ -161,6 +161,8 @@ def opened(path: str, texts: Iterable[str] = (), numbers: Iterable[str] | None =
     with tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True) as folder:
         with _clear_errors(name):
             place = pathlib.Path(path)
+            if not path:
+                raise FileNotFoundError
             if path == STANDARD:
                 place = _kept(sys.stdin.buffer, folder, "given")
             elif not place.is_file() and not place.is_dir():  # a pipe, which can be read once
@@ -180,6 +182,12 @@ def _clear_errors(name: str) -> Iterator[None]:
     """Errors of what reads the file `name` as one that names it."""
     try:
         yield
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {name!r}") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(f"{name!r} is a folder; expected the file of a table") from None
+    except PermissionError:
+        raise PermissionError(f"{name!r} may not be read: its permissions do not allow it") from None
     except (OSError, MemoryError) as error:
         if not isinstance(error, gzip.BadGzipFile):
             raise

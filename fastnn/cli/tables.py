@@ -120,24 +120,30 @@ def check_name(path: str, option: str = "--out") -> None:
         )
 
 
-def check_out(path: str, *others: str, option: str = "--out") -> None:
-    """See that a file can be written there, and that it is none of those that are read or written, too.
+def check_out(path: str, *others: str, option: str = "--out", written: Iterable[str] = ()) -> None:
+    """See that a file can be written there, and that it is none of `others`, which are read, or that are `written`.
 
     Raises
     ------
     typer.BadParameter
-        If it is one of them, or standard output.
+        If it is one of them, or standard output, or nothing.
     OSError, ValueError
         If there is no place for a file.
     """
     if path == STANDARD:
         raise typer.BadParameter("it is standard output; expected the name of a file", param_hint=option)
+    if not path:
+        raise typer.BadParameter("it is empty; expected the name of a file", param_hint=option)
+    for given in written:
+        if os.path.realpath(path) == os.path.realpath(given):
+            raise typer.BadParameter(f"{path!r} is written, too; expected another one", param_hint=option)
     for given in others:
         if given != STANDARD and os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
             raise typer.BadParameter(f"{path!r} is the file that is read; expected another one", param_hint=option)
-        if os.path.abspath(path) == os.path.abspath(given):
-            raise typer.BadParameter(f"{path!r} is written, too; expected another one", param_hint=option)
-    folder = check_target(path).parent
+    try:
+        folder = check_target(path).parent
+    except (OSError, ValueError) as error:
+        raise type(error)(str(error).replace("path is", f"{option} is", 1)) from None
     try:  # before hours of training: permissions do not say all
         with tempfile.TemporaryFile(dir=folder):
             pass

@@ -72,8 +72,6 @@ def read_target(series: Any, task: str | None, source: Source) -> Target:
     name, different, rows = series.name, series.n_unique(), len(series)
     pl = polars()
     numeric = series.dtype.is_numeric()
-    if task not in (None, "classification", "regression"):
-        raise typer.BadParameter(f"{task!r}; expected classification or regression", param_hint="--task")
     if not numeric and series.dtype not in (pl.String, pl.Boolean):
         raise ValueError(f"the target {name!r} is of type {series.dtype}; expected numbers, texts or bools")
     if rows and different < 2:

@@ -23,6 +23,7 @@ from .target import check_columns, column_of, read_target
 from .texts import warn_of_dates, warn_of_texts
 
 INTERRUPTED = 130  # the exit code, with or without a model: a script that goes on only where all went well, stops
+MOST = 2**63 - 1  # of whole numbers
 RECIPE, LEAST, VISITS = 256, 16, 1_000_000  # epochs, at most and at least; and how many rows they visit in all, about
 
 
@@ -36,19 +37,22 @@ def train(
     ] = None,
     drop: Annotated[str, typer.Option(help="Columns to leave out, as id,name.")] = "",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="By default 256, and fewer for more than 3,900 rows.")
+        int | None, typer.Option(min=1, max=MOST, help="By default 256, and fewer for more than 3,900 rows.")
     ] = None,
-    hidden: Annotated[str, typer.Option(help="Units of each hidden layer.")] = "256,256,256",
-    networks: Annotated[int, typer.Option(min=1, help="How many networks, whose predictions are averaged.")] = 1,
+    hidden: Annotated[str, typer.Option(help="Units of each hidden layer; nothing for none.")] = "256,256,256",
+    networks: Annotated[
+        int, typer.Option(min=1, max=MOST, help="How many networks, whose predictions are averaged.")
+    ] = 1,
     calibrate: Annotated[bool, typer.Option("--calibrate", help="Calibrate probabilities on held-out rows.")] = False,
     quantiles: Annotated[str | None, typer.Option(help="Learn quantiles, not the mean, as 0.05,0.5,0.95.")] = None,
     distribution: Annotated[str | None, typer.Option(help='"normal": learn standard deviations, too.')] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds, after which training ends with its epoch.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of held-out rows, first weights and orders.")] = 0,
     validation_fraction: Annotated[float, typer.Option(help="The part of the rows to hold out.")] = 0.2,
-    threads: Annotated[int | None, typer.Option(min=1, help="By default as many as repay it.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, max=MOST, help="By default as many as repay it.")] = None,
     sample_rows: Annotated[
-        int | None, typer.Option(min=2, help="Train on so many rows at random; by default all that fit into memory.")
+        int | None,
+        typer.Option(min=2, max=MOST, help="Train on so many rows at random; by default all that fit into memory."),
     ] = None,
     history: Annotated[str | None, typer.Option(help="Write loss and validation error of each epoch, as CSV.")] = None,
     json: Json = False,
@@ -67,22 +71,26 @@ def train(
         check_out(out, data)
         if history is not None:
             check_name(history, "--history")
-            check_out(history, data, out, option="--history")
+            check_out(history, data, option="--history", written=[out])
         settings: dict[str, Any] = {
             "hidden_layer_sizes": _numbers(hidden, int, "--hidden"), "n_networks": networks, "random_state": seed,
             "validation_fraction": validation_fraction, "time_limit": time_limit, "n_jobs": threads,
         }  # fmt: skip
         levels = None if quantiles is None else _numbers(quantiles, float, "--quantiles")
-        _expect(all(size >= 1 for size in settings["hidden_layer_sizes"]), "--hidden", hidden, "positive numbers")
+        sizes = settings["hidden_layer_sizes"]
+        _expect(all(1 <= size <= MOST for size in sizes), "--hidden", hidden, "positive numbers")
+        _expect(task in (None, "classification", "regression"), "--task", task, "classification or regression")
         _expect(
             0 <= validation_fraction < 1, "--validation-fraction", validation_fraction, "0 or more, and less than 1"
         )
         _expect(time_limit is None or 0 < time_limit < np.inf, "--time-limit", time_limit, "a number above 0")
+        if levels is not None:
+            _expect(all(0 < level < 1 for level in levels), "--quantiles", quantiles, "numbers between 0 and 1")
+            _expect(list(levels) == sorted({*levels}), "--quantiles", quantiles, "them in ascending order, each once")
+            _expect(distribution is None, "--distribution", distribution, "it without --quantiles, or these alone")
+        _expect(distribution in (None, "normal"), "--distribution", distribution, "'normal'")
         _expect(
-            levels is None or all(0 < level < 1 for level in levels),
-            "--quantiles",
-            quantiles,
-            "numbers between 0 and 1",
+            not calibrate or validation_fraction > 0, "--calibrate", calibrate, "rows for it: --validation-fraction"
         )
         dropped = [name.strip() for name in drop.split(",") if name.strip()]
         kept = Rows(target, dropped, sample_rows, seed, TabularRegressor().max_one_hot)
@@ -118,8 +126,9 @@ def train(
         settings["epochs"] = epochs
         model: TabularClassifier | TabularRegressor
         if found.task == "classification":
-            if levels is not None or distribution is not None:
-                raise typer.BadParameter("quantiles and distributions are for regression", param_hint="--quantiles")
+            for option, given in (("--quantiles", levels), ("--distribution", distribution)):
+                if given is not None:
+                    raise typer.BadParameter("it is for regression", param_hint=option)
             model = TabularClassifier(calibrate=calibrate, **settings)
         else:
             if calibrate:
@@ -175,9 +184,9 @@ def _expect(good: bool, option: str, value: Any, what: str) -> None:
 
 
 def _numbers(text: str, kind: type, option: str) -> tuple[Any, ...]:
-    """Numbers with commas between them."""
+    """Numbers with commas between them; none of nothing, if they are whole ones."""
     try:
-        return tuple(kind(part) for part in text.split(",") if part.strip() or kind is float)
+        return tuple(kind(part) for part in text.split(",")) if text.strip() or kind is float else ()
     except ValueError:
         raise typer.BadParameter(f"{text!r}; expected numbers with commas between them", param_hint=option) from None
 

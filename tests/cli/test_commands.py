@@ -482,7 +482,7 @@ def test_a_target_that_does_not_suit_the_task_or_is_dropped(tmp_path, place):
     assert "holds fractions" in run(*start, "--task", "classification", code=1).stderr
     assert "'price' is the target" in run(*start, "--drop", "price", code=2).stderr
     assert "'id' for --drop" in run(*start, "--drop", "id", code=1).stderr
-    assert "expected 'normal'" in run(*start, "--distribution", "gamma", code=1).stderr
+    assert "expected 'normal'" in run(*start, "--distribution", "gamma", code=2).stderr
 
 
 def test_a_target_of_more_than_64_bits(tmp_path):
@@ -534,6 +534,9 @@ def test_what_is_read_is_never_overwritten(tmp_path, place):
     ("train", "TABLE", "--target", "price", "--out", "OUT", "--calibrate"),
     ("train", "TABLE", "--target", "price", "--out", "OUT", "--task", "guessing"),
     ("train", "TABLE", "--target", "sold", "--out", "OUT", "--quantiles", "0.1,0.9"),
+    ("train", "TABLE", "--target", "sold", "--out", "OUT", "--distribution", "normal"),
+    ("train", "TABLE", "--target", "price", "--out", "OUT", "--distribution", "normal", "--quantiles", "0.1,0.9"),
+    ("train", "TABLE", "--target", "sold", "--out", "OUT", "--calibrate", "--validation-fraction", "0"),
     ("train", "TABLE", "--target", "sold", "--out", "OUT", "--seed", 2**32),
     ("predict", "PRICE", "TABLE", "--proba"), ("predict", "SOLD", "TABLE", "--interval", "0.9"),
     ("train", "TABLE", "--target", "price", "--out", "OUT", "--history", "-"),
@@ -549,9 +552,73 @@ def test_wrong_use_has_exit_code_2(tmp_path, place, arguments):
     assert list(tmp_path.iterdir()) == []
 
 
+NO_NUMBERS = ("", "x", "nan", "1,5")
+NO_COUNTS = (*NO_NUMBERS, "0", "-1", "1.5", "1e3", "9" * 20)
+WRONG = {
+    ("train", "--epochs"): NO_COUNTS, ("train", "--networks"): NO_COUNTS, ("train", "--threads"): NO_COUNTS,
+    ("train", "--sample-rows"): (*NO_COUNTS, "1"), ("train", "--seed"): (*NO_NUMBERS, "-1", "1.5", 2**32),
+    ("train", "--hidden"): ("x", "0", "-1", "1.5", ",", "4,,4", "4,", "9" * 20),
+    ("train", "--quantiles"): ("", "x", "0", "1", "nan", "0.5,", ",", "0.9,0.1", "0.5,0.5", "0.5;0.9"),
+    ("train", "--time-limit"): (*NO_NUMBERS, "0", "-1", "inf"), ("train", "--task"): ("", "Regression", "guessing"),
+    ("train", "--validation-fraction"): (*NO_NUMBERS, "1", "-0.1", "inf"), ("train", "--distribution"): ("", "gamma"),
+    ("train", "--drop"): ("price", "sold, price"), ("train", "--out"): ("", "-"),
+    ("train", "--history"): ("", "-", "h.json", "h.xlsx"), ("predict", "--interval"): (*NO_NUMBERS, "0", "1", "inf"),
+    ("predict", "--column"): ("",), ("predict", "--out"): ("", "p.json", "p.npz"),
+    ("export", "--c"): ("", "-", "m.txt"), ("export", "--onnx"): ("", "-"), ("export", "--torch"): ("", "-"),
+    ("plot", "--out"): ("", "-", "p.jpg"),
+    ("plot", "--most"): NO_COUNTS, ("bench", "--seconds"): (*NO_NUMBERS, "0", "-1", "inf"),
+    ("warmup", "--jobs"): NO_COUNTS, ("warmup", "--dtype"): ("", "float16"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "option"), WRONG)
+def test_values_that_cannot_be_have_exit_code_2(tmp_path, place, monkeypatch, command, option):
+    monkeypatch.chdir(tmp_path)
+    start = {
+        "train": [place / "houses.csv", "--target", "price", "--out", "m", *QUICK],
+        "export": [place / "price.safetensors"],
+        "predict": [place / "price.safetensors", place / "houses.csv", "--out", "p.csv"],
+        "plot": [place / "price.safetensors", "--out", "p.png"],
+    }.get(command, [])  # fmt: skip
+    for value in WRONG[command, option]:
+        assert option in run(command, *start, option, value, code=2).stderr, value
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (("train", "no.csv", "--target", "price", "--out", "m"), "there is no file 'no.csv'"),
+    (("train", ".", "--target", "price", "--out", "m"), "'.' is a folder"),
+    (("train", "", "--target", "price", "--out", "m"), "there is no file ''"),
+    (("train", "TABLE", "--target", "price", "--out", "no/m"), "--out is 'no/m'; there is no folder"),
+    (("train", "TABLE", "--target", "price", "--out", "m", "--history", "."), "--history is '.'"),
+    (("info", "no"), "the model is 'no'; there is no such file"),
+    (("plot", "no", "--out", "p.png"), "'no': No such file"),
+    (("predict", "PRICE", "no"), "there is no file 'no'"), (("evaluate", "PRICE", "."), "'.' is a folder"),
+    (("evaluate", "PRICE", "TABLE", "--target", "no"), "no column 'no'"),
+    (("train", "TABLE", "--target", "no", "--out", "m"), "no column 'no'"),
+    (("evaluate", "SOLD", "TABLE", "--target", "area"), "no class of the model's"),
+])  # fmt: skip
+def test_files_and_data_that_do_not_fit_have_exit_code_1(tmp_path, place, monkeypatch, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    names = {"TABLE": place / "houses.csv", "PRICE": place / "price.safetensors", "SOLD": place / "sold.safetensors"}
+    error = run(*(names.get(one, one) for one in arguments), code=1).stderr
+    assert said in error
+    assert "Errno" not in error
+
+
+def test_what_is_written_beside_is_not_overwritten(tmp_path, place, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m.h").write_bytes((place / "price.safetensors").read_bytes())
+    assert "is read" in run("export", "m.h", "--c", "m.c", code=2).stderr
+    assert "is written, too" in run("export", "m.h", "--c", "n.c", "--onnx", "n.h", code=2).stderr
+    (tmp_path / "x.csv").write_text("old")
+    start = ("train", place / "houses.csv", "--target", "price", "--out", "x.csv")
+    assert "is written, too" in run(*start, "--history", "x.csv", code=2).stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(("--quantiles", "0.9,0.1"), 1), (("--validation-fraction", "2"), 2), (("--time-limit", "-1"), 2)],
+    [(("--quantiles", "0.9,0.1"), 2), (("--validation-fraction", "2"), 2), (("--time-limit", "-1"), 2)],
 )
 def test_settings_that_cannot_be(tmp_path, place, arguments, code):
     run("train", place / "houses.csv", "--target", "price", "--out", tmp_path / "m", *arguments, code=code)
