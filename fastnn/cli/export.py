@@ -14,7 +14,7 @@ from ..files import replaced
 from ..network import NeuralNetwork
 from .models import listed, load_any
 from .report import Debug, Json, plain, reporting
-from .tables import check_out
+from .tables import check_out, writing
 
 ABOUT = "fastnn.json"  # the file in a program of torch.export that says what inputs and outputs are
 
@@ -53,12 +53,13 @@ def export(
         loaded = load_any(model)
         for name, path in wanted.items():
             network = loaded if hasattr(loaded, f"to_{name}") else _network(loaded)
-            if name == "torch":
-                _write_torch(network, path, None if network is loaded else _inside(loaded))
-            elif name == "onnx":
-                network.to_onnx(path)
-            else:
-                network.to_c(path)
+            with writing(path):
+                if name == "torch":
+                    _write_torch(network, path, None if network is loaded else _inside(loaded))
+                elif name == "onnx":
+                    network.to_onnx(path)
+                else:
+                    network.to_c(path)
             report.say(f"{name}: {path}")
             if network is not loaded:
                 inside = _inside(loaded)

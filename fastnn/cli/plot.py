@@ -13,7 +13,7 @@ from ..network import NeuralNetwork
 from ..training.history import History
 from .models import load_any
 from .report import Debug, Json, reporting
-from .tables import check_out, read_table
+from .tables import check_out, read_table, writing
 
 SAFETENSORS = b"{"  # the ninth byte of such a file, behind the length of its header
 
@@ -55,7 +55,7 @@ def plot(
             past = _history(source)
             judge = "validation_error" if "validation_error" in past else None
             pictures.learning_curves(past, monitor=judge, mode="min" if judge else "auto", ax=figure.subplots())
-        with replaced(out) as place:
+        with writing(out), replaced(out) as place:
             figure.savefig(place, format=form[1:], dpi=100)
         report.say(f"{'network' if is_model else 'learning curve'}: {out}", out=out)
 

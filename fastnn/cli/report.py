@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json as as_json
+import os
 import sys
 import traceback
 import warnings
@@ -18,6 +20,8 @@ from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+UNREAD = 141  # the exit code of what SIGPIPE ends, in a shell
 
 
 class Report:
@@ -50,7 +54,11 @@ class Report:
             table.add_column(escape(head), overflow="fold")
         for row in rows:
             table.add_row(*(escape(shown(cell)) for cell in row))
-        Console(stderr=self.data_out, highlight=False, width=None if sys.stdout.isatty() else 110).print(table)
+        stream = sys.stderr if self.data_out else sys.stdout
+        console = Console(file=stream, highlight=False, width=None if sys.stdout.isatty() else 110)
+        with console.capture() as text:  # where nobody reads it, the console would end the process
+            console.print(table)
+        print(text.get(), end="", file=stream, flush=True)
 
     def warn(self, text: str) -> None:
         """Say on standard error what someone should know; scripts find it under "warnings", too."""
@@ -61,14 +69,25 @@ class Report:
     def end(self) -> None:
         """Print the values for a script."""
         if self.json:
-            print(as_json.dumps(plain(self.values), allow_nan=False), file=sys.stderr if self.data_out else sys.stdout)
+            text = as_json.dumps(plain(self.values), allow_nan=False)
+            print(text, file=sys.stderr if self.data_out else sys.stdout, flush=True)
 
 
 @contextlib.contextmanager
 def reporting(json: bool, debug: bool, data_out: bool = False) -> Iterator[Report]:
-    """A report for one command: errors inside become one line on standard error and exit code 1."""
+    """A report for one command: errors inside become one line on standard error and exit code 1.
+
+    Where nobody reads standard output any more, as behind ``| head``, the command ends without a word.
+    """
+    if sys.stderr is None:  # closed by 2>&-, and print would write to standard output
+        sys.stderr = io.StringIO()
     report = Report(json, data_out)
     try:
+        if sys.stdout is None:
+            raise OSError("standard output is closed; expected one, or > /dev/null")
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a terminal shows what it can
         with warnings.catch_warnings():
             warnings.simplefilter("default")
             warnings.showwarning = lambda message, *_args, **_more: report.warn(str(message))
@@ -76,6 +95,10 @@ def reporting(json: bool, debug: bool, data_out: bool = False) -> Iterator[Repor
         report.end()
     except (typer.Exit, typer.BadParameter):
         raise
+    except BrokenPipeError:
+        with contextlib.suppress(OSError, ValueError):  # or Python complains when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(UNREAD) from None
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -10,7 +10,6 @@ import contextlib
 import gzip
 import pathlib
 import re
-import shutil
 import sys
 import tempfile
 import zipfile
@@ -207,7 +206,11 @@ def _kept(stream: BinaryIO, folder: str, name: str) -> pathlib.Path:
     """What a stream holds, in a file."""
     place = pathlib.Path(folder, name)
     with place.open("wb") as file:
-        shutil.copyfileobj(stream, file, 1 << 20)
+        while part := stream.read(1 << 20):
+            try:
+                file.write(part)
+            except OSError as error:
+                raise OSError(f"{folder!r}, as TMPDIR says, has no room for what is read: {error.strerror}") from None
     return place
 
 

@@ -42,7 +42,7 @@ def write_blocks(frames: Iterable[Any], path: str) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="fastnn-", ignore_cleanup_errors=True) as folder:
         lazy = _stored(frames, folder)
-        with replaced(path) as file:
+        with writing(path), replaced(path) as file:
             (lazy.sink_parquet if path.lower().endswith(".parquet") else lazy.sink_ipc)(file)
 
 
@@ -50,11 +50,26 @@ def write_texts(texts: Iterable[bytes], path: str) -> None:
     """Write the parts of a CSV to a file, whole or not at all, or to standard output."""
     if path == STANDARD:
         for text in texts:
-            _out(text)
+            with writing("standard output"):
+                _out(text)
         return
-    with replaced(path) as file, _packed(file, path.lower()) as target:
+    with writing(path), replaced(path) as file, _packed(file, path.lower()) as target:
         for text in texts:
             target.write(text)
+
+
+@contextlib.contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Errors of the system that name no file, such as a full disk, with the name of what is written."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        if error.filename is not None or (error.strerror is None and "(os error" not in why):  # polars has no strerror
+            raise
+        raise OSError(f"{path!r} cannot be written: {why}") from None
 
 
 def is_binary(path: str) -> bool:
@@ -91,7 +106,8 @@ def _stored(frames: Iterable[Any], folder: str) -> Any:
     pl, places = polars(), []
     for k, frame in enumerate(frames):
         places.append(pathlib.Path(folder, f"{k}.arrow"))
-        frame.write_ipc(places[-1])
+        with writing(str(places[-1])):
+            frame.write_ipc(places[-1])
     return pl.scan_ipc(places, glob=False)
 
 

@@ -18,7 +18,7 @@ from .report import Debug, Json, Report, reporting, rows_of, shown
 from .rows import Rows
 from .scores import Scores
 from .source import opened, polars
-from .tables import check_name, check_out, write_table
+from .tables import check_name, check_out, write_table, writing
 from .target import check_columns, column_of, read_target
 from .texts import warn_of_dates, warn_of_texts
 
@@ -138,7 +138,8 @@ def train(
             model.callbacks = _Bar(epochs * networks)
         model.fit(X, y)
         model.callbacks = None
-        model.save(out)  # before anything is said: where nobody can read that, the model is there
+        with writing(out):
+            model.save(out)  # before anything is said: where nobody can read that, the model is there
         _summarize(report, model, X, y)
         if history is not None:
             past = model.history_

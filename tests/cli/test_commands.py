@@ -625,6 +625,83 @@ def test_settings_that_cannot_be(tmp_path, place, arguments, code):
     assert list(tmp_path.iterdir()) == []
 
 
+def shell(line, place, **more):
+    """What a shell says to a line with $FASTNN, in the folder of the models."""
+    names = {"FASTNN": f"{sys.executable} -m fastnn", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    return subprocess.run(
+        ["bash", "-c", line], cwd=place, capture_output=True, check=False, env={**os.environ, **names, **more}
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="for systems with bash")
+@pytest.mark.parametrize("command", [
+    "predict price.safetensors houses.csv", "info price.safetensors", "evaluate price.safetensors houses.csv --json",
+])  # fmt: skip
+def test_a_reader_that_ends_early_is_no_error_with_words(place, command):
+    done = shell(f"$FASTNN {command} | true; exit ${{PIPESTATUS[0]}}", place)
+    assert done.returncode == 141
+    assert b"rror" not in done.stderr + done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="for systems with /dev/full")
+@pytest.mark.parametrize(("redirection", "said"), [
+    (">/dev/full", "No space left on device"), (">&-", "standard output is closed"),
+])  # fmt: skip
+def test_output_that_cannot_be_written_is_one_line(place, redirection, said):
+    for command in ("predict price.safetensors houses.csv", "info price.safetensors --json"):
+        done = shell(f"$FASTNN {command} {redirection}", place)
+        assert done.returncode == 1
+        lines = done.stderr.decode().strip().splitlines()
+        assert "fastnn: error: " in lines[-1]
+        assert said in lines[-1]
+        assert "Errno" not in lines[-1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="for systems with bash")
+def test_what_is_said_never_stands_among_the_data(place):
+    done = shell("$FASTNN predict price.safetensors houses.csv 2>&-", place)
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 201
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="for systems with bash")
+def test_data_are_utf8_and_words_as_the_terminal_has_them(tmp_path, place):
+    (tmp_path / "t.csv").write_text("city,area,day,garage,größe\nZürich,1,2024-01-02,true,日\n", encoding="utf-8")
+    done = shell(f"$FASTNN predict price.safetensors {tmp_path}/t.csv", place, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0
+    assert "Zürich,1,2024-01-02,true,日," in done.stdout.decode()
+    assert "Z\\xfcrich" in done.stderr.decode()
+    start = f"$FASTNN predict price.safetensors {tmp_path}/t.csv --out {tmp_path}/p.csv"
+    done = shell(start, place, PYTHONIOENCODING="ascii")  # what it says goes to standard output
+    assert done.returncode == 0
+    assert b"gr\\xf6\\xdfe" in done.stdout
+    assert "größe,prediction" in (tmp_path / "p.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.csv.gz", "p.parquet"])
+def test_an_interruption_leaves_the_old_file(tmp_path, place, monkeypatch, name):
+    def interrupted(*about):
+        raise KeyboardInterrupt
+
+    (tmp_path / name).write_text("old")
+    monkeypatch.setattr(TabularRegressor, "predict", interrupted)
+    run("predict", place / "price.safetensors", place / "houses.csv", "--out", tmp_path / name, code=130)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "old")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="for systems with limits of files")
+def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path, place):
+    rows = "".join(f"Bern,{k}.5,2024-01-02,true\n" for k in range(20_000))
+    (tmp_path / "t.csv").write_text("city,area,day,garage\n" + rows)
+    for out, named in (("p.csv", "p.csv"), ("p.csv.gz", "p.csv.gz"), ("p.parquet", "fastnn-")):
+        line = f"ulimit -f 64; $FASTNN predict price.safetensors {tmp_path}/t.csv --out {tmp_path}/{out}"
+        done = shell(line, place)
+        assert done.returncode == 1
+        assert f"{named}" in done.stderr.decode()
+        assert "cannot be written: File too large" in done.stderr.decode()
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
 @pytest.mark.parametrize("command", ["train", "predict", "evaluate", "info", "export", "plot", "bench", "warmup"])
 def test_help_has_an_example_that_can_be_copied(command):
     said = run(command, "--help").stdout
