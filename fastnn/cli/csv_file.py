@@ -36,7 +36,9 @@ class CsvFile:
         while some := [record.text for record in itertools.islice(records, rows)]:
             frame = pl.read_csv(b"\n".join([names, *some, b""]), **self._options)
             if frame.height != len(some):
-                raise ValueError(f"{len(some)} records were read as {frame.height}; expected quotes around whole texts")
+                raise ValueError(
+                    f"its {len(some):,} records were read as {frame.height:,}; expected quotes around whole texts"
+                )
             yield frame
 
     def line(self, row: int) -> int:

@@ -48,12 +48,12 @@ def evaluate(
                 if series.dtype == polars().Boolean and not isinstance(loaded, TabularClassifier):
                     series = series.cast(polars().Int8)
                 there = is_there(series)
-                source.check_finite(frame.select({*feature_names(loaded), name}), rows, there)
+                source.check_finite(frame.select(list(dict.fromkeys([*feature_names(loaded), name]))), rows, there)
                 X, y = frame.select(feature_names(loaded)).filter(there), series.filter(there)
                 if X.height:
                     if not isinstance(loaded, TabularClassifier) and not y.dtype.is_numeric():
                         found = first_text(source, name)
-                        what = f"holds {found[0]!r} in {found[1]}" if found else f"is of type {y.dtype}"
+                        what = f"holds {found[0]!r} in {found[1]}" if found else f"is of type {y.dtype.base_type()}"
                         raise ValueError(f"{source.name!r}: the target {name!r} {what}; expected numbers, as 1234.5")
                     with block_from(rows):
                         new.add(X)
@@ -76,5 +76,5 @@ def evaluate(
         new.say(report)
         say_unused(report, loaded, [column for column in source.columns if column != name])
         measured = counted.values()
-        report.table(f"{data}: {counted.rows:,} rows", ("score", "value"), list(measured.items()))
+        report.table(f"{data}: {rows_of(counted.rows)}", ("score", "value"), list(measured.items()))
         report.values.update(rows=counted.rows, scores=measured)

@@ -10,7 +10,7 @@ import typer
 from ..network import NeuralNetwork
 from ..tabular import TabularClassifier
 from .models import columns, load_any, parameters
-from .report import Debug, Json, reporting
+from .report import Debug, Json, many, reporting
 
 
 def info(
@@ -29,7 +29,7 @@ def info(
         loaded = load_any(model)
         network = loaded if isinstance(loaded, NeuralNetwork) else loaded.network_
         size = os.path.getsize(model)
-        report.say(f"{model}: {type(loaded).__name__}, {size:,} bytes", kind=type(loaded).__name__, bytes=size)
+        report.say(f"{model}: {type(loaded).__name__}, {many(size, 'byte')}", kind=type(loaded).__name__, bytes=size)
         if not isinstance(loaded, NeuralNetwork):
             report.say(f"target: {loaded.target_name_}", target=loaded.target_name_)
             if isinstance(loaded, TabularClassifier):
@@ -41,8 +41,9 @@ def info(
             found = columns(loaded)
             heads = ("column", "kind", "treatment", "importance")
             report.table("Columns", heads, [[column[head] for head in heads] for column in found])
-            report.say(f"networks: {len(loaded.networks_)}, trained for {loaded.n_iter_} epochs, the best was number "
-                       f"{loaded.best_epoch_}", columns=found, networks=len(loaded.networks_), epochs=loaded.n_iter_,
-                       best_epoch=loaded.best_epoch_)  # fmt: skip
+            epochs = f"{many(loaded.n_iter_, 'epoch')}, the best was number {loaded.best_epoch_}"
+            count = len(loaded.networks_)
+            report.say(f"networks: {count}, trained for {epochs}", columns=found, networks=count,
+                       epochs=loaded.n_iter_, best_epoch=loaded.best_epoch_)  # fmt: skip
         report.say(network.summary(), parameters=parameters(network), inputs=network.engine.ins,
                    outputs=network.engine.outs, layers=[repr(layer) for layer in network.layers])  # fmt: skip

@@ -11,6 +11,7 @@ from ..network import NeuralNetwork, load
 from ..tabular import TabularClassifier, TabularRegressor
 from ..tabular.encoders import Category, Number
 from ..tabular.table import TEXT
+from .report import many
 from .source import Source
 from .texts import WRITTEN, first_text
 
@@ -91,12 +92,13 @@ def columns(model: Model) -> list[dict[str, Any]]:
     encoders = model.preprocessor_.encoders_
     for name, encoder, share in zip(feature_names(model), encoders, model.feature_importances_):
         if isinstance(encoder, Number):
-            done = f"minus {encoder.centre:.4g}, times {encoder.scale:.4g}, clipped softly at 3"
+            sign = "plus" if encoder.centre < 0 else "minus"
+            done = f"{sign} {abs(encoder.centre):.4g}, times {encoder.scale:.4g}, clipped softly at 3"
             done += "; missing: the median, and said in a column of its own" if encoder.indicator else ""
         elif isinstance(encoder, Category) and encoder.embedded:
-            done = f"{len(encoder.labels)} categories, each a trained vector"
+            done = f"{many(len(encoder.labels), 'category', 'categories')}, each a trained vector"
         elif isinstance(encoder, Category):
-            done = f"{len(encoder.labels)} categories, {encoder.width} column{'s' * (encoder.width > 1)}"
+            done = f"{many(len(encoder.labels), 'category', 'categories')}, {many(encoder.width, 'column')}"
         else:
             done = "1 and -1" if encoder.width else "left out: without any value"
         made.append({"column": name, "kind": encoder.kind, "treatment": done, "importance": float(share)})

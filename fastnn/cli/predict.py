@@ -11,7 +11,7 @@ import typer
 from ..tabular import TabularClassifier
 from .categories import NewCategories
 from .models import Model, block_from, check_features, feature_names, listed, load_model, text_columns
-from .report import Debug, Json, Report, reporting
+from .report import Debug, Json, Report, many, reporting
 from .source import STANDARD, Source, opened, polars
 from .tables import check_name, check_out, is_binary, write_blocks, write_texts
 from .texts import warn_of_dates
@@ -60,7 +60,7 @@ def predict(
                 write_blocks((frame.hstack(predicted) for frame, predicted in blocks), out)
         new.say(report)
         say_unused(report, loaded, source.columns)
-        report.say(f"{made.rows:,} predictions: {'standard output' if out == STANDARD else out}",
+        report.say(f"{many(made.rows, 'prediction')}: {'standard output' if out == STANDARD else out}",
                    rows=made.rows, out=out, columns=made.columns)  # fmt: skip
 
 

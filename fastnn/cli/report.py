@@ -49,7 +49,7 @@ class Report:
         """Show a table to people."""
         if self.json or not rows:
             return
-        table = Table(title=escape(title), title_justify="left")
+        table = Table()
         for head in heads:
             table.add_column(escape(head), overflow="fold")
         for row in rows:
@@ -58,7 +58,7 @@ class Report:
         console = Console(file=stream, highlight=False, width=None if sys.stdout.isatty() else 110)
         with console.capture() as text:  # where nobody reads it, the console would end the process
             console.print(table)
-        print(text.get(), end="", file=stream, flush=True)
+        print(f"{title}\n{text.get()}", end="", file=stream, flush=True)  # as a title of the table it would be folded
 
     def warn(self, text: str) -> None:
         """Say on standard error what someone should know; scripts find it under "warnings", too."""
@@ -99,14 +99,16 @@ def reporting(json: bool, debug: bool, data_out: bool = False) -> Iterator[Repor
         with contextlib.suppress(OSError, ValueError):  # or Python complains when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(UNREAD) from None
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # of polars
+            raise
         if debug:
             traceback.print_exc()
         print(f"fastnn: error: {one_line(_said(error))}", file=sys.stderr, flush=True)
         raise typer.Exit(1) from None
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """What an error says, of the system's own without their numbers."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename!r}: {error.strerror}" if error.filename is not None else error.strerror
@@ -126,9 +128,21 @@ def shown(value: Any) -> str:
     return str(value)
 
 
+def many(count: int, one: str, more: str = "") -> str:
+    """So many of what is called `one`, in the plural `more`, or the same with an s.
+
+    Examples
+    --------
+    >>> from fastnn.cli.report import many
+    >>> many(1, "category"), many(2000, "category", "categories"), many(0, "row")
+    ('1 category', '2,000 categories', '0 rows')
+    """
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
+
+
 def rows_of(count: int) -> str:
     """So many rows."""
-    return "1 row" if count == 1 else f"{count:,} rows"
+    return many(count, "row")
 
 
 def plain(value: Any) -> Any:

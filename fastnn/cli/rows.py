@@ -9,6 +9,7 @@ import numpy as np
 from ..checks import Array
 from ..room import available, no_room
 from ..tabular.encoders import VECTOR
+from .report import rows_of
 from .source import Source, polars
 from .target import column_of, is_there
 
@@ -116,6 +117,6 @@ class Rows:
             return
         fitting = int(free / (2 * each))
         if fitting < FEWEST or (self._most is not None and not self.crowded):  # the number of rows was said
-            raise no_room(needed, f"training on the first {self.read:,} rows", LESS)
+            raise no_room(needed, f"training on the first {rows_of(self.read)}", LESS)
         self.crowded, self._most = True, fitting
         self._choose()

@@ -7,6 +7,7 @@ NPZ), lies in a temporary folder meanwhile. An Arrow stream is read whole.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import pathlib
 import re
@@ -187,8 +188,10 @@ def _clear_errors(name: str) -> Iterator[None]:
         raise IsADirectoryError(f"{name!r} is a folder; expected the file of a table") from None
     except PermissionError:
         raise PermissionError(f"{name!r} may not be read: its permissions do not allow it") from None
-    except (OSError, MemoryError) as error:
-        if not isinstance(error, gzip.BadGzipFile):
+    except MemoryError:
+        raise
+    except OSError as error:  # where something else than the system says it, it is of the content
+        if error.strerror is not None and error.errno != errno.EINVAL:
             raise
         raise ValueError(f"{name!r} is damaged: {error}") from None
     except (EOFError, zlib.error, zipfile.BadZipFile) as error:
@@ -210,7 +213,8 @@ def _kept(stream: BinaryIO, folder: str, name: str) -> pathlib.Path:
             try:
                 file.write(part)
             except OSError as error:
-                raise OSError(f"{folder!r}, as TMPDIR says, has no room for what is read: {error.strerror}") from None
+                why = f"{folder!r}, as TMPDIR says, has no room for what is read: {error.strerror}"
+                raise OSError(error.errno, why) from None
     return place
 
 
@@ -259,12 +263,12 @@ def _csv(place: pathlib.Path, path: str, start: bytes, texts: set[str], numbers:
     if b"\n" not in start and b"\r" in start.strip():
         raise ValueError("its lines end in CR alone; expected LF or CR LF: save it with these")
     head, separator = _head(start.removeprefix(MARK).lstrip())
+    Records(place, separator).check()
     names = pl.read_csv(head + b"\n", separator=separator, has_header=False, infer_schema=False).row(0)
     names = tuple("" if name is None else name for name in names)
     twice = {name for name in names if names.count(name) > 1}
     if twice:
         raise ValueError(f"it has two columns named {min(twice)!r}; expected different names: rename one")
-    Records(place, separator).check()
     given: dict[str, Any] = {"separator": separator, "null_values": MISSING, "try_parse_dates": True, "glob": False}
     asked = {"infer_schema_length": SAMPLE, "schema_overrides": {name: pl.String for name in names if name in texts}}
     guessed = _guess(place, given, asked)
@@ -383,7 +387,7 @@ def _arrays(place: pathlib.Path, folder: str) -> tuple[dict[str, Any], int]:
                 columns[new] = values
     lengths = {len(values) for values in columns.values()}
     if len(lengths) > 1:
-        raise ValueError(f"its arrays have {sorted(lengths)} rows; expected the same number")
+        raise ValueError(f"its arrays have {', '.join(map(str, sorted(lengths)))} rows; expected the same number")
     return columns, max(lengths, default=0)
 
 

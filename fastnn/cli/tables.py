@@ -94,9 +94,10 @@ def _as_csv(frames: Iterable[Any]) -> Iterator[bytes]:
     for k, frame in enumerate(frames):
         bad = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype in (pl.Duration, pl.Binary)]
         if bad:
+            dtype = frame.schema[bad[0]].base_type()
             raise ValueError(
-                f"column {bad[0]!r} is of type {frame.schema[bad[0]]}, which CSV cannot hold; expected a name for what "
-                "is written that ends in .parquet or .arrow"
+                f"column {bad[0]!r} is of type {dtype}, which CSV cannot hold; expected a name for what is written "
+                "that ends in .parquet or .arrow"
             )
         yield frame.write_csv(include_header=k == 0).encode()
 

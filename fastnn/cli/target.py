@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from .models import listed
-from .report import rows_of
+from .report import many, plain, rows_of
 from .source import Source, polars
 from .texts import shown_text
 
@@ -73,9 +73,11 @@ def read_target(series: Any, task: str | None, source: Source) -> Target:
     pl = polars()
     numeric = series.dtype.is_numeric()
     if not numeric and series.dtype not in (pl.String, pl.Boolean):
-        raise ValueError(f"the target {name!r} is of type {series.dtype}; expected numbers, texts or bools")
+        raise ValueError(f"the target {name!r} is of type {series.dtype.base_type()}; expected numbers, texts or bools")
     if rows and different < 2:
-        raise ValueError(f"the target {name!r} has the same value in all rows, {series[0]!r}; expected two at least")
+        raise ValueError(
+            f"the target {name!r} has the same value in all rows, {plain(series[0])!r}; expected two at least"
+        )
     if task == "regression" and not numeric and series.dtype != pl.Boolean:
         raise ValueError(
             f"the target {name!r} holds texts, as {shown_text(source, name)}; expected numbers for --task regression, "
@@ -93,13 +95,13 @@ def read_target(series: Any, task: str | None, source: Source) -> Target:
     if series.dtype == pl.Boolean or not numeric:
         if not numeric and different > max(2, rows / 2):
             raise ValueError(
-                f"the target {name!r} has {different:,} different texts in {rows_of(rows)}, as "
+                f"the target {name!r} has {many(different, 'different text')} in {rows_of(rows)}, as "
                 f"{shown_text(source, name)}; expected classes, each in several rows, or numbers, such as 1234.5"
             )
-        return Target("classification", f"{different} different {'bools' if series.dtype == pl.Boolean else 'texts'}",
-                      series)  # fmt: skip
+        kind = "bool" if series.dtype == pl.Boolean else "text"
+        return Target("classification", many(different, f"different {kind}"), series)
     values = series.to_numpy()
     whole = bool(np.all((np.floor(values) == values) & (np.abs(values) < EXACT)))
     if whole and (different == 2 or (different <= FEW and rows >= ROWS_EACH * different)):
-        return Target("classification", f"{different} different whole numbers", series.cast(pl.Int64))
-    return Target("regression", f"{different} different numbers", series)
+        return Target("classification", many(different, "different whole number"), series.cast(pl.Int64))
+    return Target("regression", many(different, "different number"), series)

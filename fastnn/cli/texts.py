@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tabular.table import BOOL, DATE, DURATION, NUMBER, ZONED_DATE
-from .report import Report, rows_of
+from .report import Report, many, rows_of
 from .source import Source, polars
 
 MANY, MOST = 20, 0.9  # more different texts than so many, of which in so many of the rows stands a number
@@ -16,9 +16,17 @@ LIKE_DATE = (
     r"(?i)^\s*(\d{1,2}[-/.]\s?\d{1,2}[-/.]\s?(\d{4}|\d{2})|\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|"
     rf"\d{{1,2}}\.?[-/ ]?{MONTH}\.?[-/, ]*\d{{2,4}}|{MONTH}\.? \d{{1,2}},? \d{{4}})([T\s]+\d{{1,2}}:\d{{2}}.*)?\s*$"
 )
-MEANT = {  # what nearly all rows hold: how it looks, and how it should
-    "numbers": (LIKE_NUMBER, "1234.5, without spaces, currencies, percent or separators of thousands"),
-    "dates": (LIKE_DATE, "2024-12-31 or 2024-12-31T10:00, all of one form"),
+MEANT = {  # what nearly all rows hold: how it looks, how it should, and what may make that of it
+    "numbers": (
+        LIKE_NUMBER,
+        "1234.5, without spaces, currencies, percent or separators of thousands",
+        'pandas.read_csv(..., thousands=".", decimal=",")',
+    ),
+    "dates": (
+        LIKE_DATE,
+        "2024-12-31 or 2024-12-31T10:00, all of one form",
+        'pandas.to_datetime(column, format="%m/%d/%Y")',
+    ),
 }
 
 
@@ -80,16 +88,16 @@ def warn_of_texts(report: Report, source: Source, frame: Any) -> None:
         if counts.height <= min(MANY, all_rows // 2):
             continue
         texts = counts[series.name].cast(pl.String)
-        for what, (form, expected) in MEANT.items():
+        for what, (form, expected, cure) in MEANT.items():
             there = texts.str.contains(form) & texts.str.contains(r"\d")
             rows = int(counts["count"].filter(there).sum())
             if rows >= MOST * all_rows:
-                count = "1 category" if counts.height == 1 else f"{counts.height:,} categories"
+                count = many(counts.height, "category", "categories")
                 text, where = first_text(source, series.name) or (texts[0], "some row")
                 report.warn(
                     f"column {series.name!r} is of texts, {count}, but {what} stand in {rows:,} of "
                     f"{rows_of(all_rows)}; {text!r} is none as it is written, in {where}; if {what} are meant, "
-                    f"expected {expected}, and NA for missing ones: change the file"
+                    f"expected {expected}, and NA for missing ones: change the file, as by {cure}"
                 )
                 break
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..tabular import TabularClassifier, TabularRegressor
 from ..training.callbacks import Callback, Logs
 from .models import columns, parameters
-from .report import Debug, Json, Report, reporting, rows_of, shown
+from .report import Debug, Json, Report, many, reporting, rows_of, shown
 from .rows import Rows
 from .scores import Scores
 from .source import opened, polars
@@ -100,13 +100,13 @@ def train(
             if width - len({target, *dropped}) == 0:
                 raise ValueError(f"{data!r} has no column besides the target {target!r}; expected one at least")
             frame = kept.of(source)
-            report.say(f"{data}: {rows_of(kept.read)}, {width} column{'s' * (width > 1)}", rows=kept.read)
+            report.say(f"{data}: {rows_of(kept.read)}, {many(width, 'column')}", rows=kept.read)
             if missing := kept.without_target:
                 report.say(f"target {target!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
             if frame.height == 0:
                 raise ValueError(f"the target {target!r} is missing in all rows; expected values")
             if frame.height < kept.read - kept.without_target:
-                report.say(f"training on {frame.height:,} rows, chosen at random", rows_chosen=frame.height)
+                report.say(f"training on {rows_of(frame.height)}, chosen at random", rows_chosen=frame.height)
             if kept.crowded:
                 report.warn(
                     f"the memory that is free has room for {frame.height:,} of {rows_of(kept.read)}; how many may "
@@ -122,7 +122,7 @@ def train(
         if epochs is None:
             epochs = min(RECIPE, max(LEAST, round(VISITS / X.height)))
             why = "the recipe's" if epochs == RECIPE else f"of the recipe's {RECIPE}, because there are many rows"
-            report.say(f"{epochs} epochs, {why} (--epochs says otherwise)")
+            report.say(f"{many(epochs, 'epoch')}, {why} (--epochs says otherwise)")
         settings["epochs"] = epochs
         model: TabularClassifier | TabularRegressor
         if found.task == "classification":
@@ -166,8 +166,8 @@ def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: A
     report.values["columns"] = found
     stopped = f"; {model.history_.stopped}" if model.history_.stopped else ""
     report.say(
-        f"{model.n_iter_} epochs, the best was number {model.best_epoch_}; networks: {len(model.networks_)}, of "
-        f"{parameters(model.network_):,} parameters{stopped}",
+        f"{many(model.n_iter_, 'epoch')}, the best was number {model.best_epoch_}; networks: {len(model.networks_)}, "
+        f"of {many(parameters(model.network_), 'parameter')}{stopped}",
         epochs=model.n_iter_, best_epoch=model.best_epoch_, networks=len(model.networks_),
         parameters=parameters(model.network_),
     )  # fmt: skip
@@ -175,7 +175,7 @@ def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: A
     if len(rows):
         measured = Scores(model).add(X[rows], y.to_numpy()[rows]).values()
         text = ", ".join(f"{name} {shown(value)}" for name, value in measured.items())
-        report.say(f"on {len(rows):,} held-out rows, which chose the epoch: {text}", validation=measured)
+        report.say(f"on {many(len(rows), 'held-out row')}, which chose the epoch: {text}", validation=measured)
 
 
 def _expect(good: bool, option: str, value: Any, what: str) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -451,6 +452,7 @@ def test_dates_that_are_not_read_as_such_are_said(tmp_path, form):
     assert "but dates stand in 60 of 60 rows" in values["warnings"][0]
     assert f"{days[0]!r} is none as it is written, in row 0 (line 2)" in values["warnings"][0]
     assert "2024-12-31" in values["warnings"][0]
+    assert "pandas.to_datetime" in values["warnings"][0]
 
 
 def test_few_texts_among_numbers_are_said_by_name(tmp_path):
@@ -641,6 +643,38 @@ def test_a_reader_that_ends_early_is_no_error_with_words(place, command):
     done = shell(f"$FASTNN {command} | true; exit ${{PIPESTATUS[0]}}", place)
     assert done.returncode == 141
     assert b"rror" not in done.stderr + done.stdout
+
+
+def test_one_of_a_thing_is_in_the_singular(tmp_path, place):
+    rows = "".join(f"{k}.5,only,{k * 0.5}\n" for k in range(-60, 0))
+    (tmp_path / "t.csv").write_text("a,b,y\n" + rows)
+    out = tmp_path / "m.safetensors"
+    start = ("train", tmp_path / "t.csv", "--target", "y", "--out", out, "--hidden", "4", "--epochs", 1)
+    said = run(*start).stdout + run("info", out).stdout
+    (tmp_path / "one.csv").write_text("a,b,y\n1,only,2\n")
+    for command in ("predict", "evaluate"):
+        result = run(command, out, tmp_path / "one.csv")
+        said += result.stdout + result.stderr
+    assert not re.findall(r"(?<![\d,.])1 [a-z-]+s\b(?! of)", said.replace("1 columns", "")), said
+    assert "1 prediction:" in said
+    assert "one.csv: 1 row" in said
+    assert "minus -" not in said
+
+
+@pytest.mark.parametrize("kind", ["arrow", "npz", "parquet", "stream"])
+def test_damaged_files_are_errors_of_one_line(tmp_path, place, kind):
+    content = io.BytesIO()
+    if kind == "npz":
+        np.savez(content, a=np.arange(50), b=np.zeros(50))
+    else:
+        writers = {"arrow": "write_ipc", "parquet": "write_parquet", "stream": "write_ipc_stream"}
+        getattr(houses(50), writers[kind])(content)
+    whole, rng = content.getvalue(), np.random.default_rng(0)
+    for length in rng.integers(8, len(whole) - 1, 20):
+        (tmp_path / "t").write_bytes(whole[:length])
+        said = run("predict", place / "price.safetensors", tmp_path / "t", code=1).stderr
+        assert f"'{tmp_path}/t'" in said
+        assert "Errno" not in said
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="for systems with /dev/full")

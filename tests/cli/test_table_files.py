@@ -48,7 +48,8 @@ def test_csv_as_people_have_it(tmp_path, text, wanted):
     (b"a,,\n1,2,3\n", "two columns named ''"),
     (b'a,b\n"x\ny",2\n\n\n1\n', "line 6 has fewer fields than the first, 1 and not 2"),
     (b'a,b\n"x\n",1\n5" nail,1\n', "line 4"), (b'a,b\n1,2\n"x\ny,2\n', "line 3"),
-    ("a,b\n1,x\n2,é\n".encode("latin-1"), "line 3"),
+    ("a,b\n1,x\n2,é\n".encode("latin-1"), "line 3; expected UTF-8"),
+    ("a,größe\n1,x\n".encode("latin-1"), "line 1; expected UTF-8"),
 ])  # fmt: skip
 def test_what_to_do_is_said(tmp_path, content, said):
     path = tmp_path / "t.csv"
