@@ -49,6 +49,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "layers",
         "training",
         "version",
+        "words",
     },
     "cli": {
         "network",
@@ -64,6 +65,7 @@ ALLOWED = {  # what each folder, or file of one, may import of fastnn, besides i
         "room",
         "tabular",
         "training",
+        "words",
     },
     "distributed": {
         "network",

@@ -6,7 +6,8 @@ from typing import Any
 
 from ..tabular.encoders import Category
 from ..tabular.table import TEXT, Table
-from .models import Model, feature_names, listed
+from ..words import listed
+from .models import Model, feature_names
 from .report import Report, rows_of
 
 NAMED = 100  # new categories of a column that are kept, the first ones in alphabetical order

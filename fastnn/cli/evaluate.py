@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ..tabular import TabularClassifier
+from ..words import listed
 from .categories import NewCategories
-from .models import block_from, check_features, feature_names, listed, load_model, text_columns
+from .models import block_from, check_features, feature_names, load_model, text_columns
 from .predict import say_unused
 from .report import Debug, Json, reporting, rows_of
 from .scores import Scores

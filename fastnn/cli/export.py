@@ -12,7 +12,8 @@ import typer
 from ..extras import needs
 from ..files import replaced
 from ..network import NeuralNetwork
-from .models import listed, load_any
+from ..words import listed
+from .models import load_any
 from .report import Debug, Json, plain, reporting
 from .tables import check_out, writing
 

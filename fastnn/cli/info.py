@@ -9,8 +9,9 @@ import typer
 
 from ..network import NeuralNetwork
 from ..tabular import TabularClassifier
+from ..words import many
 from .models import columns, load_any, parameters
-from .report import Debug, Json, many, reporting
+from .report import Debug, Json, reporting
 
 
 def info(

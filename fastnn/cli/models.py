@@ -11,7 +11,7 @@ from ..network import NeuralNetwork, load
 from ..tabular import TabularClassifier, TabularRegressor
 from ..tabular.encoders import Category, Number
 from ..tabular.table import TEXT
-from .report import many
+from ..words import listed, many
 from .source import Source
 from .texts import WRITTEN, first_text
 
@@ -108,9 +108,3 @@ def columns(model: Model) -> list[dict[str, Any]]:
 def parameters(network: NeuralNetwork) -> int:
     """How many numbers a network has learnt."""
     return sum(array.size for layer in network.get_weights() for array in layer)
-
-
-def listed(names: list[str]) -> str:
-    """Some names, quoted."""
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return ", ".join(map(repr, names[:8])) + more

@@ -9,9 +9,10 @@ import numpy as np
 import typer
 
 from ..tabular import TabularClassifier
+from ..words import listed, many
 from .categories import NewCategories
-from .models import Model, block_from, check_features, feature_names, listed, load_model, text_columns
-from .report import Debug, Json, Report, many, reporting
+from .models import Model, block_from, check_features, feature_names, load_model, text_columns
+from .report import Debug, Json, Report, reporting
 from .source import STANDARD, Source, opened, polars
 from .tables import check_name, check_out, is_binary, write_blocks, write_texts
 from .texts import warn_of_dates

@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..words import many
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output, and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -126,18 +128,6 @@ def shown(value: Any) -> str:
         number = float(value)
         return f"{number:,.0f}" if 1e4 <= abs(number) < 1e9 else f"{number:.4g}"
     return str(value)
-
-
-def many(count: int, one: str, more: str = "") -> str:
-    """So many of what is called `one`, in the plural `more`, or the same with an s.
-
-    Examples
-    --------
-    >>> from fastnn.cli.report import many
-    >>> many(1, "category"), many(2000, "category", "categories"), many(0, "row")
-    ('1 category', '2,000 categories', '0 rows')
-    """
-    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def rows_of(count: int) -> str:

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import typer
 
-from .models import listed
-from .report import many, plain, rows_of
+from ..words import listed, many
+from .report import plain, rows_of
 from .source import Source, polars
 from .texts import shown_text
 

@@ -1,4 +1,4 @@
-"""Columns of texts that are, it seems, meant to be numbers or dates; and dates that may be meant otherwise."""
+"""Where texts stand in a column of numbers or dates; and dates that may be meant otherwise."""
 
 from __future__ import annotations
 
@@ -6,28 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..tabular.table import BOOL, DATE, DURATION, NUMBER, ZONED_DATE
-from .report import Report, many, rows_of
+from .report import Report
 from .source import Source, polars
-
-MANY, MOST = 20, 0.9  # more different texts than so many, of which in so many of the rows stands a number
-LIKE_NUMBER = r"""^\s*\(?[-+]?\s*[$€£¥]?\s*(\d{1,3}([,.'’\s]\d{3})+|\d+)?([.,]\d*)?([eE][-+]?\d+)?\s*[%$€£¥]?\)?\s*$"""
-MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-LIKE_DATE = (
-    r"(?i)^\s*(\d{1,2}[-/.]\s?\d{1,2}[-/.]\s?(\d{4}|\d{2})|\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|"
-    rf"\d{{1,2}}\.?[-/ ]?{MONTH}\.?[-/, ]*\d{{2,4}}|{MONTH}\.? \d{{1,2}},? \d{{4}})([T\s]+\d{{1,2}}:\d{{2}}.*)?\s*$"
-)
-MEANT = {  # what nearly all rows hold: how it looks, how it should, and what may make that of it
-    "numbers": (
-        LIKE_NUMBER,
-        "1234.5, without spaces, currencies, percent or separators of thousands",
-        'pandas.read_csv(..., thousands=".", decimal=",")',
-    ),
-    "dates": (
-        LIKE_DATE,
-        "2024-12-31 or 2024-12-31T10:00, all of one form",
-        'pandas.to_datetime(column, format="%m/%d/%Y")',
-    ),
-}
 
 
 def _no_number(series: Any) -> Any:
@@ -75,31 +55,6 @@ def shown_text(source: Source, name: str) -> str:
     """The first text in a column that is no number, as errors show it."""
     found = first_text(source, name)
     return "none" if found is None else f"{found[0]!r} in {found[1]}"
-
-
-def warn_of_texts(report: Report, source: Source, frame: Any) -> None:
-    """Warn of the columns of texts of a frame in which nearly all rows hold numbers or dates as people write them."""
-    pl = polars()
-    for series in frame:
-        if series.dtype not in (pl.Categorical, pl.String):
-            continue
-        counts = series.drop_nulls().value_counts(sort=False)
-        all_rows = int(counts["count"].sum())
-        if counts.height <= min(MANY, all_rows // 2):
-            continue
-        texts = counts[series.name].cast(pl.String)
-        for what, (form, expected, cure) in MEANT.items():
-            there = texts.str.contains(form) & texts.str.contains(r"\d")
-            rows = int(counts["count"].filter(there).sum())
-            if rows >= MOST * all_rows:
-                count = many(counts.height, "category", "categories")
-                text, where = first_text(source, series.name) or (texts[0], "some row")
-                report.warn(
-                    f"column {series.name!r} is of texts, {count}, but {what} stand in {rows:,} of "
-                    f"{rows_of(all_rows)}; {text!r} is none as it is written, in {where}; if {what} are meant, "
-                    f"expected {expected}, and NA for missing ones: change the file, as by {cure}"
-                )
-                break
 
 
 def warn_of_dates(report: Report, source: Source, names: Iterable[str]) -> None:

@@ -13,14 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..tabular import TabularClassifier, TabularRegressor
 from ..training.callbacks import Callback, Logs
+from ..words import many
 from .models import columns, parameters
-from .report import Debug, Json, Report, many, reporting, rows_of, shown
+from .report import Debug, Json, Report, reporting, rows_of, shown
 from .rows import Rows
 from .scores import Scores
 from .source import opened, polars
 from .tables import check_name, check_out, write_table, writing
 from .target import check_columns, column_of, read_target
-from .texts import warn_of_dates, warn_of_texts
+from .texts import warn_of_dates
 
 INTERRUPTED = 130  # the exit code, with or without a model: a script that goes on only where all went well, stops
 MOST = 2**63 - 1  # of whole numbers
@@ -115,7 +116,6 @@ def train(
             found = read_target(column_of(frame, target), task, source)
             report.say(f"{found.task} of {target!r}: {found.reason}" + ("" if task else " (--task says otherwise)"),
                        task=found.task, target=target)  # fmt: skip
-            warn_of_texts(report, source, frame if found.task == "classification" else frame.drop(target))
             warn_of_dates(report, source, frame.columns)
         X, y = frame.drop(target), found.values
         del frame

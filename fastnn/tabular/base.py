@@ -34,13 +34,13 @@ from ..training.guard import DivergedError
 from ..training.history import History
 from ..training.many import fit_many
 from ..training.settings import Settings, callback_list
+from ..words import listed, many
 from .answer import Answer
 from .learnt import Learnt
 from .parts import as_many_as, counted, of_mean_one, parted
 from .preprocessor import Preprocessor, tags_of_tables
 from .recipe import Deadline, LastBest, Shape, batches, first_scales, make_network
 from .table import Table, in_another_order, index_of, is_missing, rows_said
-from .words import listed, many
 
 E = TypeVar("E", bound="BaseTabular")
 MEASURED = 1024  # rows at most, on which the importances of inputs are measured

@@ -18,10 +18,10 @@ from ..data.rows import balanced_weights, sample_weights
 from ..formulas.activations import SELU, ActivationFunction
 from ..formulas.losses import CrossEntropyLoss, LossFunction, softmax
 from ..training.callbacks import Trainee
+from ..words import listed
 from .answer import Answer
 from .base import BaseTabular, Rows, Targets, targets_of, weighted_mean
 from .learnt import Learnt
-from .words import listed
 
 SMOOTHING = 0.1
 _LABELS = {"b": "bool", "i": "int", "u": "int", "f": "float", "U": "text", "O": "object"}  # by the kind of their dtype

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..checks import Array
-from .words import many
+from ..words import many
 
 
 def conformal_level(level: float, count: float) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array, finite_number, flag, not_negative, one_of
+from ..words import listed
 from .table import (
     BOOL,
     DATE,
@@ -31,7 +32,6 @@ from .table import (
     number_of,
     texts_of,
 )
-from .words import listed
 
 VECTOR = 8  # how many numbers stand for a category, where there are many
 CLIP = 3.0  # what numbers stay below in size

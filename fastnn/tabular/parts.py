@@ -8,8 +8,8 @@ import numpy as np
 
 from ..checks import Array
 from ..data.held_out import held_out_rows
+from ..words import many
 from .table import NUMBER, Table, texts_of
-from .words import many
 
 SMALL = 10_000  # rows, up to which their order makes no difference, and whole weights are as good as so many rows
 TELLS_APART = 0.9  # of the rows that differ: a measured number of so many values is the same in copies alone

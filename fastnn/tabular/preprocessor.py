@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..checks import Array, positive_integer
 from ..room import room
+from ..words import listed
 from .encoders import Category, Encoder, fitted, restored
 from .table import MIXED, NUMBER, TEXT, Table
 from .texts import meant
-from .words import listed
 
 
 class Preprocessor(TransformerMixin, BaseEstimator):

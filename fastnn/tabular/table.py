@@ -20,7 +20,7 @@ from ..checks import Array, shown
 from ..data.sources import check_in_memory
 from ..data.tables import is_sparse
 from ..extras import needs
-from .words import listed
+from ..words import listed
 
 NUMBER, BOOL, TEXT, DATE, ZONED_DATE, DURATION, MISSING, MIXED = (
     "number", "bool", "text", "date", "date with a time zone", "duration", "missing", "mixed objects",

@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .words import listed
+from ..words import listed
 
 FEW, MOST = 10, 0.9  # more different texts than so many, of which so many have the form
 MONTH = "(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
 TIME = r"([T ]\s*\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\s*([ap]m)?\s*(z|utc|[-+]\d{2}:?\d{2})?)?"
 BY_NUMBERS = re.compile(rf"(\d{{1,2}})([./-])(\d{{1,2}})\2(\d{{4}}|\d{{2}}){TIME}", re.IGNORECASE)
 OTHER_DATES = re.compile(
-    rf"(\d{{4}}([-/.])\d{{1,2}}\2\d{{1,2}}|\d{{1,2}}[. -]+{MONTH}[ .,-]+\d{{2,4}}|{MONTH} \d{{1,2}},? \d{{4}}){TIME}",
+    rf"(\d{{4}}([-/.])\d{{1,2}}\2\d{{1,2}}|(19|20)\d\d[-/.]\d{{1,2}}|\d{{1,2}}[. -]+{MONTH}[ .,-]+\d{{2,4}}|"
+    rf"{MONTH} \d{{1,2}},? \d{{4}}){TIME}",
     re.IGNORECASE,
 )
 NUMBER = re.compile(
-    r"[-+]?\s*[$€£¥]?\s*[-+]?(\d{1,3}([.,'\u2019 \u00a0\u202f]\d{3})+|\d+)?([.,]\d*)?(e[-+]?\d+)?\s*[%$€£¥]?",
+    r"\(?[-+]?\s*[$€£¥]?\s*[-+]?(\d{1,3}([.,'\u2019 \u00a0\u202f]\d{3})+|\d+)?([.,]\d*)?(e[-+]?\d+)?\s*[%$€£¥]?\)?",
     re.IGNORECASE,
 )
 WHOLE = re.compile(r"[-+]?\d+")
@@ -27,7 +28,7 @@ def meant(labels: Sequence[str], name: str, mixed: bool) -> str:
     """A sentence about categories that look like numbers or dates; empty, if they do not.
 
     Whole numbers without separators are fine: so are codes written, and categories that are made of numbers on
-    purpose; but not if they are real numbers, `mixed` with texts.
+    purpose; but not if some other texts are among them, or if they are real numbers, `mixed` with texts.
 
     Examples
     --------
@@ -44,7 +45,7 @@ def meant(labels: Sequence[str], name: str, mixed: bool) -> str:
     numbers = [text for text in texts if NUMBER.fullmatch(text) and any(map(str.isdigit, text))]
     if len(dates) >= MOST * len(texts):
         kind, found, fix = "dates", dates, _of_dates(dates)
-    elif len(numbers) >= MOST * len(texts) and (mixed or not all(map(WHOLE.fullmatch, numbers))):
+    elif len(numbers) >= MOST * len(texts) and (mixed or not all(map(WHOLE.fullmatch, labels))):
         kind, found, fix = "numbers", numbers, _of_numbers(numbers)
     else:
         return ""
@@ -81,17 +82,18 @@ def _of_dates(dates: Sequence[str]) -> str:
 
 
 def _of_numbers(numbers: Sequence[str]) -> str:
+    column = "s.str.replace('(', '-', regex=False).str" if any(text.startswith("(") for text in numbers) else "s.str"
     plain = all(re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", text, re.IGNORECASE) for text in numbers)
     either = all(re.fullmatch(r"[-+]?\d{1,3}[.,]\d{3}", text) for text in numbers)  # 1.234, or 1,234
     if not plain and not either and any(COMMA.search(text) for text in numbers):
         return (
-            "s.str.replace(r'[^0-9,eE+-]', '', regex=True).str.replace(',', '.').astype(float), or read the file with "
-            "decimal=',', thousands='.'"
+            f"{column}.replace(r'[^0-9,eE+-]', '', regex=True).str.replace(',', '.').astype(float), or read the file "
+            "with decimal=',', thousands='.'"
         )
     fix = (
         "pandas.to_numeric(s, errors='coerce'), or polars' s.cast(float, strict=False)"
         if plain
-        else "s.str.replace(r'[^0-9.eE+-]', '', regex=True).astype(float), or read the file with thousands=','"
+        else f"{column}.replace(r'[^0-9.eE+-]', '', regex=True).astype(float), or read the file with thousands=','"
     )
     if not either:
         return fix

@@ -24,6 +24,7 @@ def frame_of(form):
     (lambda k: f"${k}.50", "numbers"), (lambda k: f"{k}'000", "numbers"), (lambda k: f"{k}.5", "pandas.to_numeric"),
     (lambda k: f"{k}.000", "to_numeric.*separates thousands"), (lambda k: f"{k},000", "whichever"),
     (lambda k: f"{k}.5" if k % 20 else "n/a", "numbers: .* beside 'n/a'"), (lambda k: f"{k}e-3", "to_numeric"),
+    (lambda k: f"{k}" if k % 20 else "n/a", "numbers: .* beside 'n/a'"),
     (lambda k: f"{k % 12 + 1}/{k % 28 + 1}/2024", "dates: .*'%m/%d/%Y'$"),
     (lambda k: f"{k % 28 + 1:02}.{k % 12 + 1:02}.24", "dates: .*'%d.%m.%y'$"),
     (lambda k: f"{k % 12 + 1}/{k % 11 + 1}/2024", "'%d/%m/%Y' or '%m/%d/%Y'"),
@@ -53,6 +54,7 @@ def test_codes_and_words_are_categories(form):
 @pytest.mark.parametrize(("form", "value"), [
     (lambda k: f"{k}.234,5", 1234.5), (lambda k: f"{k},234.5", 1234.5), (lambda k: f"{k},5 €", 1.5),
     (lambda k: f"${k}.5", 1.5), (lambda k: f"{k}.25", 1.25), (lambda k: f"-{k},5e2", -150.0),
+    (lambda k: f"({k},234.50)", -1234.5), (lambda k: f"({k}.234,5 €)", -1234.5), (lambda k: f" {k}", 1.0),
 ])  # fmt: skip
 def test_the_way_to_convert_works(form, value):
     frame = frame_of(form)

@@ -1,4 +1,4 @@
-"""What errors and warnings of this room list and count, in the singular or the plural."""
+"""What errors and warnings list and count, in the singular or the plural."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def listed(values: Iterable[Any], noun: str = "", plural: str = "") -> str:
 
     Examples
     --------
-    >>> from fastnn.tabular.words import listed
+    >>> from fastnn.words import listed
     >>> listed(["a"], "column"), listed("ab", "column"), listed(range(9))
     ("column 'a'", "columns 'a', 'b'", '0, 1, 2, 3, 4, 5, 6, 7 and 1 more')
     """
@@ -23,6 +23,13 @@ def listed(values: Iterable[Any], noun: str = "", plural: str = "") -> str:
     return word + ", ".join(map(repr, values[:NAMED])) + more
 
 
-def many(count: int, noun: str) -> str:
-    """A number of things: "1 row", "3 rows"."""
-    return f"{count} {noun}{'s' * (count != 1)}"
+def many(count: int, noun: str, plural: str = "") -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> from fastnn.words import many
+    >>> many(1, "category"), many(2000, "category", "categories"), many(0, "row")
+    ('1 category', '2,000 categories', '0 rows')
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
