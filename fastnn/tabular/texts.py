@@ -20,7 +20,7 @@ NUMBER = re.compile(
     r"\(?[-+]?\s*[$€£¥]?\s*[-+]?(\d{1,3}([.,'\u2019 \u00a0\u202f]\d{3})+|\d+)?([.,]\d*)?(e[-+]?\d+)?\s*[%$€£¥]?\)?",
     re.IGNORECASE,
 )
-WHOLE = re.compile(r"[-+]?\d+")
+WHOLE = re.compile(r"-?\d+")
 COMMA = re.compile(r"\..*,|,(?!\d{3}(?!\d))")  # the last of a number's separators is the decimal one
 
 
