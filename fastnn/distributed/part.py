@@ -161,6 +161,8 @@ class Door(NamedTuple):
         X, y = (X[0], X[1]) if y is None else (X, y)
         form, mine, targets = self.form, self._rows(number, samples), real_array(y, "y")
         if not isinstance(mine, slice):
+            if mine.size == 0:  # all are held out
+                return Found(None, None, None)
             X = SomeRows(SparseRows(X, "X") if is_sparse(X) else real_array(X, "X"), mine)
         targets = targets.reshape(len(targets), -1)[mine]
         classes, count = form.classes_of(samples.targets[mine], samples.classes)

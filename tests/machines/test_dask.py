@@ -275,6 +275,15 @@ def test_a_part_of_the_rows_is_held_out_of_all_chunks(client, shuffle):
         np.testing.assert_allclose(history[name], h[name], rtol=1e-9)
 
 
+def test_chunks_that_are_held_out_whole_are_not_measured(client):
+    nets = [network(optimizer="sgd", first=[Standardize()]) for _ in range(2)]
+    settings = {"epochs": 2, "shuffle": False, "class_weight": "balanced"}
+    fitted(nets[0], arrays((300, 150, 150)), validation_split=0.25, validation_shuffle=False, **settings)
+    chunks = [[dask.delayed(some[k]) for k in (slice(300), slice(300, 450))] for some in (X, Y)]
+    fitted(nets[1], chunks, validation_data=(X[450:], Y[450:]), **settings)
+    assert_same(*nets)
+
+
 def test_what_is_held_out_stays_so_when_a_fit_goes_on(client, tmp_path):
     settings = {"validation_split": 0.2, "seed": None, "epochs": 2}
     for name in ("a", "b"):
