@@ -12,6 +12,7 @@ from ..words import many
 from .table import NUMBER, Table, texts_of
 
 SMALL = 10_000  # rows, up to which their order makes no difference, and whole weights are as good as so many rows
+HALF, MIX = np.uint64(32), np.uint64(0xD6E8FEB86659FD93)  # half of the bits, and an odd number
 TELLS_APART = 0.9  # of the rows that differ: a measured number of so many values is the same in copies alone
 
 
@@ -92,8 +93,10 @@ def _mixed(keys: list[Array]) -> Array:
     odd = np.random.default_rng(0).integers(2**63, size=len(keys), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     made = np.zeros(len(keys[0]), np.uint64)
     for key, factor in zip(keys, odd):
-        same = np.where(np.isnan(key), np.nan, key + 0.0)  # one NaN, and one zero
-        made += same.view(np.uint64) * factor
+        same = np.where(np.isnan(key), np.nan, key + 0.0).view(np.uint64)  # one NaN, and one zero
+        made ^= (same ^ same >> HALF) * factor  # the last bits of whole numbers are 0, and of their products, too
+        made ^= made >> HALF
+        made *= MIX
     return made
 
 

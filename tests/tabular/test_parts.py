@@ -46,6 +46,12 @@ def test_copies_in_a_large_table_stay_on_one_side():
     assert len(parts.held) == 3 * 1200
 
 
+def test_rows_that_differ_are_no_copies():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.permutation(50_000) / 2, rng.integers(0, 5, size=(50_000, 3))])
+    assert np.unique(counted(Table(X), X[:, 1], None).originals).size == 50_000
+
+
 def test_like_rows_of_few_categories_are_rows_of_their_own():
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"sex": rng.choice(["f", "m"], 1000), "class": rng.integers(1, 4, 1000)})
