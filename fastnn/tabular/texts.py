@@ -20,7 +20,8 @@ NUMBER = re.compile(
     r"\(?[-+]?\s*[$€£¥]?\s*[-+]?(\d{1,3}([.,'\u2019 \u00a0\u202f]\d{3})+|\d+)?([.,]\d*)?(e[-+]?\d+)?\s*[%$€£¥]?\)?",
     re.IGNORECASE,
 )
-WHOLE = re.compile(r"-?\d+")
+WHOLE = re.compile(r"-?\d+\.?")  # with a point behind it, it is an ordinal one
+CODE = re.compile(r"[-+]?0\d")  # how no number begins
 COMMA = re.compile(r"\..*,|,(?!\d{3}(?!\d))")  # the last of a number's separators is the decimal one
 
 
@@ -28,7 +29,8 @@ def meant(labels: Sequence[str], name: str, mixed: bool) -> str:
     """A sentence about categories that look like numbers or dates; empty, if they do not.
 
     Whole numbers without separators are fine: so are codes written, and categories that are made of numbers on
-    purpose; but not if some other texts are among them, or if they are real numbers, `mixed` with texts.
+    purpose; but not if some other texts are among them, or if they are real numbers, `mixed` with texts. Where some
+    begin with 0 and another digit, all are codes, as 04.21.
 
     Examples
     --------
@@ -45,7 +47,7 @@ def meant(labels: Sequence[str], name: str, mixed: bool) -> str:
     numbers = [text for text in texts if NUMBER.fullmatch(text) and any(map(str.isdigit, text))]
     if len(dates) >= MOST * len(texts):
         kind, found, fix = "dates", dates, _of_dates(dates)
-    elif len(numbers) >= MOST * len(texts) and (mixed or not all(map(WHOLE.fullmatch, labels))):
+    elif len(numbers) >= MOST * len(texts) and (mixed or not _are_codes(labels)):
         kind, found, fix = "numbers", numbers, _of_numbers(numbers)
     else:
         return ""
@@ -55,6 +57,10 @@ def meant(labels: Sequence[str], name: str, mixed: bool) -> str:
         f"{name} is of texts, {len(labels):,} categories, but they look like {kind}: {listed(found[:3])}{besides}. "
         f"Each is a category of its own now; if {kind} are meant, convert the column (here s): {fix}"
     )
+
+
+def _are_codes(labels: Sequence[str]) -> bool:
+    return all(map(WHOLE.fullmatch, labels)) or any(map(CODE.match, labels))
 
 
 def _is_date(text: str) -> bool:

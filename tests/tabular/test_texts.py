@@ -43,7 +43,8 @@ def test_texts_that_look_like_something_else_are_said(form, said):
 @pytest.mark.parametrize("form", [
     str, "0{}".format, "w{}".format, "1.{}.3".format, "10.0.0.{}".format, "{}-{}".format, "030 {}12345".format,
     lambda k: f"{k}x{k}", lambda k: f"12-{k + 40}-1234", lambda k: f"{k % 24}:{k}", lambda k: f"{k % 9},5",
-    lambda k: f"{k}.5" if k % 3 else f"w{k}",
+    lambda k: f"{k}.5" if k % 3 else f"w{k}", "{}.".format, lambda k: f"{k:02}.{k % 7}",
+    lambda k: f"{1000 * k:05}" if k % 20 else f"{1000 * k:05}-1234",
 ])  # fmt: skip
 def test_codes_and_words_are_categories(form):
     Preprocessor().fit(
