@@ -36,7 +36,7 @@ def train(
     task: Annotated[
         str | None, typer.Option(help="classification or regression; by default found from the target.")
     ] = None,
-    drop: Annotated[str, typer.Option(help="Columns to leave out, as id,name.")] = "",
+    drop: Annotated[list[str] | None, typer.Option(help="Columns to leave out, as id,name or one each time.")] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="By default 256, and fewer for more than 3,900 rows.")
     ] = None,
@@ -93,7 +93,7 @@ def train(
         _expect(
             not calibrate or validation_fraction > 0, "--calibrate", calibrate, "rows for it: --validation-fraction"
         )
-        dropped = [name.strip() for name in drop.split(",") if name.strip()]
+        dropped = [name.strip() for name in ",".join(drop or []).split(",") if name.strip()]
         kept = Rows(target, dropped, sample_rows, seed, TabularRegressor().max_one_hot)
         with opened(data) as source:
             check_columns(source.columns, target, dropped, data)

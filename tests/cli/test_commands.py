@@ -484,6 +484,13 @@ def test_a_target_that_does_not_suit_the_task_or_is_dropped(tmp_path, place):
     assert "expected 'normal'" in run(*start, "--distribution", "gamma", code=2).stderr
 
 
+def test_drop_may_be_given_for_each_column(tmp_path, place):
+    out = tmp_path / "m.safetensors"
+    start = ("train", place / "houses.csv", "--target", "price", "--out", out, *QUICK)
+    for drop in (("--drop", "sold,day"), ("--drop", "sold", "--drop", "day")):
+        assert [column["column"] for column in asked(*start, *drop)["columns"]] == ["city", "area", "garage"]
+
+
 def test_a_target_of_more_than_64_bits(tmp_path):
     (tmp_path / "t.csv").write_text("x,y\n" + "".join(f"{k},{k * 10**20}\n" for k in range(60)))
     start = ("train", tmp_path / "t.csv", "--target", "y", "--out", tmp_path / "m.safetensors", *QUICK)
