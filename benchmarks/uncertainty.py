@@ -1,7 +1,7 @@
 """How sure is it? Calibrated probabilities and intervals of 90 % on real tables, against scikit-learn's.
 
     python -m benchmarks.uncertainty
-    python -m benchmarks.uncertainty --tables penguins concrete --splits 2
+    python -m benchmarks.uncertainty --tables penguins concrete --splits 5
 
 Of classes the log-loss and the Brier score of ``TabularClassifier(calibrate=True)``, and of scikit-learn's network in
 its pipeline under ``CalibratedClassifierCV``. Of values the part of the rows held out that lies in the interval, and
@@ -24,7 +24,7 @@ from benchmarks.tables import parted, scikit_learn_mlp
 QUANTILES = (0.05, 0.5, 0.95)
 SETS = (
     "penguins", "orange juice", "attrition", "cells", "mortgages", "credit", "phone churn", "service churn",
-    "car prices", "concrete", "Saratoga houses", "wages",
+    "car prices", "concrete", "Saratoga houses", "wages", "Ames houses", "salaries", "deliveries",
 )  # fmt: skip
 SPLITS = 3
 HEADS = {
