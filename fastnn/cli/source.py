@@ -22,8 +22,8 @@ import numpy as np
 
 from ..extras import needs
 from .csv_file import CsvFile
-from .foreign import BINARY, check_arrays, check_known
 from .records import MARK, Records
+from .unreadable import BINARY, check_arrays, check_known
 
 STANDARD = "-"
 MISSING = [
