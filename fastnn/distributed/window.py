@@ -50,7 +50,7 @@ class Window:
         step = LINE // dtype.itemsize
         cuts = [numbers * one // size // step * step for one in range(size)] + [numbers]
         self.parts = [[slice(*ends)] for ends in zip(cuts, cuts[1:])]
-        self._so_far = np.empty(numbers if size > 2 else 0, dtype)
+        self._so_far = np.empty(0, dtype)  # where more than two are added up
 
     def _block_of(self, rank: int, numbers: int, dtype: np.dtype[Any]) -> Array:
         memory, _ = self._window.Shared_query(rank)
@@ -67,10 +67,12 @@ class Window:
         if not self._meet(trouble):  # all blocks are written
             return False
         for part in mine:
-            first, *rest = (block[part] for block in self._blocks)
-            for block in rest[:-1]:
-                first = np.add(first, block, out=self._so_far[part])
-            np.add(first, rest[-1], out=self.block[part])
+            first, *others, last = (block[part] for block in self._blocks)
+            if others and self._so_far.size < first.size:
+                self._so_far = np.empty_like(first)
+            for block in others:
+                first = np.add(first, block, out=self._so_far[: block.size])
+            np.add(first, last, out=self.block[part])
         return True
 
     def pass_on(self, parts: Sequence[Iterable[slice]], places: Sequence[Iterable[Array]] | None = None) -> bool:
