@@ -1,7 +1,9 @@
 """Settings of all tests."""
 
+import itertools
 import signal
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -14,6 +16,14 @@ settings.load_profile("fastnn")
 # Tests send themselves Ctrl-C, which a run in a shell's background, as under nohup, would not hear.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_in_every_run(monkeypatch):
+    """What a test leaves to chance: an estimator's numbers without a random_state, a network's without a seed."""
+    generator, seeds = np.random.default_rng, itertools.count()
+    monkeypatch.setattr(np.random, "default_rng", lambda seed=None: generator(next(seeds) if seed is None else seed))
+    np.random.seed(0)
 
 
 @pytest.fixture
