@@ -44,8 +44,10 @@ class Samples(NamedTuple):
     @classmethod
     def of_rows(cls, form: Form, X: Any, y: Any, where: str = "") -> Samples:
         """Check and convert rows: the ecosystem's door. `where` completes the names of X and y in errors."""
+        name = f"y{where}"
         rows = form.rows(X, f"X{where}")
-        return cls(rows, *form.row_targets(y, rows.shape[0], f"y{where}"), real_array(y, f"y{where}"), form=form)
+        targets, classes = form.row_targets(y, rows.shape[0], name)
+        return cls(rows, targets, classes, y if targets is y else real_array(y, name), None, form)
 
     @property
     def size(self) -> int:

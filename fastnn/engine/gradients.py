@@ -118,13 +118,16 @@ class GradientPlan(Plan):
         self.every_dW = memory
         super().__init__(layers, loss, dtype, capacity, owners, gradients=self.every_dW, turns=turns)
         self._vector = np.empty(vector_size(layers), self.dtype)
+        self._no_vector = self._vector[:0]
         self._pieces: list[tuple[Array, Array]] = []
         self._more: list[tuple[Array, Array]] = []  # of layers that stand in several places: their gradients add up
         places = {id(layer): place for layer, place in zip(trained(layers), unpacked(self._vector, layers))}
         seen: set[int] = set()
-        for layer, dW in zip(layers, self.dWs):
+        for row, layer, dW in zip(self._table, layers, self.dWs):
+            place = places[id(layer)]
+            row["place"] = (place.ctypes.data - self._vector.ctypes.data) // self.dtype.itemsize
             pieces = self._more if id(layer) in seen else self._pieces
-            pieces.append((places[id(layer)], dW[:, : layer.outs]))
+            pieces.append((place, dW[:, : layer.outs]))
             seen.add(id(layer))
         self._count = 0  # of the samples that the article's arrays are for
         self._inputs = True  # whether the gradient of the network's input is computed
@@ -170,12 +173,8 @@ class GradientPlan(Plan):
         With training 1 and a step's key (``kernels.epoch.step_key``) all happens that happens in that
         step but its update; with 2 the stages act as in training and leave no trace.
         """
-        loss = self._backward(samples, False, training, key, weights)
-        for place, part in self._pieces:
-            place[...] = part
-        for place, part in self._more:
-            place += part
-        return loss, self._vector.copy()
+        vector = np.empty(self._vector.size, self.dtype)
+        return self._backward(samples, False, training, key, weights, vector), vector
 
     def step(self, vector: Array, state: OptimizerState, lr: float) -> float:
         """A training step from a gradient as `vector` gives it; returns the penalties, which are a part of the loss.
@@ -276,8 +275,19 @@ class GradientPlan(Plan):
             state.steps += 1
         return float(self.loss_sum[0])
 
-    def _backward(self, samples: Samples, inputs: bool, training: int, key: int, weights: Array | None = None) -> float:
-        """Compute the gradients; `inputs` says whether that of the network's input is wanted."""
+    def _backward(
+        self,
+        samples: Samples,
+        inputs: bool,
+        training: int,
+        key: int,
+        weights: Array | None = None,
+        vector: Array | None = None,
+    ) -> float:
+        """Compute the gradients, in a `vector`, too, if there is one.
+
+        `inputs` says whether that of the network's input is wanted.
+        """
         if not samples.fit(self.form):  # here and not before the turn: the layers may be others by then
             raise ValueError(f"samples do not fit; expected what Samples.of_rows(engine.form, X, y) makes: {self.form}")
         if training:
@@ -287,6 +297,7 @@ class GradientPlan(Plan):
             self._table[0]["dx_in"] = self.dxs[0].ctypes.data if inputs else 0
             self._inputs = inputs
         run, rows, targets = self._run_address, samples.rows, samples.targets
+        packed = self._no_vector if vector is None else vector
         count = len(rows)
         if weights is not None or self._weighted:
             self._run[0]["weights"] = 0 if weights is None else weights.ctypes.data
@@ -294,7 +305,7 @@ class GradientPlan(Plan):
         size = team_size(3 * count * self.products, 1, count // 4)
 
         def kernel(address: int, who: int) -> bool:
-            return gradient_rows(address, run, rows, targets, training, key, who)
+            return gradient_rows(address, run, rows, targets, packed, training, key, who)
 
         run_call(self, size, "gradients", 3 * self.products, count, kernel)
         return float(self.loss_sum[0]) / count

@@ -116,12 +116,15 @@ def loss_rows(address: int, V: Any, T: Any, weights: Any) -> float:
 
 
 @kernel
-def gradient_rows(address: int, run_address: int, X: Any, T: Any, training: int, key: int, who: int) -> bool:
+def gradient_rows(
+    address: int, run_address: int, X: Any, T: Any, vector: Any, training: int, key: int, who: int
+) -> bool:
     """dW of every layer, for the rows of X with targets T as one batch, without an update; of a frozen layer zero.
 
-    With training 1 and a step's key it does all that the step does before its update. The run says
-    the samples' weights alone. The sum of the losses goes to ``net.loss_sum``. This is thread number
-    `who` of ``net.team``. Returns False, and has done nothing, if another one could not start.
+    They are written to `vector`, too, unless it is empty (see ``layers.vector``). With training 1 and a step's key it
+    does all that the step does before its update. The run says the samples' weights alone. The sum of the losses goes
+    to ``net.loss_sum``. This is thread number `who` of ``net.team``. Returns False, and has done nothing, if another
+    one could not start.
     """
     net, run = network_at(address), run_at(run_address)
     if not assemble(net, who):
@@ -129,7 +132,7 @@ def gradient_rows(address: int, run_address: int, X: Any, T: Any, training: int,
     denormals = flush_denormals()
     x, n = pointer_to(X), X.shape[0]
     both_passes(net, run, x, pointer_to(T), 0, part_of(net, n, training, key, who), X)
-    for l in range(net.depth):
+    for l in range(net.depth - 1, -1, -1):
         layer = layer_of(net, l)
         first, last = share(layer.rows, TILE_ROWS, who, net.team)
         dW = pointer_plus(pointer_at(layer.dW, X), first * layer.stride)
@@ -138,12 +141,28 @@ def gradient_rows(address: int, run_address: int, X: Any, T: Any, training: int,
         elif layer.forward != 0:  # a stage has left it
             for i in range((last - first) * layer.stride):
                 dW[i] = 0
+        if vector.size > 0:
+            pack(layer, dW, pointer_plus(pointer_to(vector), layer.place + first * layer.outs), last - first)
     if who == 0:
         pointer_at(net.loss_sum, FLOAT64)[0] = 0.0
         add_losses(net, n)
     restore_denormals(denormals)
     leave(net, who)
     return True
+
+
+@kernel
+def pack(layer: Any, dW: Any, place: Any, rows: int) -> None:
+    """Write rows of dW to their place in a vector, or add them to those of the same layer above."""
+    outs, stride, again = layer.outs, layer.stride, layer.again
+    if again:
+        for i in range(rows):
+            for j in range(outs):
+                place[i * outs + j] += dW[i * stride + j]
+    else:
+        for i in range(rows):
+            for j in range(outs):
+                place[i * outs + j] = dW[i * stride + j]
 
 
 @kernel

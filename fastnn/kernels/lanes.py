@@ -28,7 +28,7 @@ from .cpu import VECTOR_REGISTERS
 from .denormals import flush_denormals, restore_denormals
 from .descent import adjust, finish_step
 from .epoch import not_finite, note_divergence
-from .loss import share_of_one
+from .loss import divide, share_of_one
 from .memory import call, number, pointer_at, pointer_plus, pointer_to
 from .order import INT64, batch_start, gather, row_of, shuffle
 from .records import LANES_LAYER, lanes_at, lanes_layer_at, network_at, run_at
@@ -232,10 +232,7 @@ def losses(lanes: Any, start: int, part: Part, like: Any) -> None:
             its_losses[i] = 0.0
         call(net.loss, pointer_at(net.loss_self, FLOAT64), x, t, dx, n, outs, outs, its_losses, 1)
         copy_lane(pointer_plus(all_dx, m), dx, n, outs, outs, width, 1)
-    if part.n > 1:
-        count = number(all_dx, part.n)
-        for j in range(n * outs * width):
-            all_dx[j] /= count
+    divide(all_dx, n * outs * width, part.n)
     for m in range(lanes.members):
         net, run = network_of(lanes, m), run_of(lanes, m)
         if run.weights != 0:

@@ -30,6 +30,7 @@ LAYER = np.dtype(
         ("Wt", "i8"),  # (columns, stride_in): the transpose of W, for dx_in; 0: W is too wide for one
         ("flipped", "i8"),  # in its place room for the transposes of db and dx_in, see recursion.multiply_flipped
         ("dW", "i8"),  # (rows, stride): the gradients of W and, in the last row, b; 0: nobody wants all of them
+        ("place", "i8"),  # where they begin in the vector of all gradients, see layers.vector
         ("state", "i8"),  # the optimiser's numbers, each as many as W and b have
         ("l1", "f8"),  # penalties of W: l1 * sum |W| + l2 / 2 * sum W**2
         ("l2", "f8"),
@@ -169,6 +170,7 @@ LANES = np.dtype(
 LANES_LAYER = np.dtype(
     [
         ("W", "i8"),  # (ins + 1, outs, lanes): the article's W, transposed, and b
+        ("place", "i8"),  # where they begin in the vector of all gradients, see layers.vector
         ("state", "i8"),  # the optimiser's numbers, each as many as W and b have
         ("dW", "i8"),  # (ins + 1, outs, lanes): the gradients of W and b
         ("rates", "i8"),  # (ins + 1, outs, lanes): those of W and b; of plain descent with a minus
