@@ -16,9 +16,11 @@ from .formulas.activations import ActivationFunction, Identity
 from .formulas.component import built_in
 from .formulas.losses import LossFunction, MSELoss
 from .formulas.optimizers import Optimizer
+from .kernels.descent import descend_address
 from .kernels.order import shuffle
 from .kernels.products import multiply_address
-from .kernels.team import end_call
+from .kernels.team import end_call, team_addresses
+from .kernels.zeros import nonzero_columns_address
 from .layers.base import BaseLayer
 from .layers.dense import Layer
 from .layers.stage import Stage
@@ -95,11 +97,14 @@ def _exercise(net: NeuralNetwork, targets: Any) -> None:
     x = np.zeros((1, 2))
     net.train(x, targets)
     net.train(x, targets, batch_size=2)
-    multiply_address(net.dtype, listed=True)  # of batches with many zeros
+    nonzero_columns_address(net.dtype)  # of batches with many zeros
+    multiply_address(net.dtype, listed=True)
+    descend_address(net.dtype, True)  # of penalties and limits
     net.train(x[:, :1], targets[..., :1])
     net.loss(net.forward_pass(x), targets)
     net.forward_pass(np.zeros((1, 1), net.dtype))
     net.gradients(x, targets)
     end_call(net.engine.plan().address)  # of teams, which nothing as small as this gets
+    team_addresses()
     order = np.zeros(2, np.int64)
     shuffle(order.ctypes.data, order.size, 0, 0)  # of the chunks of data larger than memory

@@ -6,12 +6,14 @@ from fastnn.kernels import special
 from fastnn.kernels.descent import descend_address
 from fastnn.kernels.epoch import steps_address
 from fastnn.kernels.products import multiply_address
+from fastnn.kernels.team import team_addresses
+from fastnn.kernels.zeros import nonzero_columns_address
 from fastnn.warmup import warmup
 
 
 def test_every_form_of_steps_and_products_is_ready(monkeypatch):
     monkeypatch.setattr(special, "when", "never")  # or a kernel of its own would stand in for the generic one
-    caches = (steps_address, descend_address, multiply_address)
+    caches = (steps_address, descend_address, multiply_address, nonzero_columns_address, team_addresses)
     for cache in caches:
         cache.cache_clear()
     list(warmup("float64"))
@@ -19,7 +21,10 @@ def test_every_form_of_steps_and_products_is_ready(monkeypatch):
     dtype = np.dtype(np.float64)
     assert steps_address(dtype, True)
     assert steps_address(dtype, False)
-    assert descend_address(dtype)
+    assert descend_address(dtype, False)
+    assert descend_address(dtype, True)
+    assert nonzero_columns_address(dtype)
     assert multiply_address(dtype)
     assert multiply_address(dtype, listed=True)
+    assert team_addresses()
     assert [cache.cache_info().misses for cache in caches] == before

@@ -12,7 +12,7 @@ from ..checks import Array
 from ..data.batches import Batches
 from ..data.samples import Samples
 from ..formulas.losses import LossFunction
-from ..kernels.descent import descend_address, rows_of_part
+from ..kernels.descent import rows_of_part
 from ..kernels.epoch import step_given
 from ..kernels.evaluate import gradient_rows
 from ..kernels.records import RUN
@@ -267,7 +267,7 @@ class GradientPlan(Plan):
             if not layer.trainable:
                 dW[...] = 0.0
         self.descend(state, batches=True)
-        self._record[0]["descend"] = descend_address(self.dtype)
+        self.choose_descent()
         numbers = self._vector.size
         size, products = team_size(UPDATE_PRODUCTS * numbers, 1, numbers), UPDATE_PRODUCTS * numbers
         run_call(self, size, "step", products, 1, lambda address, who: step_given(address, self._vector, lr, who))

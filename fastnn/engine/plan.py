@@ -34,7 +34,8 @@ from ..kernels.records import LAYER, NETWORK, STAGE
 from ..kernels.recursion import flipped_numbers
 from ..kernels.single import WIDE
 from ..kernels.stages import stage_addresses
-from ..kernels.team import MEETINGS, futex, give_way_address
+from ..kernels.team import MEETINGS, futex, give_way_address, team_addresses
+from ..kernels.zeros import nonzero_columns_address
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.fitting import shared_elsewhere
 from ..layers.normalisation import Standardize
@@ -210,6 +211,9 @@ class Plan:
         self._make_room(team)
         record, meetings, ticks = self._record.copy(), aligned_zeros(MEETINGS, np.dtype(np.int64)), ticks_per_second()
         call = record[0]
+        call["itself"] = _address(record)
+        for field, address in team_addresses().items():
+            call[field] = address
         call["team"], call["meetings"], call["patience"] = team, _address(meetings), int(turn.patience * ticks)
         call["a_sample"], call["allowance"] = turn.a_sample * ticks, turn.allowance * ticks
         return record, meetings
@@ -384,7 +388,9 @@ class Plan:
     def pass_over_zeros(self, wanted: bool) -> None:
         """Whether the kernels look for inputs that are zero in a whole batch."""
         if wanted is not self._passes_over:
-            self._record[0]["multiply_listed"] = multiply_address(self.dtype, listed=True) if wanted else 0
+            record = self._record[0]
+            record["nonzero_columns"] = nonzero_columns_address(self.dtype) if wanted else 0
+            record["multiply_listed"] = multiply_address(self.dtype, listed=True) if wanted else 0
             self._passes_over = wanted
 
     def expect(self, class_target: bool) -> None:
@@ -409,9 +415,16 @@ class Plan:
         """
         online = self.article and batch_size == 1
         if not online:
-            self._record[0]["descend"] = descend_address(self.dtype)
+            self.choose_descent()
         address = self._tiny_steps(steps, ahead) if online and ahead else 0
         self._record[0]["take_steps"] = address or steps_address(self.dtype, bool(online))
+
+    def choose_descent(self) -> None:
+        """Choose the kernel that changes the weights by a batch; call it after `descend`."""
+        record, table = self._record[0], self._table
+        limits = record["clip_value"] or record["limits"] or np.any(table["l1"]) or np.any(table["l2"])
+        adjusts = record["update"] != 0 and bool(record["whole"] or limits)
+        record["descend"] = descend_address(self.dtype, adjusts)
 
     def _tiny_steps(self, steps: int, ahead: int) -> int:
         """Address of the network's own kernel, or 0."""

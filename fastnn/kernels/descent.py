@@ -13,6 +13,7 @@ norm).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -21,14 +22,14 @@ from numba import from_dtype, types
 
 from .compiling import compiled_address, kernel, sums_kernel
 from .loss import add_losses
-from .memory import call, number, pointer_at, pointer_plus
+from .memory import ask, call, number, pointer_at, pointer_plus
 from .order import INT64
 from .products import TILE_ROWS
 from .records import network_at
 from .recursion import FLOAT64, band_of, input_of, layer_of, multiply, places_of
 from .team import meet, share
 from .tile import load, multiply_add, splat, store, width_of
-from .zeros import nonzero_columns, worth_listing
+from .zeros import worth_listing
 
 BAND_NUMBERS = 8192  # of a band of gradients, which is to stay in the cache with what else belongs to its rows
 BAND_TILES = 4  # but a band is no narrower than so many tiles
@@ -39,47 +40,58 @@ def band_rows(rows: int, stride: int) -> int:
     return min(rows, max(BAND_TILES, BAND_NUMBERS // (TILE_ROWS * stride)) * TILE_ROWS)
 
 
-def descend_batch(address: int, x: Any, n: int, lr: float, who: int) -> None:
-    """The step of all layers, from the n samples at `x`, after `backward_batch` of all of them.
+def _make_descend(adjusts: bool) -> Callable[..., None]:
+    """The step, with what penalties and limits take of the time to compile, or without."""
 
-    Where n is 0 the gradients lie in ``layer.dW`` already: they come from elsewhere.
-    """
-    net, like = network_at(address), x
-    for l in range(net.depth - 1, -1, -1):
-        layer = layer_of(net, l)
-        first, last = share(layer.rows, TILE_ROWS, net.part * net.team + who, net.parts * net.team)
-        if layer.frozen or first == last:
-            pass
-        elif net.update == 0:
-            descend_plainly(net, l, x, n, first, last, lr, who, like)
-        elif net.whole:
-            dW = pointer_plus(pointer_at(layer.dW, like), first * layer.stride)
-            gradients_of(net, l, x, n, first, last, dW, who, like)
-            adjust(net, layer, first, last, dW, like)
-        else:
-            for row in range(first, last, layer.band):
-                end = min(last, row + layer.band)
-                dW = band_of(net, who, like)
-                if layer.forward != 0 or n == 0:  # it is there: a stage has left it, or the caller
-                    dW = pointer_plus(pointer_at(layer.dW, like), row * layer.stride)
-                gradients_of(net, l, x, n, row, end, dW, who, like)
-                adjust(net, layer, row, end, dW, like)
-                update(net, layer, row, end, dW, lr, like)
-    if net.whole:
-        update_together(net, lr, who, like)
-    if net.limits:
-        meet(net)
-        if who == 0:
-            limit_norms(net, like)
+    def descend_batch(address: int, x: Any, n: int, lr: float, who: int) -> None:
+        """The step of all layers, from the n samples at `x`, after `backward_batch` of all of them.
+
+        Where n is 0 the gradients lie in ``layer.dW`` already: they come from elsewhere.
+        """
+        net, like = network_at(address), x
+        for l in range(net.depth - 1, -1, -1):
+            layer = layer_of(net, l)
+            first, last = share(layer.rows, TILE_ROWS, net.part * net.team + who, net.parts * net.team)
+            if layer.frozen or first == last:
+                pass
+            elif net.update == 0:
+                descend_plainly(net, l, x, n, first, last, lr, who, like)
+            elif net.whole:
+                if adjusts:
+                    dW = pointer_plus(pointer_at(layer.dW, like), first * layer.stride)
+                    gradients_of(net, l, x, n, first, last, dW, who, like)
+                    adjust(net, layer, first, last, dW, like)
+            else:
+                for row in range(first, last, layer.band):
+                    end = min(last, row + layer.band)
+                    dW = band_of(net, who, like)
+                    if layer.forward != 0 or n == 0:  # it is there: a stage has left it, or the caller
+                        dW = pointer_plus(pointer_at(layer.dW, like), row * layer.stride)
+                    gradients_of(net, l, x, n, row, end, dW, who, like)
+                    if adjusts:
+                        adjust(net, layer, row, end, dW, like)
+                    update(net, layer, row, end, dW, lr, like)
+        if adjusts:
+            if net.whole:
+                update_together(net, lr, who, like)
+            if net.limits:
+                meet(net)
+                if who == 0:
+                    limit_norms(net, like)
+
+    return descend_batch
 
 
 @lru_cache(maxsize=None)
-def descend_address(dtype: np.dtype[Any]) -> int:
-    """Address of the compiled `descend_batch`: compiled by itself, as it is the larger half of a step."""
+def descend_address(dtype: np.dtype[Any], adjusts: bool) -> int:
+    """Address of the compiled step: compiled by itself, as it is the larger half of what training needs.
+
+    Whether it `adjusts` gradients or weights is whether there are penalties or limits, or an update waits for all
+    gradients: code for that takes a tenth of the time to compile.
+    """
     index = types.int64
-    return compiled_address(
-        descend_batch, types.void(index, types.CPointer(from_dtype(dtype)), index, types.float64, index)
-    )
+    signature = types.void(index, types.CPointer(from_dtype(dtype)), index, types.float64, index)
+    return compiled_address(_make_descend(adjusts), signature, f"descend {dtype} {adjusts}")
 
 
 def rows_of_part(rows: int, part: int, parts: int) -> tuple[int, int]:
@@ -139,8 +151,9 @@ def product_of_rows(
     x_in, x_stride = input_of(net, l, x, like)
     db, stride = pointer_at(layer.db, like), layer.stride
     rows = last - first
-    if l == 0 and net.multiply_listed != 0:
-        rows = nonzero_columns(x_in, x_stride, 0, n, first, last, places_of(net, who), band_of(net, who, like))
+    if l == 0 and net.nonzero_columns != 0:
+        places = places_of(net, who)
+        rows = ask(net.nonzero_columns, x_in, x_stride, 0, n, first, last, places, band_of(net, who, like))
     if worth_listing(rows, last - first):
         places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
         if beta == 0:

@@ -172,7 +172,7 @@ def train_batch(address: int, run: Any, start: int, n: int, lr: float, key: int,
         net.penalty_share = share_of_one(run, start, n) if run.averaged else 1.0
     both_passes(net, run, x_batch, t_batch, start, part, like)
     call(net.descend, address, x_batch, n, lr, who)
-    if who == 0 and net.team > 1:
+    if who == 0:
         count_step(net, n)
     meet(net)
     if who == 0:

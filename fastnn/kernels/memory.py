@@ -93,14 +93,25 @@ def record_reader(dtype: Any) -> Callable[[int], Any]:
 @intrinsic
 def call(typingctx: Any, address: Any, *args: Any) -> Any:
     """Call the void C function at `address` with `args` (pointers and numbers)."""
+    return _caller(types.void, args)
+
+
+@intrinsic
+def ask(typingctx: Any, address: Any, *args: Any) -> Any:
+    """What the C function at `address`, which returns an int64, says to `args`."""
+    return _caller(types.int64, args)
+
+
+def _caller(answer: Any, args: Any) -> Any:
     parameters = args[0] if len(args) == 1 and isinstance(args[0], types.BaseTuple) else types.Tuple(args)
 
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         # Variable arguments arrive packed in one tuple.
         unpacked = [builder.extract_value(values[1], i) for i in range(len(parameters))]
         kinds = [context.get_value_type(kind) for kind in parameters]
-        function = builder.inttoptr(values[0], ir.FunctionType(ir.VoidType(), kinds).as_pointer())
-        builder.call(function, unpacked)
-        return context.get_dummy_value()
+        returned = ir.VoidType() if answer is types.void else ADDRESS
+        function = builder.inttoptr(values[0], ir.FunctionType(returned, kinds).as_pointer())
+        result = builder.call(function, unpacked)
+        return context.get_dummy_value() if answer is types.void else result
 
-    return types.void(types.int64, types.StarArgTuple.from_types(parameters)), codegen
+    return answer(types.int64, types.StarArgTuple.from_types(parameters)), codegen

@@ -61,7 +61,8 @@ NETWORK = np.dtype(
         ("capacity", "i8"),  # how many samples the scratch memory holds
         ("counts", "i8"),  # int64[pieces]: how many places of one wide sample are listed, by pieces; 0: it is narrow
         ("multiply", "i8"),  # the matrix product, see products
-        ("multiply_listed", "i8"),  # the form that passes over zeros of the input; 0: do not look for any
+        ("nonzero_columns", "i8"),  # the function that looks for zeros of the input, see zeros; 0: do not look for any
+        ("multiply_listed", "i8"),  # the product that passes over them
         ("numbers", "i8"),  # int64: 0, 1, 2, ... as many as a product may have rows
         ("places", "i8"),  # int64[ins] for each thread: room for the columns that are not zero
         ("loss", "i8"),  # block: loss and its gradient for some samples
@@ -90,7 +91,12 @@ NETWORK = np.dtype(
         ("take_steps", "i8"),  # the kernel of the steps of an epoch, see epoch
         ("clip_norm", "f8"),  # the largest norm of all gradients together; 0: no limit
         ("clip_value", "f8"),  # the largest gradient of one parameter; 0: no limit
+        ("itself", "i8"),  # the address of this record, for the functions of a team
         ("team", "i8"),  # how many threads run the kernel, see team
+        ("assemble", "i8"),  # functions that only a team needs
+        ("meet", "i8"),
+        ("count_step", "i8"),
+        ("leave", "i8"),
         ("parts", "i8"),  # how many processes share the update of the weights; each changes its rows
         ("part", "i8"),  # which of them this is
         ("meetings", "i8"),  # int64[MEETINGS]: of this call, see team

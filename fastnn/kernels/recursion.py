@@ -23,13 +23,13 @@ import numpy as np
 from . import random
 from .compiling import inlined_kernel, kernel
 from .cpu import lanes, whole_vectors
-from .memory import address_of, call, pointer_at, pointer_plus
+from .memory import address_of, ask, call, pointer_at, pointer_plus
 from .order import INT64
 from .records import LAYER, STAGE, layer_at, stage_at
 from .single import affine, descend, find_nonzero, propagate
 from .team import meet, share
 from .tile import transpose_square, width_of
-from .zeros import nonzero_columns, worth_listing
+from .zeros import worth_listing
 
 LAYER_BYTES, STAGE_BYTES = LAYER.itemsize, STAGE.itemsize
 FLOAT64 = np.empty(0)  # says "float64" to pointer_at
@@ -160,9 +160,9 @@ def affine_batch(net: Any, l: int, x: Any, part: Part, like: Any) -> None:
     x_in, x_stride = input_of(net, l, x, like)
     W, b, y = pointer_at(layer.W, like), pointer_at(layer.b, like), pointer_at(layer.y, like)
     depth = layer.ins
-    if l == 0 and net.multiply_listed != 0:
-        places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
-        depth = nonzero_columns(x_in, x_stride, first, last, 0, layer.ins, places, band_of(net, who, like))
+    if l == 0 and net.nonzero_columns != 0:
+        places = places_of(net, who)
+        depth = ask(net.nonzero_columns, x_in, x_stride, first, last, 0, layer.ins, places, band_of(net, who, like))
     if worth_listing(depth, layer.ins):
         places, numbers = places_of(net, who), pointer_at(net.numbers, INT64)
         call(

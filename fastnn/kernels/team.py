@@ -26,9 +26,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .clock import now
-from .compiling import kernel
+from .compiling import compiled_address, kernel
 from .cpu import CACHE_LINE
-from .memory import ADDRESS, call, pointer_at, pointer_plus
+from .memory import ADDRESS, ask, call, pointer_at, pointer_plus
 from .order import INT64
 from .records import network_at
 
@@ -133,14 +133,66 @@ def _futex(typingctx: Any, function: Any, number: Any, word: Any, what: Any, val
     return types.void(*kinds), codegen
 
 
+# --- what the kernels of a step do: one thread alone, nothing; a team by address, as many never need that ------
+
+
+@kernel
+def assemble(net: Any, who: int) -> bool:
+    """The first meeting: False if it was called off, as when a thread could not start or took too long to."""
+    return net.team == 1 or ask(net.assemble, net.itself, who) != 0
+
+
 @kernel
 def meet(net: Any) -> None:
     """Wait until all threads of the team are here; what each wrote before, all see after."""
     if net.team > 1:
-        counter = pointer_at(net.meetings, INT64)
-        everyone = (_arrive(net, ARRIVED) // net.team + 1) * net.team
-        if _look(counter) < everyone:
-            _wait(net, ARRIVED, everyone)
+        call(net.meet, net.itself)
+
+
+@kernel
+def count_step(net: Any, samples: int) -> None:
+    """Thread 0, before the last meeting of a step: count it, and see whether the team is to end with it."""
+    if net.team > 1:
+        call(net.count_step, net.itself, samples)
+
+
+@kernel
+def given_up(net: Any) -> bool:
+    """Whether the team ends with this step; the same for all threads, between that step's last meeting and the next."""
+    return net.team > 1 and pointer_at(net.meetings, INT64)[GIVEN_UP] != 0
+
+
+@kernel
+def steps_taken(net: Any) -> int:
+    """How many steps `count_step` has counted."""
+    return pointer_at(net.meetings, INT64)[STEPS]
+
+
+@kernel
+def leave(net: Any, who: int) -> None:
+    """The end of a thread's work: what all wrote, thread 0 sees after."""
+    if net.team > 1:
+        call(net.leave, net.itself, who)
+
+
+@lru_cache(maxsize=None)
+def team_addresses() -> dict[str, int]:
+    """The functions for teams, by the names of the fields of a record that lead to them."""
+    index, nothing = types.int64, types.void
+    return {
+        "assemble": compiled_address(_assemble, index(index, index)),
+        "meet": compiled_address(_meet, nothing(index)),
+        "count_step": compiled_address(_count_step, nothing(index, index)),
+        "leave": compiled_address(_leave, nothing(index, index)),
+    }
+
+
+def _meet(address: int) -> None:
+    net = network_at(address)
+    counter = pointer_at(net.meetings, INT64)
+    everyone = (_arrive(net, ARRIVED) // net.team + 1) * net.team
+    if _look(counter) < everyone:
+        _wait(net, ARRIVED, everyone)
 
 
 @kernel
@@ -195,23 +247,18 @@ def _sleep(net: Any, counter: Any, count: int, timeout: int) -> None:
         call(net.give_way)
 
 
-@kernel
-def assemble(net: Any, who: int) -> bool:
-    """The first meeting: False if it was called off, as when a thread could not start or took too long to.
-
-    Thread 0 comes last, so that it alone decides.
-    """
-    if net.team == 1:
-        return True
+def _assemble(address: int, who: int) -> int:
+    """Thread 0 comes last, so that it alone decides."""
+    net = network_at(address)
     counter = pointer_at(net.meetings, INT64)
     if who > 0:
         if _arrive(net, ARRIVED) >= CLOSED:
-            return False  # nobody knows of this thread
+            return 0  # nobody knows of this thread
         _wait(net, ARRIVED, net.team)
         if _look(counter) % CLOSED < net.team:
             _arrive(net, LEFT)
-            return False
-        return True
+            return 0
+        return 1
     timeout = pointer_plus(counter, TIMEOUT)
     timeout[0], timeout[1] = 0, _PATIENCE_NS
     end = now(net.clock) + net.patience
@@ -220,10 +267,10 @@ def assemble(net: Any, who: int) -> bool:
             _sleep(net, counter, net.team - 1, net.meetings + 8 * TIMEOUT)
     if _look(counter) < net.team - 1 or _look(counter) >= CLOSED:
         dismiss(net)
-        return False
+        return 0
     pointer_plus(counter, STARTED)[0] = now(net.clock)
     _arrive(net, ARRIVED)
-    return True
+    return 1
 
 
 @kernel
@@ -232,14 +279,12 @@ def join(net: Any, who: int) -> bool:
     return who == 0 or _arrive(net, ARRIVED) < CLOSED
 
 
-@kernel
-def leave(net: Any, who: int) -> None:
-    """The end of a thread's work: what all wrote, thread 0 sees after."""
-    if net.team > 1:
-        if who > 0:
-            _arrive(net, LEFT)
-        else:
-            dismiss(net)
+def _leave(address: int, who: int) -> None:
+    net = network_at(address)
+    if who > 0:
+        _arrive(net, LEFT)
+    else:
+        dismiss(net)
 
 
 @kernel
@@ -262,30 +307,15 @@ def end_call(address: int) -> None:
         dismiss(net)
 
 
-@kernel
-def count_step(net: Any, samples: int) -> None:
-    """Thread 0, before the last meeting of a step: count it, and see whether the team is to end with it.
-
-    That is where the team has lost more than ``net.allowance`` against ``net.a_sample`` a sample.
-    """
+def _count_step(address: int, samples: int) -> None:
+    """The team is to end where it has lost more than ``net.allowance`` against ``net.a_sample`` a sample."""
+    net = network_at(address)
     numbers = pointer_at(net.meetings, INT64)
     numbers[STEPS] += 1
     numbers[SAMPLES] += samples
     lost = now(net.clock) - numbers[STARTED] - numbers[SAMPLES] * net.a_sample
     if lost > net.allowance:
         numbers[GIVEN_UP] = 1
-
-
-@kernel
-def given_up(net: Any) -> bool:
-    """Whether the team ends with this step; the same for all threads, between that step's last meeting and the next."""
-    return net.team > 1 and pointer_at(net.meetings, INT64)[GIVEN_UP] != 0
-
-
-@kernel
-def steps_taken(net: Any) -> int:
-    """How many steps `count_step` has counted."""
-    return pointer_at(net.meetings, INT64)[STEPS]
 
 
 @kernel

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from .compiling import inlined_kernel, kernel
+import numpy as np
+from numba import from_dtype, types
+
+from .compiling import compiled_address, inlined_kernel
 from .tile import either, load, splat, store, width_of
 
 
@@ -14,7 +18,15 @@ def worth_listing(count: int, of: int) -> bool:
     return 4 * count < 3 * of
 
 
-@kernel
+@lru_cache(maxsize=None)
+def nonzero_columns_address(dtype: np.dtype[Any]) -> int:
+    """Address of the compiled `nonzero_columns`: most networks never see such inputs."""
+    index, data = types.int64, types.CPointer(from_dtype(dtype))
+    return compiled_address(
+        nonzero_columns, index(data, index, index, index, index, index, types.CPointer(index), data)
+    )
+
+
 def nonzero_columns(x: Any, x_stride: int, first: int, last: int, begin: int, end: int, places: Any, room: Any) -> int:
     """Write the columns from `begin` to `end` that rows `first` to `last` of x are not all zero in to `places`.
 
