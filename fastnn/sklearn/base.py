@@ -8,7 +8,7 @@ import functools
 import inspect
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -38,6 +38,7 @@ from ..training.many import check_places, fit_many
 from ..training.settings import Settings, callback_list
 from . import building
 from .fitting import Past, current, once
+from .going_on import OF_NETWORK, OF_STEPS, Standing, check_weights_kept
 from .held_out import Sample, checked_groups, checked_weights, split
 from .sparse import answering
 from .stopping import Course, Rules, StoppingRule
@@ -63,7 +64,7 @@ class BaseMLP(BaseEstimator, ABC):
     networks_: list[NeuralNetwork]
     coefs_: list[Array]
     intercepts_: list[Array]
-    _courses: list[Course]
+    _standing: Standing
 
     @classmethod
     @functools.cache
@@ -162,20 +163,21 @@ class BaseMLP(BaseEstimator, ABC):
         A first one that a callback ends by an error, such as `OptunaPruning`, keeps what was learnt.
         """
         before = vars(self).copy()
-        networks = before.get("networks_", ()) if self.warm_start or one_epoch else ()
-        by_itself = one_epoch and self.callbacks is None and not (networks and self._changed(building.OF_STEPS))
-        backs = [course.bookmark() for course in before.get("_courses", ())]
-        backs += [] if by_itself else [building.bookmark(net) for net in networks]
+        networks: Sequence[NeuralNetwork] = before.get("networks_", ()) if self.warm_start or one_epoch else ()
+        back = None
+        if (standing := before.get("_standing")) is not None:
+            by_itself = one_epoch and self.callbacks is None and not standing.changed(self, OF_STEPS)
+            back = standing.bookmark(() if by_itself else networks)
         try:
             yield
         except BaseException:
-            courses = vars(self).get("_courses", ())
+            courses = self._standing.courses if "_standing" in vars(self) else []
             if "coefs_" not in before and any(course.losses and np.isfinite(course.losses[-1]) for course in courses):
                 self._take_over(courses[0], bool(courses[0].scores))
                 raise
             self.__dict__.clear()
             self.__dict__.update(before)
-            for back in backs:
+            if back is not None:
                 back()
             raise
 
@@ -227,7 +229,7 @@ class BaseMLP(BaseEstimator, ABC):
             self._take_up(sizes, sample, "clone(estimator)" if incremental else "warm_start=False")
         networks = self._current_networks()
         if not goes_on:
-            self._take_up_steps(networks, incremental)
+            self._standing.take_up_steps(networks, self, incremental)
         with at_most_threads(None if self.n_jobs is None else effective_n_jobs(self.n_jobs)):
             if has_epochs(self):
                 train, held_out = self._hold_out(sample, data, validation_groups)
@@ -284,7 +286,7 @@ class BaseMLP(BaseEstimator, ABC):
             networks.append(net)
             activations = copy.deepcopy(activations)
         self.n_outputs_, self.n_layers_, self.out_activation_ = outs, len(shape), self._out_activation(outs)
-        self._courses, self._recipe = [], building.recipe(self)
+        self._standing = Standing(self)
         self._show(networks)
 
     def _between(self, count: int) -> tuple[list[ActivationFunction], list[float]]:
@@ -299,40 +301,20 @@ class BaseMLP(BaseEstimator, ABC):
         ValueError
             If those have other weights.
         """
-        networks = self._current_networks()
+        networks, outs = self._current_networks(), self._outs(sample.targets)
         for net in networks:
             building.check_weights(net)
-        *hidden, outs = (layer.outs for layer in building.dense_layers(networks[0]))
-        if sizes != hidden:
-            raise ValueError(
-                f"hidden_layer_sizes is {self.hidden_layer_sizes!r} but the network to go on with has hidden layers of "
-                f"{tuple(hidden)}; expected the same, or {anew} to begin anew"
-            )
-        if self.n_networks != len(networks):
-            raise ValueError(
-                f"n_networks is {self.n_networks} but there are {len(networks)} to go on with; expected the same, or "
-                f"{anew} to begin anew"
-            )
-        if (needed := self._outs(sample.targets)) != outs:
-            raise ValueError(
-                f"y with loss={self.loss!r} needs {needed} outputs but the network to go on with has "
-                f"{outs}; expected targets and a loss as before, or {anew} to begin anew"
-            )
-        if not self._changed(building.OF_NETWORK):
+        check_weights_kept(networks, self, sizes, outs, anew)
+        if not self._standing.changed(self, OF_NETWORK):
             return
         self._check_loss(outs)
-        of_steps, restructured = networks[0].optimizer, []
+        restructured = []
         for net in networks:
             dtype = np.dtype(net.dtype if self.dtype is None else self.dtype)
             restructured.append(building.restructured(net, *self._between(len(sizes)), self._loss(outs), dtype))
-        if of_steps is getattr(self, "_rule_of_steps", None):
-            self._rule_of_steps = restructured[0].optimizer
+        self._standing.follow(networks[0], restructured[0])
         self.out_activation_ = self._out_activation(outs)
         self._show(restructured)
-
-    def _changed(self, names: Iterable[str]) -> set[str]:
-        """Which of these parameters are no longer what they were in the last fit."""
-        return {name for name in names if not building.alike(getattr(self, name), self._recipe[name])}
 
     def _show(self, networks: list[NeuralNetwork]) -> None:
         self.networks_ = networks
@@ -355,25 +337,7 @@ class BaseMLP(BaseEstimator, ABC):
         count = len(shape) - 2
         dtype = np.dtype(np.asarray(self.coefs_[0]).dtype if self.dtype is None else self.dtype)
         self.networks_ = [building.make_network(shape, *self._between(count), self._loss(shape[-1]), dtype)]
-        self._shown, self._courses, self._recipe = [], [], building.recipe(self)
-
-    def _take_up_steps(self, networks: list[NeuralNetwork], incremental: bool) -> None:
-        """Optimisers without a memory, at the first learning rate; `incremental` keeps those that are as they were."""
-        changed = self._changed(self._recipe)
-        keeps = incremental and self._courses and networks[0].optimizer is self._rule_of_steps
-        if not self._courses:
-            self._courses = [Course() for _ in networks]
-        for net, course in zip(networks, self._courses):
-            if not keeps or changed.intersection(building.OF_STEPS):
-                net.optimizer = building.step_rule(self)
-            if not keeps or changed.intersection(building.OF_STEPS + building.OF_RATE):
-                net.lr = building.first_rate(self)
-                course.learning_rate = net.lr.lr if isinstance(net.lr, Schedule) else net.lr
-            if changed.intersection(("loss", "scoring")):
-                course.judge_anew()
-        self._rule_of_steps = networks[0].optimizer
-        if changed:
-            self._recipe = building.recipe(self)
+        self._shown, self._standing = [], Standing(self)
 
     def _given_to_score(self, data: Any, columns: int) -> Sample:
         """The samples of `validation_data`, whose targets have so many columns.
@@ -436,7 +400,7 @@ class BaseMLP(BaseEstimator, ABC):
             verbose=0,
         )
         score = None if held_out is None else self._scorer(held_out)
-        rules = [StoppingRule(course, self._rules(), train.size, score) for course in self._courses]
+        rules = [StoppingRule(course, self._rules(), train.size, score) for course in self._standing.courses]
         after = self.alpha / batch_size
         with self._penalty(networks, after if even else self.alpha, after):
             endings, diverged = self._train(networks, train, settings, rules, others, held_out is None)
@@ -444,7 +408,7 @@ class BaseMLP(BaseEstimator, ABC):
             fitting.past = None  # callbacks, the best weights: there is more to such a fit than its epochs
         for rule in rules:
             rule.end()
-        self._take_over(self._courses[0], held_out is not None)
+        self._take_over(self._standing.courses[0], held_out is not None)
         if diverged and not self.early_stopping:
             raise ValueError(NOT_FINITE)
         if diverged:
@@ -509,7 +473,7 @@ class BaseMLP(BaseEstimator, ABC):
                 threads=None if self.n_jobs is None else effective_n_jobs(self.n_jobs),
             )  # fmt: skip
             endings = [outcome.history.stopped for outcome in outcomes]
-            self._courses = [rule.course for rule in rules]  # workers of joblib send others home
+            self._standing.courses = [rule.course for rule in rules]  # workers of joblib send others home
             for rule, outcome in zip(rules, outcomes):
                 if outcome.diverged:
                     diverged = True
@@ -542,7 +506,7 @@ class BaseMLP(BaseEstimator, ABC):
         if any(stopped.startswith("interrupted") for _, stopped, _ in endings):
             raise KeyboardInterrupt
         self.n_iter_, _, self.loss_ = endings[0]
-        self.t_ = self._courses[0].samples
+        self.t_ = self._standing.courses[0].samples
         for iterations, stopped, _ in endings:
             if stopped != "converged":
                 warnings.warn(
@@ -642,7 +606,7 @@ class BaseMLP(BaseEstimator, ABC):
     @property
     def _optimizer(self) -> Course:
         """What scikit-learn's own estimators have under this name: it says the learning rate."""
-        return self._courses[0]
+        return self._standing.courses[0]
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "coefs_")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any
 
@@ -23,11 +22,6 @@ from ..layers.noise import Dropout
 from ..network import NeuralNetwork
 from ..training.guard import finite_layers
 from .formulas import AdamOfScikitLearn, Velocity
-
-PLAIN = (str, bool, int, float, type(None))  # equal values of these are the same setting
-OF_NETWORK = ("activation", "dropout", "loss", "dtype")  # parameters that say what a network is made of,
-OF_STEPS = ("solver", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon")  # what its optimiser is,
-OF_RATE = ("learning_rate_init", "learning_rate", "power_t")  # and its learning rate
 
 
 def hidden_sizes(value: Any) -> list[int]:
@@ -163,43 +157,6 @@ def check_finite(array: Array, name: str) -> None:
     """Raise ValueError unless all numbers of an array of weights are finite."""
     if not np.isfinite(array).all():
         raise ValueError(f"{name} holds NaN or infinity; expected finite weights: write others there, or fit anew")
-
-
-def bookmark(net: NeuralNetwork) -> Callable[[], None]:
-    """What takes a network back to where it is now: its weights, its optimiser with its memory, and its rate."""
-    weights, optimizer, rate = net.get_weights(), net.optimizer, net.lr
-    memory = [array.copy() for array in net.engine.state.arrays()]
-
-    def back() -> None:
-        if net.optimizer is not optimizer:
-            net.optimizer = optimizer
-        net.lr = rate
-        if len(memory) > 2:  # more than the numbers of steps and epochs
-            net.engine.state.make_room(net.dtype)
-        net.engine.state.take_back(memory)
-        with contextlib.suppress(ValueError):  # what was not finite cannot be set
-            net.set_weights(weights)
-
-    return back
-
-
-def recipe(estimator: Any) -> dict[str, Any]:
-    """What networks are made and trained by, and what judges them, as it is now."""
-    values = {name: getattr(estimator, name) for name in (*OF_NETWORK, *OF_STEPS, *OF_RATE, "scoring")}
-    return {name: x if isinstance(x, PLAIN) or callable(x) else copy.deepcopy(x) for name, x in values.items()}
-
-
-def alike(a: Any, b: Any) -> bool:
-    """Whether two values of a parameter say the same: numbers, names, lists of them, objects with equal attributes."""
-    if a is b:
-        return True
-    if isinstance(a, PLAIN) or callable(a) or type(a) is not type(b):
-        return type(a) is type(b) and bool(a == b)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(alike, a, b))
-    if hasattr(a, "__dict__"):
-        return vars(a).keys() == vars(b).keys() and all(alike(value, vars(b)[name]) for name, value in vars(a).items())
-    return bool(np.array_equal(a, b))
 
 
 def step_rule(estimator: Any) -> Optimizer:

@@ -16,9 +16,9 @@ from sklearn.utils.multiclass import type_of_target
 
 from ..checks import Array
 from .base import BaseMLP
-from .building import PLAIN
 from .classifier import MLPClassifier
 from .fitting import Fitting
+from .going_on import PLAIN
 from .versions import borrowed
 
 
