@@ -9,7 +9,6 @@ import inspect
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
@@ -29,26 +28,19 @@ from ..formulas.activations import ActivationFunction
 from ..formulas.losses import LossFunction
 from ..formulas.schedules import Schedule
 from ..network import NeuralNetwork
-from ..training.callbacks import Callback, Trainee
-from ..training.epochs import fit
-from ..training.guard import DivergedError
-from ..training.history import History
-from ..training.lbfgs import fit_lbfgs
-from ..training.many import check_places, fit_many
+from ..training.callbacks import Trainee
+from ..training.many import check_places
 from ..training.settings import Settings, callback_list
 from . import building
-from .fitting import Past, current, once
+from .fitting import current, once
 from .going_on import OF_NETWORK, OF_STEPS, Standing, check_weights_kept
 from .held_out import Sample, checked_groups, checked_weights, split
+from .solvers import NOT_FINITE, descend, lbfgs, penalty
 from .sparse import answering
 from .stopping import Course, Rules, StoppingRule
 from .versions import validate_data
 
 LARGEST_SEED = 2**31 - 1
-FLAT = 2.220446049250313e-09  # L-BFGS ends where the loss falls by less than this part: scipy's default
-NOT_FINITE = (
-    "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
-)
 
 
 class BaseMLP(BaseEstimator, ABC):
@@ -402,8 +394,12 @@ class BaseMLP(BaseEstimator, ABC):
         score = None if held_out is None else self._scorer(held_out)
         rules = [StoppingRule(course, self._rules(), train.size, score) for course in self._standing.courses]
         after = self.alpha / batch_size
-        with self._penalty(networks, after if even else self.alpha, after):
-            endings, diverged = self._train(networks, train, settings, rules, others, held_out is None)
+        targets = self._network_targets(train.targets)
+        with penalty(networks, after if even else self.alpha, after):
+            endings, diverged = descend(
+                networks, train, targets, settings, rules, others, held_out is None, self.n_jobs
+            )
+        self._standing.courses = [rule.course for rule in rules]  # workers of joblib send others home
         if fitting is not None and (diverged or others or held_out is not None):
             fitting.past = None  # callbacks, the best weights: there is more to such a fit than its epochs
         for rule in rules:
@@ -428,82 +424,9 @@ class BaseMLP(BaseEstimator, ABC):
                 stacklevel=5,
             )
 
-    def _train(
-        self,
-        networks: list[NeuralNetwork],
-        train: Sample,
-        settings: Settings,
-        rules: list[StoppingRule],
-        others: list[Callback],
-        whole: bool,
-    ) -> tuple[list[str], bool]:
-        """Train; returns why each network stopped, "" for none but its last epoch, and whether one diverged.
-
-        `whole` says whether these are all samples of the fit.
-        """
-        targets, diverged, fitting = self._network_targets(train.targets), False, current()
-        if fitting is not None:
-            histories: list[History] = []
-            seed = settings.seed or 0
-            share = fitting.share(networks[0], train, targets, whole)
-            for k, (net, rule) in enumerate(zip(networks, rules)):
-                own = others if k == 0 else copy.deepcopy(others)
-                told = replace(settings, callbacks=(rule, *own), seed=seed + k)
-                try:
-                    histories.append(fitting.train(net, share, told, k))
-                except DivergedError:
-                    diverged = True
-                    rule.note_divergence()
-            endings = [history.stopped for history in histories]
-            fitting.past = Past(seed, histories)
-        elif len(networks) == 1:
-            told = replace(settings, callbacks=(rules[0], *others))
-            try:
-                endings = [fit(networks[0], train.X, targets, told).stopped]
-            except DivergedError:
-                endings, diverged = ["diverged"], True
-                rules[0].note_divergence()
-        else:
-
-            def callbacks(k: int) -> list[Callback]:
-                return [rules[k], *copy.deepcopy(others)]
-
-            outcomes = fit_many(
-                networks, train.X, targets, settings, callbacks=callbacks, bootstrap=False, seed=settings.seed,
-                threads=None if self.n_jobs is None else effective_n_jobs(self.n_jobs),
-            )  # fmt: skip
-            endings = [outcome.history.stopped for outcome in outcomes]
-            self._standing.courses = [rule.course for rule in rules]  # workers of joblib send others home
-            for rule, outcome in zip(rules, outcomes):
-                if outcome.diverged:
-                    diverged = True
-                    rule.note_divergence()
-        return endings, diverged
-
     def _fit_lbfgs(self, networks: list[NeuralNetwork], sample: Sample) -> None:
-        weight, total = sample.weight, float(sample.size)
-        if weight is not None:
-            total = float(weight.sum())
-            weight = weight * (sample.size / total)
-        settings = Settings(epochs=self.max_iter, sample_weight=weight)
-        targets = self._network_targets(sample.targets)
-        endings = []
-        for net in networks:
-            with self._penalty([net], self.alpha / total, self.alpha / total):
-                try:
-                    history = fit_lbfgs(
-                        net.engine, sample.X, targets, settings, tol=max(self.tol, np.finfo(float).tiny), memory=10,
-                        callback=self._report, flat=FLAT, max_evaluations=self.max_fun,
-                    )  # fmt: skip
-                except DivergedError as error:
-                    raise ValueError(NOT_FINITE) from error
-                if history.epoch:
-                    loss = history["loss"][-1]
-                else:  # no better point: it is the loss where the network was
-                    loss = net.evaluate(sample.X, targets, sample_weight=weight)["loss"]
-                    loss += sum(layer.l2 / 2 * float(np.sum(layer.weights**2)) for layer in building.dense_layers(net))
-            endings.append((len(history.epoch), history.stopped, loss))
-        if any(stopped.startswith("interrupted") for _, stopped, _ in endings):
+        endings = lbfgs(self, networks, sample, self._network_targets(sample.targets))
+        if any(ending.stopped.startswith("interrupted") for ending in endings):
             raise KeyboardInterrupt
         self.n_iter_, _, self.loss_ = endings[0]
         self.t_ = self._standing.courses[0].samples
@@ -516,29 +439,6 @@ class BaseMLP(BaseEstimator, ABC):
                     ConvergenceWarning,
                     stacklevel=5,
                 )
-
-    def _report(self, iteration: int, loss: float) -> None:
-        if (fitting := current()) is not None:
-            fitting.go_on()
-        if self.verbose:
-            print(f"Iteration {iteration}, loss = {loss:.8f}")
-
-    @contextlib.contextmanager
-    def _penalty(self, networks: list[NeuralNetwork], during: float, after: float) -> Iterator[None]:
-        """Have the penalty `during` a fit, and `after` it the one with which `NeuralNetwork.fit` would go on."""
-        layers = [layer for net in networks for layer in building.dense_layers(net)]
-
-        def penalise(l2: float) -> None:
-            for layer in layers:
-                if layer.l2 != l2:  # what is set is read anew
-                    layer.l2 = l2
-
-        penalise(during)
-        try:
-            yield
-        finally:
-            if current() is None:  # in a search nobody goes on but `fit`
-                penalise(after)
 
     def _seed(self) -> int:
         """The seed of the orders of a fit."""
