@@ -19,8 +19,9 @@ from .layers.dense import Layer
 from .network import NeuralNetwork
 from .training.epochs import weighed_samples
 from .training.history import History
-from .training.many import Callbacks, Outcome, bootstrap_rows, fit_many
+from .training.many import Callbacks, Outcome, fit_many
 from .training.monitors import check_direction
+from .training.network_data import bootstrap_rows
 from .training.settings import Metrics, Settings, measures_of
 
 T = TypeVar("T")

@@ -5,20 +5,15 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..checks import Array, seed as checked_seed
+from ..checks import seed as checked_seed
 from ..data.batches import Batches
-from ..data.columns import real_array
-from ..data.form import Form
-from ..data.held_out import split
 from ..data.samples import Samples
-from ..data.tables import SomeRows, column_names, is_sparse
 from ..engine.crew import share_out, thread_count
 from ..engine.engine import Engine
 from ..engine.hired import Hired, hired
@@ -29,11 +24,12 @@ from ..kernels.cpu import lanes
 from .abreast import go_abreast
 from .callbacks import Callback, StopTraining, Trainee, check_callbacks
 from .checkpoint import Checkpoint
-from .epochs import split_seed, take_epochs, warn_of_idleness, weighed_samples
+from .epochs import split_seed, take_epochs, warn_of_idleness
 from .guard import DivergedError
 from .history import History
 from .loggers import CSVLogger, TensorBoard
 from .monitors import ModelCheckpoint, OptunaPruning, ReduceLROnPlateau
+from .network_data import NetworkData, bootstrap_rows, data_of_each, many
 from .progress import progress
 from .run import Run
 from .settings import Settings, callback_list
@@ -77,8 +73,8 @@ def fit_many(
         else:
             drawn = [split_seed(settings, seeds[0], list(itertools.chain(*called)))] * count
         own = [replace(some, split_seed=seed) for some, seed in zip(own, drawn)]
-    shares = shares_of([net.engine.form for net in networks], X, y, settings, drawn)
-    tasks = [Task(net, shares[k], own[k], seeds[k] if bootstrap else None, bootstrap) for k, net in enumerate(networks)]
+    data = data_of_each([net.engine.form for net in networks], X, y, settings, drawn)
+    tasks = [Task(net, data[k], own[k], seeds[k] if bootstrap else None, bootstrap) for k, net in enumerate(networks)]
     outcomes = [Outcome() for _ in networks]
     shown = progress(settings.verbose, count, "network")
     done = iter(range(1, count + 1))
@@ -112,7 +108,7 @@ class Task(NamedTuple):
     """The fit of one network: what it learns from, and what it is told."""
 
     net: Trainee
-    share: Share
+    data: NetworkData
     settings: Settings
     seed: int | None  # of its bootstrap sample
     bootstrap: bool
@@ -128,24 +124,24 @@ def train_tasks(
     def sizes_of(k: int) -> tuple[int, ...]:
         return tuple(layer.outs for layer in tasks[k].net.layers)
 
-    def run_of(k: int) -> tuple[Run, Share]:
-        net, share, settings, seed, bootstrap = tasks[k]
+    def run_of(k: int) -> tuple[Run, NetworkData]:
+        net, data, settings, seed, bootstrap = tasks[k]
         if bootstrap:
-            share = share.drawn(bootstrap_rows(share.train.size, seed), net.engine.form, settings)
-        run = Run(net.engine, share.train, settings, share.weights)
+            data = data.drawn(bootstrap_rows(data.train.size, seed), net.engine.form, settings)
+        run = Run(net.engine, data.train, settings, data.weights)
         run.interrupt = interrupt
-        return run, share
+        return run, data
 
-    def fit(k: int, run: Run, share: Share) -> None:
+    def fit(k: int, run: Run, data: NetworkData) -> None:
         (net, _, settings, _, _), outcome = tasks[k], outcomes[k]
         run.chunk = chunks.get(sizes_of(k), 1)
         try:
-            take_epochs(net, run, settings, share.train.y, share.held_out, outcome.history)
+            take_epochs(net, run, settings, data.train.y, data.held_out, outcome.history)
         except DivergedError:
             outcome.diverged = True
             outcome.history.stopped = f"diverged in epoch {outcome.history.epoch[-1]}"
         else:
-            outcome.scores = _scores(net.engine, outcome.history, share.held_out, settings)
+            outcome.scores = _scores(net.engine, outcome.history, data.held_out, settings)
         chunks[sizes_of(k)] = run.chunk
 
     groups = _groups(tasks, threads)
@@ -157,8 +153,8 @@ def train_tasks(
             runs, histories = [run for run, _ in started], [outcomes[k].history for k in group]
             kind = "together", sizes_of(group[0])
             chunks[kind] = go_abreast(runs, histories, tasks[group[0]].settings.epochs, chunks.get(kind, 1))
-        for k, (run, share) in zip(group, started):
-            fit(k, run, share)
+        for k, (run, data) in zip(group, started):
+            fit(k, run, data)
 
     def group_finished(number: int) -> None:
         if finished is not None:
@@ -171,9 +167,9 @@ def train_tasks(
 def _groups(tasks: Sequence[Task], threads: int) -> list[list[int]]:
     """The numbers of the fits that one thread does at a time: of one, or of as many alike as a vector has lanes."""
     alike: dict[Any, list[int]] = {}
-    for k, (net, share, settings, _, _) in enumerate(tasks):
-        batches = Batches.of(share.train.size, settings.batch_size, settings.equal_batches)
-        idle = not settings.callbacks and not settings.measures and share.held_out is None
+    for k, (net, data, settings, _, _) in enumerate(tasks):
+        batches = Batches.of(data.train.size, settings.batch_size, settings.equal_batches)
+        idle = not settings.callbacks and not settings.measures and data.held_out is None
         alike.setdefault(likeness(net.engine, batches) if idle else None, []).append(k)
     groups = [[k] for k in alike.pop(None, [])]
     for numbers in alike.values():
@@ -224,7 +220,7 @@ def _train_block(block: tuple[list[Task], int | None]) -> list[tuple[Trainee, Ou
 def _luggage(task: Task) -> Task:
     """The task without what its fit does not need."""
     callbacks = [_without_network(callback) for callback in task.settings.callbacks]
-    return Task(task.net, task.share, replace(task.settings, callbacks=callbacks), task.seed, task.bootstrap)
+    return Task(task.net, task.data, replace(task.settings, callbacks=callbacks), task.seed, task.bootstrap)
 
 
 def _without_network(callback: Callback) -> Callback:
@@ -242,11 +238,6 @@ def _scores(engine: Engine, history: History, held_out: Samples | None, settings
             again = engine.scores(held_out, settings.measures)
             scores.update({f"val_{name}": value for name, value in again.items()})
     return scores
-
-
-def bootstrap_rows(count: int, seed: int | None) -> Array:
-    """The numbers of `count` samples, drawn with replacement from as many."""
-    return np.random.default_rng(seed).integers(count, size=count)
 
 
 def seeds_of(seed: int | Sequence[int] | None, count: int) -> list[int | None]:
@@ -301,116 +292,3 @@ def check_places(callbacks: Iterable[Callback], what: str, expected: str) -> Non
                 f"callbacks holds {name}, and all {what} would write to the same place; expected "
                 f"{expected.format(name)}"
             )
-
-
-# --- what each network learns from: the same samples, or some of its own ------------------------
-
-
-class Share(NamedTuple):
-    """The samples of one network, which others may have too."""
-
-    train: Samples
-    given: tuple[Any, Any, Array | None]  # X, y and sample_weight
-    weights: Array | None  # with those of the classes
-    held_out: Samples | None
-    validation: tuple[Any, ...] | None  # as given
-
-    def with_validation(self, held_out: Samples, given: tuple[Any, ...]) -> Share:
-        """The share with these samples for validation."""
-        return self._replace(held_out=held_out, validation=given)
-
-    def drawn(self, rows: Array, form: Form, settings: Settings) -> Share:
-        """The share of a network of that form that learns from these rows, with the same held out."""
-        X, y, weight = self.given
-        weight = None if weight is None else weight[rows]
-        train, held_out, own = self.train, self.held_out, self.train.form
-        if own is None or (own.standard is None and not form.measures_targets):
-            train = train.take(rows)
-        else:  # what standardises is fitted to these rows alone, and the door goes by that
-            table = X if isinstance(X, SomeRows) else X.tocsr() if is_sparse(X) else real_array(X, "X")
-            targets = real_array(y, "y")[rows]
-            form = form.named(own.names).fitted_to(table[rows]).fitted_to_targets(targets)
-            train = Samples.of_rows(form, table[rows], targets)
-            if self.validation is not None:
-                held_out = weighed_samples(form, self.validation)
-        weights = train.weights(weight, settings.class_weight)
-        return Share(train, self.given, weights, held_out, self.validation)
-
-
-def shares_of(
-    forms: Sequence[Form], X: Any, y: Any, settings: Settings, split_seeds: Sequence[int | None]
-) -> list[Share]:
-    """The share of each network; an array is checked and converted once, however many learn from it.
-
-    `split_seeds` are those of the draws of what is held out, one for each network.
-    """
-    if y is None or callable(X) or isinstance(X, Iterator):
-        raise TypeError(
-            f"X is a {type(X).__name__} and y {'is None' if y is None else 'a ' + type(y).__name__}; a bank learns "
-            "from arrays in memory: expected rows X with targets y, or a list of one array for each network"
-        )
-
-    validation_data, validation_split = settings.validation_data, settings.validation_split
-
-    def validation(form: Form, *data_and_where: Any) -> tuple[Samples, tuple[Any, ...]]:
-        *data, where = data_and_where
-        return weighed_samples(form, tuple(data), f"{where} of validation_data"), tuple(data)
-
-    def training(form: Form, X: Any, y: Any, weight: Any, seed: int | None, where: str) -> Share:
-        end, form, of_end = None, form.named(column_names(X), f"X{where}"), ""
-        if validation_data is None and validation_split:
-            parts = split(form, X, y, weight, validation_split, seed, where)
-            X, y, weight, end, of_end, warning = parts
-            if warning:
-                warnings.warn(warning, UserWarning, stacklevel=6)
-        form = form.fitted_to(X, f"X{where}").fitted_to_targets(y, f"y{where}")
-        train = Samples.of_rows(form, X, y, where)
-        weights = train.weights(weight, settings.class_weight, where)
-        held_out = None if end is None else weighed_samples(form, end, of_end)
-        return Share(train, (X, y, None if weight is None else np.asarray(weight)), weights, held_out, end)
-
-    seeds = split_seeds if many(X) else split_seeds[0]
-    data = (X, y, settings.sample_weight, seeds)
-    shares: list[Share] = _each(training, forms, data, ("X", "y", "sample_weight", "seed"))
-    if validation_data is None:
-        return shares
-    names = ("X of validation_data", "y of validation_data", "sample_weight of validation_data")
-    fitted = [share.train.form or form for share, form in zip(shares, forms)]
-    ends = _each(validation, fitted, tuple(validation_data), names)
-    return [share.with_validation(*end) for share, end in zip(shares, ends)]
-
-
-def _each(make: Callable[..., Any], forms: Sequence[Form], data: tuple[Any, ...], names: tuple[str, ...]) -> list[Any]:
-    """What `make` makes of `data` for each form; of their k-th parts, if the first of them holds many data sets.
-
-    Of the same objects, for forms with the same door, it is made once.
-    """
-    several = many(data[0])
-    parts = [
-        _parts(values, name, len(forms)) if several else [values] * len(forms) for values, name in zip(data, names)
-    ]
-    made: dict[tuple[Any, ...], Any] = {}
-    results = []
-    for k, (form, *own) in enumerate(zip(forms, *parts)):
-        same = (form.doors, *(one if isinstance(one, int) else id(one) for one in own))
-        if same not in made:
-            made[same] = make(form, *own, f"[{k}]" if several else "")
-        results.append(made[same])
-    return results
-
-
-def many(X: Any) -> bool:
-    """Whether X holds many data sets: it is a list of arrays of two dimensions, or one array of three."""
-    if isinstance(X, (list, tuple)):
-        return len(X) > 0 and all(len(getattr(rows, "shape", ())) == 2 for rows in X)  # a frame of polars has no ndim
-    return getattr(X, "ndim", 2) == 3
-
-
-def _parts(values: Any, name: str, count: int) -> list[Any]:
-    """One part of `values` for each network."""
-    if values is None:
-        return [None] * count
-    if not hasattr(values, "__len__") or len(values) != count:
-        have = f"holds {len(values)}" if hasattr(values, "__len__") else f"is {values!r}"
-        raise ValueError(f"{name} {have}; expected a list of {count} arrays, one for each network, as X is many arrays")
-    return list(values)
