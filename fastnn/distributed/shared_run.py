@@ -14,7 +14,7 @@ from ..data.batches import Batches
 from ..data.held_out import seed_of
 from ..data.samples import Samples
 from ..engine.engine import Engine
-from ..engine.gradients import Share
+from ..engine.gradients import BatchPart
 from ..engine.plan import gradient_numbers
 from ..formulas.metrics import scores
 from ..kernels.order import shuffle as write_order
@@ -246,11 +246,11 @@ class SharedRun:
         self.block[...] = 0
         self._exchange.add(self.block, error=error)
 
-    def _share(self, k: int) -> tuple[Share, float]:
+    def _share(self, k: int) -> tuple[BatchPart, float]:
         """This rank's samples of batch number `k`, and by what its losses are multiplied."""
         first, last = (self.deal.start(self.team.rank, one) for one in (k, k + 1))
         if first == last:
-            return Share(None), 1.0
+            return BatchPart(None), 1.0
         samples, weights, outputs = self.local.samples, self.local.weights, self._outputs
         rows: Any = slice(first, last)
         if self._order is not None:
@@ -264,7 +264,7 @@ class SharedRun:
             weights = weights[rows] * scale
         elif scale != 1.0:
             weights = np.full(last - first, scale)
-        return Share(part, weights, outputs), scale
+        return BatchPart(part, weights, outputs), scale
 
     def _averaged(self) -> tuple[float, BaseException | None]:
         """The same with `every` local steps between two averages of all that training changes."""

@@ -34,7 +34,7 @@ from ..layers.normalisation import Standardize
 from ..layers.targets import StandardizeTargets
 from ..layers.vector import vector_size
 from ..room import no_room
-from .gradients import Exchange, GradientPlan, Gradients, Share
+from .gradients import BatchPart, Exchange, GradientPlan, Gradients
 from .optimizer_state import OptimizerState
 from .pace import pace_of
 from .plan import Plan
@@ -563,7 +563,7 @@ class Engine(Watched):
         return self._with_gradients(lambda plan: plan.step(vector, self.state, rate), 1, trains=True)
 
     def shared_step(
-        self, share: Share, exchange: Exchange, capacity: int, *, seed: int, step: int, lr: float
+        self, part: BatchPart, exchange: Exchange, capacity: int, *, seed: int, step: int, lr: float
     ) -> tuple[float, float]:
         """A training step on a batch of which others have the rest; returns the sum of the losses here, and penalties.
 
@@ -575,18 +575,18 @@ class Engine(Watched):
 
         Parameters
         ----------
-        share : Share
+        part : BatchPart
         exchange : Exchange
             What its `add` raises ends the step before the weights change.
         capacity : int
-            The largest share that will come.
+            The largest part that will come.
         seed, step : int
             As of `gradient`.
         lr : float
         """
         key = step_key(seed, step)
         return self._with_gradients(
-            lambda plan: plan.shared_step(share, key, exchange, self.state, lr), capacity, trains=True
+            lambda plan: plan.shared_step(part, key, exchange, self.state, lr), capacity, trains=True
         )
 
     def share_numbers(self, exchange: Exchange) -> None:

@@ -49,7 +49,7 @@ class Gradients(NamedTuple):
     loss: float
 
 
-class Share(NamedTuple):
+class BatchPart(NamedTuple):
     """The samples of a batch that this process has, of which there may be none.
 
     Attributes
@@ -194,17 +194,17 @@ class GradientPlan(Plan):
         return self._descend(state, lr)
 
     def shared_step(
-        self, share: Share, key: int, exchange: Exchange, state: OptimizerState, lr: float
+        self, part: BatchPart, key: int, exchange: Exchange, state: OptimizerState, lr: float
     ) -> tuple[float, float]:
         """A training step on a batch of which others have the rest: see `Engine.shared_step`."""
         loss = 0.0
-        if share.samples is None:
+        if part.samples is None:
             self.every_dW[...] = 0.0
         else:
-            outputs = share.outputs
+            outputs = part.outputs
             self._run[0]["outputs"] = 0 if outputs is None else outputs.ctypes.data
             try:
-                loss = self._backward(share.samples, False, 1, key, share.weights) * share.samples.size
+                loss = self._backward(part.samples, False, 1, key, part.weights) * part.samples.size
             finally:
                 self._run[0]["outputs"] = 0
         self.descend(state, batches=True)

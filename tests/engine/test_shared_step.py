@@ -7,7 +7,7 @@ import pytest
 
 from fastnn import SGD, Adam, BatchNorm, CrossEntropyLoss, Identity, Layer, NeuralNetwork, Tanh
 from fastnn.data.samples import Samples
-from fastnn.engine.gradients import Share
+from fastnn.engine.gradients import BatchPart
 from fastnn.engine.plan import gradient_numbers
 
 RNG = np.random.default_rng(2)
@@ -48,7 +48,7 @@ def test_two_shares_make_the_step_of_a_batch(optimizer, clip_norm, tied, cut):
         count = len(X[rows])
         net = network(optimizer, tied, clip_norm=clip_norm)
         samples = Samples.of_rows(net.engine.form, X[rows], Y[rows]) if count else None
-        parts.append(Share(samples, np.full(count, count / 12)))
+        parts.append(BatchPart(samples, np.full(count, count / 12)))
     first, second = (step(network(optimizer, tied, clip_norm=clip_norm), part)[0] for part in parts)
     for part, others in zip(parts, (second, first)):
         net = network(optimizer, tied, clip_norm=clip_norm)
@@ -60,7 +60,7 @@ def test_two_shares_make_the_step_of_a_batch(optimizer, clip_norm, tied, cut):
 def test_an_exchange_that_fails_changes_nothing():
     net = network()
     before = net.parameters
-    share = Share(Samples.of_rows(net.engine.form, X, Y))
+    share = BatchPart(Samples.of_rows(net.engine.form, X, Y))
 
     def add(block, parts=None):
         raise OSError
@@ -75,7 +75,7 @@ def test_an_exchange_that_fails_changes_nothing():
 def test_outputs_and_the_number_behind_the_gradients_are_the_callers():
     net = network()
     wanted, out = net.outputs(X), np.empty((12, 3))
-    share = Share(Samples.of_rows(net.engine.form, X, Y), None, out)
+    share = BatchPart(Samples.of_rows(net.engine.form, X, Y), None, out)
     given, _, penalties = step(net, share)
     assert np.array_equal(out, wanted)
     assert penalties > 0
@@ -87,7 +87,7 @@ def test_a_network_that_normalises_batches_moves_its_averages_by_its_own_share()
     layers = [Layer(5, 7, Tanh(), seed=1), BatchNorm(), Layer(7, 3, Identity(), seed=2)]
     net = NeuralNetwork(layers, CrossEntropyLoss(), 0.1)
     before = layers[1].memory.copy()
-    step(net, Share(None))
+    step(net, BatchPart(None))
     assert np.array_equal(layers[1].memory, before)
-    step(net, Share(Samples.of_rows(net.engine.form, X, Y)))
+    step(net, BatchPart(Samples.of_rows(net.engine.form, X, Y)))
     assert not np.array_equal(layers[1].memory, before)
