@@ -9,7 +9,6 @@ import copy
 import html
 import math
 import os
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,14 +24,14 @@ from .checks import (
     seed as checked_seed,
     shown,
 )
-from .data.columns import COPY, READY, are_ready, not_finite, real_array, sample_kind, write_sample
+from .data.columns import are_ready, real_array
 from .data.samples import Samples
 from .data.sources import row_parts
 from .data.tables import checked_names
 from .engine.engine import Engine
 from .engine.gradients import Gradients
+from .engine.one_sample import output_of_one, train_column
 from .engine.plan import Plan
-from .engine.turns import interrupts_itself
 from .formulas.losses import LossFunction
 from .formulas.names import named
 from .formulas.optimizers import SGD, Optimizer
@@ -42,6 +41,7 @@ from .layers.fitting import check_optimizer
 from .layers.vector import packed, unpack
 from .training.callbacks import Callback
 from .training.epochs import fit, weighed_samples
+from .training.guard import warn_of_divergence
 from .training.history import History
 from .training.lbfgs import fit_lbfgs
 from .training.lr_finder import LRCurve, find_lr
@@ -264,7 +264,7 @@ class NeuralNetwork:
         """
         engine = self.engine
         plan = engine.current()
-        output = engine.output(x, "x", plan, plan.column, plan.output_column)
+        output = output_of_one(engine, x, "x", plan, plan.column, plan.output_column)
         return np.ascontiguousarray(engine.outputs(plan.form.columns(x)).T) if output is None else output
 
     def loss(self, values: Any, expected: Any) -> float:
@@ -341,7 +341,10 @@ class NeuralNetwork:
             if plan.article is None:
                 engine.train_with(lambda plan: None, 1)
             if plan.article and type(engine.rate) is Constant:
-                return self._train_column(x, t, plan)
+                loss = train_column(engine, x, t, plan)
+                if loss - loss != 0.0:
+                    warn_of_divergence(self, loss, Divergence(int(engine.state.steps[0]) - 1, 1, plan.last_loss))
+                return loss
         settings = Settings(
             epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, equal_batches=False, verbose=0
         )
@@ -357,7 +360,7 @@ class NeuralNetwork:
         elif (divergence := run.divergence()) is not None:
             last = engine.last_loss if divergence.last_loss is None else divergence.last_loss
             window = min(divergence.window, run.step - divergence.step)
-            self._say_diverged(loss, Divergence(before + divergence.step, window, last), 3)
+            warn_of_divergence(self, loss, Divergence(before + divergence.step, window, last))
         return loss
 
     def gradients(self, x: Any, t: Any, training: bool = False, seed: int = 0) -> Gradients:
@@ -600,7 +603,7 @@ class NeuralNetwork:
         """
         engine = self.engine
         plan = engine.current()
-        outputs = engine.output(X, "X", plan, plan.row, plan.output_row)
+        outputs = output_of_one(engine, X, "X", plan, plan.row, plan.output_row)
         if outputs is None:
             outputs = self._outputs(X, plan)
         return outputs if plan.predictor is None else plan.predictor(outputs)
@@ -634,7 +637,7 @@ class NeuralNetwork:
         array([[0., 0., 0.]])
         """
         plan = self.engine.current()
-        output = self.engine.output(X, "X", plan, plan.row, plan.output_row)
+        output = output_of_one(self.engine, X, "X", plan, plan.row, plan.output_row)
         return self._outputs(X, plan) if output is None else output
 
     def predict_proba(self, X: Any) -> Array:
@@ -1031,10 +1034,18 @@ class NeuralNetwork:
         1            16       1          17       136  Identity()
         total                            65       520  float64, MSELoss()
         """
-        return table(self)
+        lines = ["layer       ins    outs  parameters     bytes  activation"]
+        total = 0
+        for i, layer in enumerate(self.layers):
+            count = layer.parameter_count
+            total += count
+            note = repr(getattr(layer, "act_function", layer)) + ("" if layer.trainable else "  (not trainable)")
+            lines.append(f"{i:<5}{layer.ins:10}{layer.outs:8}{count:12,}{count * self.dtype.itemsize:10,}  {note}")
+        lines.append(f"total{total:30,}{total * self.dtype.itemsize:10,}  {self.dtype}, {self.loss_function!r}")
+        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        return f"<pre>{html.escape(table(self))}</pre>"
+        return f"<pre>{html.escape(self.summary())}</pre>"
 
     def __copy__(self) -> NeuralNetwork:
         """Another network with the same layers, and settings of its own."""
@@ -1062,62 +1073,6 @@ class NeuralNetwork:
             first += len(rows)
         return out
 
-    def _train_column(self, x: Array, t: Any, plan: Plan) -> float:
-        """One step on one column: `train` for the article's loop, with as little Python as can be."""
-        engine = self.engine
-        lr = engine.rate.lr
-        if type(lr) is not float or not 0.0 <= lr < math.inf:
-            lr = engine.base_rate()
-        kind = sample_kind(x, plan.column, plan.dtype)
-        column = x if kind else plan.form.columns(x)
-        target_of = engine.loss.target
-        turns = plan.turns
-        with turns.lock:
-            if turns.busy:
-                raise interrupts_itself()
-            try:
-                turns.busy = True
-                if kind == COPY:
-                    column = write_sample(x, plan.sample)
-                target, classes = t, False
-                if target_of != "values" and isinstance(t, (int, np.integer)) and 0 <= t < plan.target.size:
-                    plan.class_index[0, 0] = t
-                    target, classes = plan.class_index_row, True
-                else:
-                    kind = sample_kind(t, plan.output_column, plan.dtype) if target_of != "class" else 0
-                    if kind == COPY:
-                        target = write_sample(t, plan.target)
-                    elif kind != READY:  # the kernel checks that the others are finite
-                        target, classes = plan.form.column_targets(t, 1)
-                domain = engine.loss.domain
-                if domain is not None and not classes and not domain.holds(target):
-                    plan.form.in_domain(target.reshape(1, -1), "t")
-                plan.expect(classes)
-                x_finite, t_finite, loss = plan.train_one(plan.address, column, target, lr)
-            finally:
-                turns.busy = False
-        if not (x_finite and t_finite):
-            raise not_finite("t", t, plan.dtype) if x_finite else not_finite("x", x, plan.dtype)
-        if loss - loss != 0.0:
-            self._say_diverged(loss, Divergence(int(engine.state.steps[0]) - 1, 1, plan.last_loss), 4)
-        return loss
-
-    def _say_diverged(self, loss: float, divergence: Divergence, level: int) -> None:
-        """Say once that training left the finite numbers, as NumPy does in the article's loop."""
-        if self.engine.warned:
-            return
-        self.engine.warned = True
-        step, window, last_loss = divergence
-        where = f"at step {step + 1:,}" if window == 1 else f"in steps {step + 1:,} to {step + window:,}"
-        last = "there was no finite one before" if last_loss is None else f"the last finite one was {last_loss:.4g}"
-        warnings.warn(
-            f"training left the finite numbers {where}: the loss is {loss}, {last}, and the weights are of no more "
-            f"use. A learning rate smaller than {self.lr}, inputs of mean 0 and variance 1 (or pixels from 0 to 1), "
-            "targets of about that size, or clip_norm=1.0 may help. This is said once for a network.",
-            RuntimeWarning,
-            stacklevel=level,
-        )
-
 
 def _schedule(lr: Any) -> Schedule:
     """A learning rate as a schedule."""
@@ -1127,19 +1082,6 @@ def _schedule(lr: Any) -> Schedule:
 def _limit(value: float | None, name: str) -> float | None:
     """A limit of the gradients, or None."""
     return None if value is None else positive_number(value, name)
-
-
-def table(net: NeuralNetwork) -> str:
-    """See `NeuralNetwork.summary`."""
-    lines = ["layer       ins    outs  parameters     bytes  activation"]
-    total = 0
-    for i, layer in enumerate(net.layers):
-        count = layer.parameter_count
-        total += count
-        note = repr(getattr(layer, "act_function", layer)) + ("" if layer.trainable else "  (not trainable)")
-        lines.append(f"{i:<5}{layer.ins:10}{layer.outs:8}{count:12,}{count * net.dtype.itemsize:10,}  {note}")
-    lines.append(f"total{total:30,}{total * net.dtype.itemsize:10,}  {net.dtype}, {net.loss_function!r}")
-    return "\n".join(lines)
 
 
 def load(path: str | os.PathLike[str], custom: Iterable[type] = ()) -> NeuralNetwork:

@@ -16,7 +16,7 @@ import numpy as np
 from .. import changes
 from ..changes import Watched
 from ..checks import Array, learning_rate, positive_integer, seed as checked_seed
-from ..data.columns import READY, finite_rows, not_finite, real_array, sample_kind, write_sample
+from ..data.columns import finite_rows, not_finite, real_array
 from ..data.form import Form
 from ..data.rows import many_zeros, sample_weights
 from ..data.samples import Samples
@@ -376,26 +376,6 @@ class Engine(Watched):
         return plan
 
     # --- inference -----------------------------------------------------------------------------
-
-    def output(self, x: Any, name: str, plan: Plan, shape: tuple[int, int], out_shape: tuple[int, int]) -> Array | None:
-        """The output, of `out_shape`, for x, with little Python; None if x is no sample of `shape`."""
-        if type(x) is np.ndarray and x.dtype is plan.dtype and x.shape == shape and x.flags.carray:
-            kind = READY  # as `sample_kind` would say
-        elif not (kind := sample_kind(x, shape, plan.dtype)):
-            return None
-        out: Array = np.empty(out_shape, plan.dtype)
-        turns = plan.turns
-        with turns.lock:
-            if turns.busy:
-                return self.outputs(plan.form.rows(x.reshape(1, -1), name)).reshape(out_shape)
-            try:
-                turns.busy = True
-                finite = plan.forward_sample(plan.address, x if kind == READY else write_sample(x, plan.sample), out)
-            finally:
-                turns.busy = False
-        if not finite:
-            raise not_finite(name, x, plan.dtype)
-        return out
 
     def outputs(self, rows: Array, out: Array | None = None, unchecked: bool = False) -> Array:
         """The outputs (n, outs) for rows, in `out` if it is given; `unchecked` rows may not all be finite."""

@@ -1,8 +1,9 @@
-"""The guard of every fit: it stops one that diverges, and gives back the last good weights and optimiser."""
+"""Training that leaves the finite numbers: a fit stops and gives back the last good weights, `train` warns."""
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -11,7 +12,8 @@ from ..checks import Array
 from ..engine.optimizer_state import OptimizerState
 from ..kernels.evaluate import all_finite
 from ..layers.base import BaseLayer
-from .callbacks import Callback, Logs
+from .callbacks import Callback, Logs, Trainee
+from .run import Divergence
 
 
 class DivergedError(ArithmeticError):
@@ -71,3 +73,20 @@ class NaNGuard(Callback):
             state.take_back(self._numbers)
         else:
             state.begin_anew()
+
+
+def warn_of_divergence(net: Trainee, loss: float, divergence: Divergence) -> None:
+    """Say once that `train` left the finite numbers, as NumPy does in the article's loop."""
+    if net.engine.warned:
+        return
+    net.engine.warned = True
+    step, window, last_loss = divergence
+    where = f"at step {step + 1:,}" if window == 1 else f"in steps {step + 1:,} to {step + window:,}"
+    last = "there was no finite one before" if last_loss is None else f"the last finite one was {last_loss:.4g}"
+    warnings.warn(
+        f"training left the finite numbers {where}: the loss is {loss}, {last}, and the weights are of no more "
+        f"use. A learning rate smaller than {net.lr}, inputs of mean 0 and variance 1 (or pixels from 0 to 1), "
+        "targets of about that size, or clip_norm=1.0 may help. This is said once for a network.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
