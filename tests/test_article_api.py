@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from networks import bits
 from strategies import ACTIVATIONS, LOSSES, targets_for
 
 from fastnn import (
@@ -50,10 +51,6 @@ def network(dtype="float64", loss=None, act=None, rate=0.05):
 def columns(n=N, outs=OUTS, seed=0):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(INS, n)), rng.normal(size=(outs, n))
-
-
-def bits(net):
-    return [array.tobytes() for layer in net._layers for array in (layer._W, layer._b)]
 
 
 def assert_close(net, slow, dtype="float64"):

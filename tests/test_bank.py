@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
+from networks import bits
 
 from fastnn import (
     SGD,
@@ -57,10 +58,6 @@ def classifier(seed=0, lr=0.05, loss=None, outs=3):
     return NeuralNetwork(
         [Layer(3, 8, ReLU(), seed=rng), Layer(8, outs, Identity(), seed=rng)], loss or CrossEntropyLoss(), lr, Adam()
     )
-
-
-def bits(net):
-    return [array.tobytes() for arrays in net.get_weights() for array in arrays]
 
 
 def state(net):

@@ -17,7 +17,6 @@ import fastnn
 from fastnn import plot
 
 ROOT = pathlib.Path(__file__).parent.parent
-HAS_SKLEARN = importlib.util.find_spec("sklearn.base") is not None
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXTRAS = set(re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE))
 NEED = {

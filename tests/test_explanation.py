@@ -7,6 +7,7 @@ import html.parser
 
 import numpy as np
 import pytest
+from networks import bits
 
 import fastnn
 from fastnn import (
@@ -50,10 +51,6 @@ def with_all_stages(**options):
         BatchNorm(), Layer(4, 3, Identity(), seed=2),
     ]  # fmt: skip
     return NeuralNetwork(layers, MSELoss(), 0.1, **options)
-
-
-def bits(net):
-    return [array.tobytes() for arrays in net.get_weights() for array in arrays]
 
 
 def in_numpy(net, x, t):

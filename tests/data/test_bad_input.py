@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import pytest
+from networks import bits
 
 from fastnn import (
     ActivationFunction,
@@ -35,11 +36,6 @@ def data(n):
 
 
 CLASSES = np.array([0, 1, 1, 0, 1])
-
-
-def bits(net):
-    """Every bit of the parameters."""
-    return [array.tobytes() for layer in net._layers for array in (layer._W, layer._b)]
 
 
 def settings(net):

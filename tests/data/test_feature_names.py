@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from networks import Killed, killed_in
 
 import fastnn
 from fastnn import (
@@ -186,15 +187,11 @@ def test_names_are_kept_wherever_a_network_is(tmp_path, frame):
 
 
 def test_a_fit_goes_on_with_its_names(tmp_path, frame):
-    def kill(epoch, logs):
-        if epoch == 3:
-            raise KeyError
+    def callbacks(other=None):
+        return [Checkpoint(tmp_path / "fit"), other or LambdaCallback()]
 
-    def callbacks(end=None):
-        return [Checkpoint(tmp_path / "fit"), LambdaCallback(on_epoch_end=end or (lambda epoch, logs: None))]
-
-    with pytest.raises(KeyError):
-        network().fit(table(frame), Y, 4, seed=0, verbose=0, callbacks=callbacks(kill))
+    with pytest.raises(Killed):
+        network().fit(table(frame), Y, 4, seed=0, verbose=0, callbacks=callbacks(killed_in(3)))
     renamed = frame(dict(zip("abc", X.T)))
     with pytest.raises(ValueError, match=r"holds another fit: feature_names\[0\] is 'a' but was 'age'"):
         network().fit(renamed, Y, 4, seed=0, verbose=0, callbacks=callbacks())

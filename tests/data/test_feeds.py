@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from networks import bits
+from networks import Killed, bits, killed_in
 
 import fastnn
 from fastnn import BatchNorm, Layer, NeuralNetwork, Standardize, StandardizeTargets
@@ -159,14 +159,10 @@ def test_predict_and_evaluate_parquet(small, folder):
 
 
 def test_a_killed_fit_of_parquet_goes_on(small, folder, tmp_path):
-    def kill(epoch, logs):
-        if epoch == 2:
-            raise RuntimeError("killed")
-
     expected = fitted(fastnn.parquet(folder, "target"), epochs=4)[0]
     checkpoint, table = fastnn.Checkpoint(tmp_path / "run.safetensors"), fastnn.parquet(folder, "target")
-    with pytest.raises(RuntimeError):
-        fitted(table, epochs=4, callbacks=[fastnn.LambdaCallback(on_epoch_end=kill), checkpoint])
+    with pytest.raises(Killed):
+        fitted(table, epochs=4, callbacks=[killed_in(2), checkpoint])
     assert fitted(table, epochs=4, callbacks=[fastnn.LambdaCallback(), checkpoint])[0] == expected
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from networks import bits
 
 from fastnn import (
     ActivationFunction,
@@ -43,10 +44,6 @@ def network(dtype="float64", loss=None, rate=0.05, seed=0):
 def data(n, dtype="float64", seed=0):
     rng = np.random.default_rng(seed)
     return rng.normal(size=(5, n)).astype(dtype), rng.normal(size=(4, n)).astype(dtype)
-
-
-def bits(net):
-    return [array.tobytes() for layer in net._layers for array in (layer._W, layer._b)]
 
 
 @pytest.fixture(autouse=True)

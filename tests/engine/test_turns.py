@@ -14,6 +14,7 @@ import time
 import joblib
 import numpy as np
 import pytest
+from networks import bits
 
 import fastnn
 from fastnn import Adam, Dropout, Identity, Layer, MAELoss, MSELoss, NeuralNetwork, Tanh
@@ -33,10 +34,6 @@ def network(seed=0):
 def rows(n=256):
     rng = np.random.default_rng(0)
     return rng.normal(size=(n, 6)), rng.normal(size=(n, 3))
-
-
-def bits(net):
-    return [array.tobytes() for arrays in net.get_weights() for array in arrays]
 
 
 @contextlib.contextmanager

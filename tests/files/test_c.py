@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from networks import agree
 from strategies import ACTIVATIONS, STAGES, as_if_trained, networks, rows_mean
 
 from fastnn import (
@@ -73,10 +74,6 @@ def run_c(folder, X, name="model", flags=("-O2",)):
     outs = int(re.search(r"_OUTS (\d+)", declared)[1])
     numbers = np.frombuffer(ran.stdout).reshape(len(X), -1)
     return numbers[:, :outs], numbers[:, outs:]
-
-
-def agree(a, b, tolerance):
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, np.abs(b).max()))
 
 
 @needs_cc

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from networks import bits
+from networks import agree, bits
 from strategies import networks
 
 import fastnn
@@ -36,10 +36,6 @@ layers = keras.layers
 
 def run(model, X):
     return keras.ops.convert_to_numpy(model(keras.ops.convert_to_tensor(X)))
-
-
-def agree(a, b, tolerance):
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, np.abs(b).max()))
 
 
 @settings(max_examples=10)

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from networks import bits
+from networks import agree, bits
 from strategies import networks
 
 import fastnn
@@ -45,10 +45,6 @@ def run(path, X):
     dtype = np.float64 if given.type == "tensor(double)" else np.float32
     names = [one.name for one in session.get_outputs()]
     return dict(zip(names, session.run(None, {given.name: np.ascontiguousarray(X, dtype)})))
-
-
-def agree(a, b, tolerance):
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, np.abs(b).max()))
 
 
 @settings(max_examples=25)

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from networks import bits
+from networks import agree, bits
 from strategies import networks
 
 import fastnn
@@ -40,10 +40,6 @@ def run(module, X):
         dtypes = {torch.float64}
     wide = torch.float64 if dtypes == {torch.float64} else torch.float32
     return module.eval()(torch.tensor(X, dtype=wide)).detach().numpy()
-
-
-def agree(a, b, tolerance):
-    np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1.0, np.abs(b).max()))
 
 
 @settings(max_examples=25)

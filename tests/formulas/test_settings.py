@@ -7,6 +7,7 @@ import types
 
 import numpy as np
 import pytest
+from networks import bits
 
 import fastnn
 from fastnn import (
@@ -266,7 +267,7 @@ def trained(stage=None, loss=None, y=None, optimizer=None):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(20, 3))
     net.fit(X, rng.normal(size=(20, 2)) if y is None else y, epochs=2, batch_size=5, seed=0, verbose=0)
-    return [array.tobytes() for layer in net.get_weights() for array in layer]
+    return bits(net)
 
 
 def test_not_even_behind_the_back_of_the_object():

@@ -7,6 +7,7 @@ import textwrap
 
 import numpy as np
 import pytest
+from networks import LogCosh
 
 from fastnn import (
     ActivationFunction,
@@ -43,14 +44,6 @@ class Bell(ActivationFunction):
 
     def df(self, x):
         return -2 * self.inner(x) * helper(self.inner(x)) / self.width + self.order * x ** (self.order - 1) * 0.01
-
-
-class LogCosh(LossFunction):
-    def loss(self, values, expected):
-        return np.sum(np.log(np.cosh(values - expected)))
-
-    def dloss(self, values, expected):
-        return np.tanh(values - expected)
 
 
 class Hinge(LossFunction):

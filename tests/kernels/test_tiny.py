@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 from hypothesis import given, settings as hypothesis_settings, strategies as st
+from networks import LogCosh
 from strategies import problems, targets_for
 
 from fastnn import (
@@ -17,7 +18,6 @@ from fastnn import (
     Identity,
     Layer,
     LeakyReLU,
-    LossFunction,
     MSELoss,
     NeuralNetwork,
     Tanh,
@@ -40,14 +40,6 @@ class Bump(ActivationFunction):
 
     def df(self, x):
         return self.a - 2 * x / (1 + x * x) ** 2
-
-
-class LogCosh(LossFunction):
-    def loss(self, values, expected):
-        return np.sum(np.log(np.cosh(values - expected)))
-
-    def dloss(self, values, expected):
-        return np.tanh(values - expected)
 
 
 def network(sizes, activation=LeakyReLU, loss=MSELoss, lr=0.05, dtype="float64", seed=0):

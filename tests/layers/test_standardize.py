@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from networks import Killed, bits, killed_in
 
 import fastnn
 from fastnn import (
@@ -24,7 +25,6 @@ from fastnn import (
     reference,
 )  # fmt: skip
 from fastnn.data.moments import standard
-from tests.networks import bits
 
 START = 1_700_000_000
 RNG = np.random.default_rng(0)
@@ -228,15 +228,6 @@ def test_an_offset_is_kept_wherever_a_network_is(tmp_path):
             np.testing.assert_array_equal(other.predict(rows), net.predict(rows))
 
 
-class Killed(RuntimeError):
-    """What ends a fit in the middle."""
-
-
-def kill(epoch, logs):
-    if epoch == 3:
-        raise Killed
-
-
 def in_chunks():
     return ((X[i : i + 1200], Y[i : i + 1200]) for i in range(0, 3600, 1200))
 
@@ -250,7 +241,7 @@ def test_a_fit_goes_on_from_its_checkpoint_with_its_offset(tmp_path, data):
 
     history, whole = fit()
     with pytest.raises(Killed):
-        fit(Checkpoint(tmp_path / "fit"), LambdaCallback(on_epoch_end=kill))
+        fit(Checkpoint(tmp_path / "fit"), killed_in(3))
     again, net = fit(Checkpoint(tmp_path / "fit"), LambdaCallback())
     assert bits(net) == bits(whole)
     assert dict(again) == dict(history)

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from networks import bits
+from networks import Killed, bits, killed_in
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.metrics import mean_absolute_error, r2_score
 
@@ -599,15 +599,6 @@ def test_a_file_with_other_numbers_does_no_more_than_predict_nonsense(tmp_path, 
             other.evaluate(X, PRICES)
 
 
-class Killed(RuntimeError):
-    """What ends a fit in the middle."""
-
-
-def kill(epoch, logs):
-    if epoch == 3:
-        raise Killed
-
-
 def in_chunks():
     return ((X[i : i + 200], PRICES[i : i + 200]) for i in range(0, 600, 200))
 
@@ -622,7 +613,7 @@ def test_a_fit_goes_on_from_its_checkpoint_with_its_scale(tmp_path, data, dtype)
 
     history, whole = fit()
     with pytest.raises(Killed):
-        fit(Checkpoint(tmp_path / "fit"), LambdaCallback(on_epoch_end=kill))
+        fit(Checkpoint(tmp_path / "fit"), killed_in(3))
     again, net = fit(Checkpoint(tmp_path / "fit"), LambdaCallback())
     assert bits(net) == bits(whole)
     assert dict(again) == dict(history)

@@ -8,7 +8,7 @@ import signal
 
 import numpy as np
 import pytest
-from networks import bits, classifier
+from networks import Killed, bits, classifier
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -43,10 +43,6 @@ from fastnn import (
 )
 from fastnn.training.guard import NaNGuard
 from tests.reliability import checkpoints, kills
-
-
-class Killed(BaseException):
-    """Like a signal, it is nobody's error; unlike one, it ends no process."""
 
 
 class Kill(Callback):

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from networks import bits
 
 from fastnn import (
     Adam,
@@ -67,9 +68,8 @@ def make(seed, hidden=8, lr=0.01):
 
 def state(net):
     kept = net.engine.state
-    weights = [array.tobytes() for arrays in net.get_weights() for array in arrays]
     return (
-        weights,
+        bits(net),
         [n.tobytes() for n in kept.numbers],
         int(kept.steps[0]),
         int(kept.epochs[0]),

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from networks import bits, classifier
+from networks import Killed, OnDisk, bits, classifier, killed_in
 
 from fastnn import (
     Adam,
@@ -15,7 +15,6 @@ from fastnn import (
     CrossEntropyLoss,
     EarlyStopping,
     Identity,
-    LambdaCallback,
     Layer,
     MSELoss,
     NetworkBank,
@@ -24,17 +23,6 @@ from fastnn import (
 )
 from fastnn.data import sources
 from fastnn.data.held_out import held_out_rows
-
-
-class OnDisk:
-    """Rows that only come by slices."""
-
-    def __init__(self, array):
-        self.array, self.shape, self.dtype = array, array.shape, array.dtype
-
-    def __getitem__(self, which):
-        assert isinstance(which, slice)
-        return self.array[which]
 
 
 def split_by_hand(X, y, part, seed, classes, weight=None):
@@ -239,11 +227,6 @@ def test_the_samples_are_copied_once(dtype):
 # --- resumed -----------------------------------------------------------------------------------
 
 
-def kill(epoch, logs):
-    if epoch == 2:
-        raise RuntimeError("killed")
-
-
 @pytest.mark.parametrize("kind", ["array", "stream"])
 @pytest.mark.parametrize("seed", [3, None])
 def test_a_fit_that_goes_on_has_the_same_split(tmp_path, seed, kind, monkeypatch):
@@ -256,8 +239,8 @@ def test_a_fit_that_goes_on_has_the_same_split(tmp_path, seed, kind, monkeypatch
         settings = {"epochs": 5, "validation_split": 0.3, "seed": seed, "batch_size": 8, **changes}
         return bits(net), net, net.fit(OnDisk(X) if kind == "stream" else X, y, callbacks=callbacks, **settings)
 
-    with pytest.raises(RuntimeError, match="killed"):
-        start(LambdaCallback(on_epoch_end=kill))
+    with pytest.raises(Killed):
+        start(killed_in(2))
     with pytest.raises(ValueError, match="validation_shuffle is 0 but was 1"):
         start(validation_shuffle=False)
     with pytest.raises(ValueError, match=r"holds another fit"):
