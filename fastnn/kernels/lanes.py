@@ -28,7 +28,7 @@ from .cpu import VECTOR_REGISTERS
 from .denormals import flush_denormals, restore_denormals
 from .descent import adjust, finish_step
 from .epoch import not_finite, note_divergence
-from .loss import divide, share_of_one
+from .loss import divide, share_of_one, weigh
 from .memory import call, number, pointer_at, pointer_plus, pointer_to
 from .order import INT64, batch_start, gather, row_of, shuffle
 from .records import LANES_LAYER, lanes_at, lanes_layer_at, network_at, run_at
@@ -236,19 +236,7 @@ def losses(lanes: Any, start: int, part: Part, like: Any) -> None:
     for m in range(lanes.members):
         net, run = network_of(lanes, m), run_of(lanes, m)
         if run.weights != 0:
-            weigh(net, run, start, part, pointer_plus(all_dx, m), width)
-
-
-@kernel
-def weigh(net: Any, run: Any, start: int, part: Part, all_dx: Any, width: int) -> None:
-    """Multiply losses and gradients of one network by the weights of its samples."""
-    outs, its_losses = layer_of(net, net.depth - 1).outs, pointer_at(net.losses, FLOAT64)
-    scale = part.n * share_of_one(run, start, part.n) if run.averaged else 1.0
-    for i in range(part.first, part.last):
-        w = scale * pointer_at(run.weights, FLOAT64)[row_of(run, start + i)]
-        its_losses[i] *= w
-        for j in range((i - part.first) * outs, (i - part.first + 1) * outs):
-            all_dx[j * width] = all_dx[j * width] * w
+            weigh(net, run, pointer_plus(all_dx, m), start, part, outs * width, width)
 
 
 @kernel

@@ -39,12 +39,23 @@ def batch_losses(net: Any, run: Any, out: Any, t: Any, start: int, part: Part, l
     )  # fmt: skip
     divide(pointer_plus(dx, first * final.stride), (last - first) * final.stride, part.n)
     if run.weights != 0:
-        scale = part.n * share_of_one(run, start, part.n) if run.averaged else 1.0
-        for i in range(first, last):
-            w = scale * pointer_at(run.weights, FLOAT64)[row_of(run, start + i)]
-            losses[i] *= w
-            for j in range(i * final.stride, i * final.stride + final.outs):
-                dx[j] = dx[j] * w
+        weigh(net, run, pointer_plus(dx, first * final.stride), start, part, final.stride, 1)
+
+
+@kernel
+def weigh(net: Any, run: Any, dx: Any, start: int, part: Part, row: int, column: int) -> None:
+    """Multiply the losses of a part of the samples, and their dx, by the weights; rows and columns of dx lie so apart.
+
+    The first row is that of the part's first sample.
+    """
+    outs, losses = layer_of(net, net.depth - 1).outs, pointer_at(net.losses, FLOAT64)
+    scale = part.n * share_of_one(run, start, part.n) if run.averaged else 1.0
+    for i in range(part.first, part.last):
+        w = scale * pointer_at(run.weights, FLOAT64)[row_of(run, start + i)]
+        losses[i] *= w
+        for j in range(outs):
+            place = (i - part.first) * row + j * column
+            dx[place] = dx[place] * w
 
 
 @kernel
