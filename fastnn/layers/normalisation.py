@@ -76,7 +76,7 @@ class Standardize(Stage):
 
     rows = ("mean", "scale", "offset", "offset_low")
     start = (0.0, 1.0, 0.0, 0.0)
-    later = ("offset", "offset_low")
+    later = sealed = ("offset", "offset_low")  # assign `offset`
     stands = "first"
     kernels = (standardize_forward, standardize_backward)
     checked = {"fitted": flag}
@@ -88,15 +88,15 @@ class Standardize(Stage):
     @property
     def offset(self) -> Array:
         """What the network's door takes off its inputs, float64 (outs, 1): two rows together. Assign it as a whole."""
-        offset = super().row("offset").astype(np.float64) + super().row("offset_low")
+        offset = self._row("offset").astype(np.float64) + self._row("offset_low")
         offset.flags.writeable = False  # a network must hear of it, as of an attribute
         return offset
 
     @offset.setter
     def offset(self, values: Any) -> None:
         values = real_array(values, "offset")
-        assign("offset", super().row("offset"), values)
-        super().row("offset_low")[...] = values - super().row("offset").astype(np.float64)
+        assign("offset", self._row("offset"), values)
+        self._row("offset_low")[...] = values - self._row("offset").astype(np.float64)
 
     @property
     def means(self) -> Array:
@@ -108,15 +108,6 @@ class Standardize(Stage):
         """A copy of the offset, (outs,), or None where it is 0."""
         offset = self.offset[:, 0].copy()
         return offset if offset.any() else None
-
-    def row(self, name: str) -> Array:
-        """A view of the row of that name, as a column (outs, 1); those of the offset are read-only (see `offset`)."""
-        row = super().row(name)
-        row.flags.writeable = name not in type(self).later
-        return row
-
-    def arrays(self) -> dict[str, Array]:
-        return {name: super(Standardize, self).row(name) for name in type(self).rows}
 
     def adapt(self, rows: Any) -> None:
         """Measure mean and standard deviation on samples (n, ins), one a row, of any real dtype.

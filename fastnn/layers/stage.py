@@ -27,10 +27,13 @@ class Stage(BaseLayer, Component, ABC):
     trained: int = 0  # how many of them training changes
     start: tuple[float, ...] = ()  # their values at first
     later: tuple[str, ...] = ()  # those that files from before they were added lack: then they are as at first
+    sealed: tuple[str, ...] = ()  # those that `row` gives read-only: a network must hear of what is written there
     stands: str = "anywhere"  # in a network; "first" or "last" where it makes sense nowhere else
     is_compiled = False  # but for its two kernels, which are the class's
     kernels: tuple[Any, Any]  # forward and backward, compiled by kernels.stages
-    of_the_class = Component.of_the_class | {"rows", "trained", "start", "later", "stands", "kernels", "smallest_batch"}
+    of_the_class = Component.of_the_class | {
+        "rows", "trained", "start", "later", "sealed", "stands", "kernels", "smallest_batch",
+    }  # fmt: skip
 
     def __init__(self) -> None:
         self.trainable = True
@@ -61,12 +64,18 @@ class Stage(BaseLayer, Component, ABC):
         return dict.fromkeys(type(self).rows, (width, 1))
 
     def row(self, name: str) -> Array:
-        """A view of the row of that name, as a column (outs, 1)."""
+        """A view of the row of that name, as a column (outs, 1); read-only, if it is `sealed`."""
+        row = self._row(name)
+        if name in type(self).sealed:
+            row.flags.writeable = False
+        return row
+
+    def _row(self, name: str) -> Array:
         row: Array = self._memory.reshape(self.memory_rows, -1)[type(self).rows.index(name)]
         return row[: self._outs].reshape(self._outs, 1)
 
     def arrays(self) -> dict[str, Array]:
-        return {name: self.row(name) for name in type(self).rows}
+        return {name: self._row(name) for name in type(self).rows}
 
     @property
     def settings(self) -> tuple[float, ...]:

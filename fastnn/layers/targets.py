@@ -82,7 +82,7 @@ class StandardizeTargets(Stage):
     True
     """
 
-    rows = ("mean", "mean_low", "std", "exponent")  # see `TargetScale`
+    rows = sealed = ("mean", "mean_low", "std", "exponent")  # see `TargetScale`; assign `mean` and `std`
     start = (0.0, 0.0, 1.0, 0.0)
     stands = "last"
     kernels = (pass_forward, pass_backward)
@@ -95,9 +95,7 @@ class StandardizeTargets(Stage):
     @property
     def scale(self) -> TargetScale:
         """What the network's door makes standardised targets with."""
-        return TargetScale(
-            *(super(StandardizeTargets, self).row(name)[:, 0].astype(np.float64) for name in type(self).rows)
-        )
+        return TargetScale(*(self._row(name)[:, 0].astype(np.float64) for name in type(self).rows))
 
     @property
     def mean(self) -> Array:
@@ -127,15 +125,6 @@ class StandardizeTargets(Stage):
             raise ValueError(f"{name} holds {place[~np.isfinite(place)][0]}; expected finite numbers")
         return place[:, 0]
 
-    def row(self, name: str) -> Array:
-        """A view of the row of that name, as a column (outs, 1), read-only: see `mean` and `std`."""
-        row = super().row(name)
-        row.flags.writeable = False
-        return row
-
-    def arrays(self) -> dict[str, Array]:
-        return {name: super(StandardizeTargets, self).row(name) for name in type(self).rows}
-
     def adapt(self, targets: Any) -> None:
         """Measure mean and standard deviation on targets (n, outs), or (n,) of one output, of any real dtype.
 
@@ -163,7 +152,7 @@ class StandardizeTargets(Stage):
     def keep(self, scale: TargetScale) -> None:
         """Take a scale that was made for this layer's dtype."""
         for name, numbers in zip(type(self).rows, scale):
-            super().row(name)[:, 0] = numbers
+            self._row(name)[:, 0] = numbers
         changed(self)
 
     def convert(self, dtype: np.dtype[Any]) -> None:
