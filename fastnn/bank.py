@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -324,7 +324,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
 
     def _through_doors(self, make: Callable[[Form], T], targets: bool = False) -> list[T]:
         """What `make` makes for each network's form, once where doors do the same; of `targets` too."""
-        made: dict[Any, T] = {}
+        made: dict[Hashable, T] = {}
         results = []
         for net in self._networks:
             form = net.engine.form

@@ -244,8 +244,8 @@ def one_or_many(value: Any, name: str, one: Callable[[Any], bool], expected: str
         raise TypeError(f"{name} is {value!r}; expected {expected}") from None
 
 
-def one_for_each(value: Any, name: str, count: int, check: Check, thing: str) -> list[Any]:
-    """What `check` makes of one value for all `count` things, or of many, one for each `thing`."""
+def one_for_each_hidden(value: Any, name: str, count: int, check: Check) -> list[Any]:
+    """What `check` makes of one value for all `count` hidden layers, or of many, one for each."""
     try:
         values = None if isinstance(value, (str, bytes)) else list(value)
     except TypeError:
@@ -253,7 +253,9 @@ def one_for_each(value: Any, name: str, count: int, check: Check, thing: str) ->
     if values is None:
         return [check(value, name) for _ in range(max(count, 1))][:count]
     if len(values) != count:
-        raise ValueError(f"{name} holds {len(values)} values; expected {count}, one for each {thing}, or a single one")
+        raise ValueError(
+            f"{name} holds {len(values)} values; expected {count}, one for each hidden layer, or a single one"
+        )
     return [check(one, f"{name}[{i}]") for i, one in enumerate(values)]
 
 

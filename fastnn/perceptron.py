@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import flag, fraction, one_for_each, positive_integer, shown
+from .checks import flag, fraction, one_for_each_hidden, positive_integer, shown
 from .formulas.activations import ActivationFunction, Identity
 from .formulas.initializers import generator
 from .formulas.losses import LossFunction
@@ -105,10 +105,10 @@ def mlp(
     widths = _widths(sizes)
     pairs = list(zip(widths, widths[1:]))
     hidden = len(pairs) - 1
-    activations = one_for_each(
-        activation, "activation", hidden, lambda value, name: named(ActivationFunction, value, name), "hidden layer"
+    activations = one_for_each_hidden(
+        activation, "activation", hidden, lambda value, name: named(ActivationFunction, value, name)
     )
-    rates = one_for_each(dropout, "dropout", hidden, fraction, "hidden layer")
+    rates = one_for_each_hidden(dropout, "dropout", hidden, fraction)
     rule, dtype, rng = named(Optimizer, optimizer, "optimizer"), float_dtype(dtype), generator(seed)
     layers: list[BaseLayer] = [Standardize()] if flag(standardize, "standardize") else []
     nbytes = sum((ins + 1) * outs for ins, outs in pairs) * dtype.itemsize

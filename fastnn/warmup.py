@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import Any
 
 import numpy as np
 
+from .checks import Array
 from .formulas.activations import ActivationFunction, Identity
 from .formulas.component import built_in
 from .formulas.losses import LossFunction, MSELoss
@@ -72,10 +72,10 @@ def _classes(dtype: np.typing.DTypeLike) -> Iterator[tuple[str, Callable[[], obj
     """Of each class its name, and what compiles it."""
     dense, mse = Layer(1, 1, Identity()), MSELoss()
 
-    def network(layers: list[BaseLayer], loss: LossFunction = mse, optimizer: Any = None) -> NeuralNetwork:
+    def network(layers: list[BaseLayer], loss: LossFunction = mse, optimizer: Optimizer | None = None) -> NeuralNetwork:
         return NeuralNetwork(layers, loss, 0.1, optimizer, dtype=dtype)
 
-    def train(layers: list[BaseLayer], optimizer: Any = None) -> None:
+    def train(layers: list[BaseLayer], optimizer: Optimizer | None = None) -> None:
         network(layers, optimizer=optimizer).train(np.zeros((1, 2)), np.zeros((1, 2)), batch_size=2)
 
     def compute(loss: LossFunction) -> None:
@@ -92,7 +92,7 @@ def _classes(dtype: np.typing.DTypeLike) -> Iterator[tuple[str, Callable[[], obj
         yield name, partial(train, [dense, stage.example()] if stage.stands == "last" else [stage.example(), dense])
 
 
-def _exercise(net: NeuralNetwork, targets: Any) -> None:
+def _exercise(net: NeuralNetwork, targets: Array) -> None:
     """Call every kernel there is."""
     x = np.zeros((1, 2))
     net.train(x, targets)

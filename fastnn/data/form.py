@@ -115,11 +115,11 @@ class Form(NamedTuple):
         form = self.named(column_names(X), name)
         return form.measured(given_rows(X, name, self.ins)) if self.measures else form
 
-    def fitted_to_columns(self, x: Any, name: str = "x") -> Form:
+    def fitted_to_columns(self, x: Any) -> Form:
         """The same for columns x."""
-        form = self.named(index_names(x), name, "rows")
+        form = self.named(index_names(x), "x", "rows")
         if self.measures:
-            rows = np.atleast_2d(real_array(x, name)).T
+            rows = np.atleast_2d(real_array(x, "x")).T
             if rows.ndim == 2 and rows.shape[1] == self.ins:  # otherwise the door says so
                 return form.measured(blocks_of(rows, self.ins))
         return form

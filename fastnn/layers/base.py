@@ -167,11 +167,10 @@ class BaseLayer(Checked, Watched, ABC):
         """How many numbers training changes."""
         return self.shape[0] * self.outs
 
-    def trained_numbers(self, memory: Array | None = None) -> Array:
-        """What training changes, without padding: a view (rows, outs) of its memory, or of one laid out like it."""
-        memory = self._memory if memory is None else memory
+    def trained_numbers(self) -> Array:
+        """What training changes, without padding: a view (rows, outs) of its memory."""
         rows, stride = self.shape
-        return memory.ravel()[: rows * stride].reshape(rows, stride)[:, : self.outs]
+        return self._memory.ravel()[: rows * stride].reshape(rows, stride)[:, : self.outs]
 
     @abstractmethod
     def forward_pass(self, x: Any) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import Array, one_for_each
+from ..checks import Array, one_for_each_hidden
 from ..data.columns import real_array
 from ..formulas.activations import ActivationFunction, Identity, Sigmoid
 from ..formulas.losses import LossFunction
@@ -37,18 +37,14 @@ def hidden_sizes(value: Any) -> list[int]:
 
 def hidden_activations(value: Any, count: int) -> list[ActivationFunction]:
     """The activation of each hidden layer: one for all, or a list of one for each."""
-    return one_for_each(
-        value,
-        "activation",
-        count,
-        lambda one, name: copy.deepcopy(named(ActivationFunction, one, name)),
-        "hidden layer",
+    return one_for_each_hidden(
+        value, "activation", count, lambda one, name: copy.deepcopy(named(ActivationFunction, one, name))
     )
 
 
 def dropout_rates(value: Any, count: int) -> list[float]:
     """The rate of dropout after each hidden layer."""
-    return one_for_each(value, "dropout", count, lambda rate, name: float(rate), "hidden layer")
+    return one_for_each_hidden(value, "dropout", count, lambda rate, name: float(rate))
 
 
 def make_network(

@@ -147,7 +147,7 @@ class EarlyStopping(_Monitor):
         self.patience, self.restore_best = patience, restore_best
 
     def on_train_begin(self) -> None:
-        self._weights: list[Any] | None = None
+        self._weights: list[tuple[Array, ...]] | None = None
         super().on_train_begin()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
