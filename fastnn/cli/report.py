@@ -55,7 +55,7 @@ class Report:
         for head in heads:
             table.add_column(escape(head), overflow="fold")
         for row in rows:
-            table.add_row(*(escape(shown(cell)) for cell in row))
+            table.add_row(*(escape(readable(cell)) for cell in row))
         stream = sys.stderr if self.data_out else sys.stdout
         console = Console(file=stream, highlight=False, width=None if sys.stdout.isatty() else 110)
         with console.capture() as text:  # where nobody reads it, the console would end the process
@@ -122,7 +122,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def shown(value: Any) -> str:
+def readable(value: Any) -> str:
     """A value as a person reads it."""
     if isinstance(value, (float, np.floating)):
         number = float(value)

@@ -15,10 +15,10 @@ from ..tabular import TabularClassifier, TabularRegressor
 from ..training.callbacks import Callback, Logs
 from ..words import many
 from .models import columns, parameters
-from .report import Debug, Json, Report, reporting, rows_of, shown
+from .report import Debug, Json, Report, readable, reporting, rows_of
 from .rows import Rows
 from .scores import Scores
-from .source import opened, polars
+from .source import Source, opened, polars
 from .tables import check_name, check_out, write_table, writing
 from .target import check_columns, column_of, read_target
 from .texts import warn_of_dates
@@ -96,23 +96,7 @@ def train(
         dropped = [name.strip() for name in ",".join(drop or []).split(",") if name.strip()]
         kept = Rows(target, dropped, sample_rows, seed, TabularRegressor().max_one_hot)
         with opened(data) as source:
-            check_columns(source.columns, target, dropped, data)
-            width = len(source.columns)
-            if width - len({target, *dropped}) == 0:
-                raise ValueError(f"{data!r} has no column besides the target {target!r}; expected one at least")
-            frame = kept.of(source)
-            report.say(f"{data}: {rows_of(kept.read)}, {many(width, 'column')}", rows=kept.read)
-            if missing := kept.without_target:
-                report.say(f"target {target!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
-            if frame.height == 0:
-                raise ValueError(f"the target {target!r} is missing in all rows; expected values")
-            if frame.height < kept.read - kept.without_target:
-                report.say(f"training on {rows_of(frame.height)}, chosen at random", rows_chosen=frame.height)
-            if kept.crowded:
-                report.warn(
-                    f"the memory that is free has room for {frame.height:,} of {rows_of(kept.read)}; how many may "
-                    f"differ from time to time: --sample-rows {frame.height} takes as many again"
-                )
+            frame = _read(source, kept, target, dropped, data, report)
             found = read_target(column_of(frame, target), task, source)
             report.say(f"{found.task} of {target!r}: {found.reason}" + ("" if task else " (--task says otherwise)"),
                        task=found.task, target=target)  # fmt: skip
@@ -156,6 +140,28 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
+def _read(source: Source, kept: Rows, target: str, dropped: list[str], data: str, report: Report) -> Any:
+    """The rows to train on, and what is said of those that were left."""
+    check_columns(source.columns, target, dropped, data)
+    width = len(source.columns)
+    if width - len({target, *dropped}) == 0:
+        raise ValueError(f"{data!r} has no column besides the target {target!r}; expected one at least")
+    frame = kept.of(source)
+    report.say(f"{data}: {rows_of(kept.read)}, {many(width, 'column')}", rows=kept.read)
+    if missing := kept.without_target:
+        report.say(f"target {target!r} is missing in {rows_of(missing)}, left out", rows_left_out=missing)
+    if frame.height == 0:
+        raise ValueError(f"the target {target!r} is missing in all rows; expected values")
+    if frame.height < kept.read - kept.without_target:
+        report.say(f"training on {rows_of(frame.height)}, chosen at random", rows_chosen=frame.height)
+    if kept.crowded:
+        report.warn(
+            f"the memory that is free has room for {frame.height:,} of {rows_of(kept.read)}; how many may "
+            f"differ from time to time: --sample-rows {frame.height} takes as many again"
+        )
+    return frame
+
+
 def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: Any, y: Any) -> None:
     """Say what was done to the columns, how training went, and how good the model is."""
     found = columns(model)
@@ -174,7 +180,7 @@ def _summarize(report: Report, model: TabularClassifier | TabularRegressor, X: A
     rows = model.validation_rows_
     if len(rows):
         measured = Scores(model).add(X[rows], y.to_numpy()[rows]).values()
-        text = ", ".join(f"{name} {shown(value)}" for name, value in measured.items())
+        text = ", ".join(f"{name} {readable(value)}" for name, value in measured.items())
         report.say(f"on {many(len(rows), 'held-out row')}, which chose the epoch: {text}", validation=measured)
 
 

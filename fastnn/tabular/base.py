@@ -182,14 +182,7 @@ class BaseTabular(BaseEstimator, ABC):
         weight = self._weights(target, rows.rows, rows.weight)
         if weight is not None and weight[rows.rows].any():
             weight = of_mean_one(weight, rows.rows)
-        sides: list[Rows | None] = []
-        for side in (train, held):
-            some = None if weight is None else weight[side]
-            if len(side) == 0 or (some is not None and not some.any()):
-                sides.append(None)
-            else:
-                targets = self._network_targets(y[side], more)
-                sides.append(Rows(preprocessor.matrix(table, list(range(table.shape[1])), side), targets, some))
+        sides = [self._side(some, table, preprocessor, y, weight, more) for some in (train, held)]
         if sides[0] is None:
             raise ValueError("the weights of the samples and classes are 0 for all rows to train on; expected some")
         if sides[1] is None and held.size:
@@ -216,6 +209,22 @@ class BaseTabular(BaseEstimator, ABC):
             warnings.warn("Training interrupted by user.", stacklevel=3)
         self.validation_rows_ = np.unique(held)
         return self
+
+    def _side(
+        self,
+        rows: Array,
+        table: Table,
+        preprocessor: Preprocessor,
+        y: Array,
+        weight: Array | None,
+        more: dict[str, Any],
+    ) -> Rows | None:
+        """These rows as numbers, or None where none of them counts."""
+        some = None if weight is None else weight[rows]
+        if len(rows) == 0 or (some is not None and not some.any()):
+            return None
+        targets = self._network_targets(y[rows], more)
+        return Rows(preprocessor.matrix(table, list(range(table.shape[1])), rows), targets, some)
 
     def _check_parameters(self) -> None:
         """See that the parameters are what they may be, before anything changes."""

@@ -23,6 +23,7 @@ from .table import BOOL, DATE, DURATION, MISSING, ZONED_DATE
 
 WIDE = np.dtype(np.float64)
 LISTED = 200  # labels of a column at most that the comment names
+WIDTH = 116  # of the lines of the comment
 UNITS = {
     BOOL: "1 or 0",
     DATE: "days since 1970-01-01",
@@ -72,28 +73,7 @@ def to_c(
     lines = [*own, *lines, *table.loops(_parts(result), answer.outs, {f"x{k}": f"o{k}" for k in range(len(networks))},
                                         target)]  # fmt: skip
     lines += [] if answer.rank is None else _ranked(answer.width, answer.rank)
-    given = f"const double x[{len(preprocessor.encoded())}]"
-    numbers = {"INS": len(preprocessor.encoded())}
-    about = _about(preprocessor)
-    if answer.labels is None:
-        numbers["OUTS"] = 1 if answer.rank is not None else answer.width
-        predict = f"void {name}_predict({given}, double y[{numbers['OUTS']}])"
-        functions = [f"{predict}\n{block(lines)}"]
-        declared = [f"/* The predictions y for one row x. */\n{predict};"]
-    else:
-        count = numbers["CLASSES"] = answer.width
-        proba, predict = f"void {name}_predict_proba({given}, double p[{count}])", f"int {name}_predict({given})"
-        classes = f"const char *const {name}_classes[{count}]"
-        texts = ",\n    ".join(_literal(str(label)) for label in answer.labels)
-        table.constants.append(f"{classes} = {{\n    {texts}\n}};")
-        best = [f"double p[{count}];", "int best = 0;", f"{name}_predict_proba(x, p);",
-                *(loop(count, ["if (p[j] > p[best]) best = j;"])), "return best;"]  # fmt: skip
-        functions = [f"{proba}\n{block(lines)}", f"{predict}\n{block(best)}"]
-        declared = [
-            f"/* The names of the classes. */\nextern {classes};",
-            f"/* The number of the most probable class for one row x. */\n{predict};",
-            f"/* The probability p of each class for one row x. */\n{proba};",
-        ]
+    numbers, functions, declared = _functions(answer, name, len(preprocessor.encoded()), lines, table)
     errors = []
     if rows is not None:
         wanted = answer.of([net.predict(rows)[:, : answer.outs] for net in networks])
@@ -105,10 +85,35 @@ def to_c(
         *sizes(flash + table.flash, stack),
         *errors,
         "A row x has a number for each column, and NAN where one is missing:",
-        *about,
+        *_about(preprocessor),
     ]
     text = document(said, header.name, [*table.constants, *pieces, *functions], has_integers)
     write({header: header_of(name, numbers, declared), source: text})
+
+
+def _functions(
+    answer: Answer, name: str, columns: int, lines: list[str], table: Text
+) -> tuple[dict[str, int], list[str], list[str]]:
+    """The functions around `lines`, which answer for a row, with what declares them, and the sizes in the header."""
+    given = f"const double x[{columns}]"
+    if answer.labels is None:
+        outs = 1 if answer.rank is not None else answer.width
+        predict = f"void {name}_predict({given}, double y[{outs}])"
+        declared = [f"/* The predictions y for one row x. */\n{predict};"]
+        return {"INS": columns, "OUTS": outs}, [f"{predict}\n{block(lines)}"], declared
+    count = answer.width
+    proba, predict = f"void {name}_predict_proba({given}, double p[{count}])", f"int {name}_predict({given})"
+    classes = f"const char *const {name}_classes[{count}]"
+    texts = ",\n    ".join(_literal(str(label)) for label in answer.labels)
+    table.constants.append(f"{classes} = {{\n    {texts}\n}};")
+    best = [f"double p[{count}];", "int best = 0;", f"{name}_predict_proba(x, p);",
+            *(loop(count, ["if (p[j] > p[best]) best = j;"])), "return best;"]  # fmt: skip
+    declared = [
+        f"/* The names of the classes. */\nextern {classes};",
+        f"/* The number of the most probable class for one row x. */\n{predict};",
+        f"/* The probability p of each class for one row x. */\n{proba};",
+    ]
+    return {"INS": columns, "CLASSES": count}, [f"{proba}\n{block(lines)}", f"{predict}\n{block(best)}"], declared
 
 
 def _parts(result: Value) -> list[Value]:
@@ -152,11 +157,11 @@ def _about(preprocessor: Preprocessor) -> list[str]:
     return [part for line in lines for part in _wrapped(line)]
 
 
-def _wrapped(line: str, width: int = 116) -> list[str]:
+def _wrapped(line: str) -> list[str]:
     """A line of a comment as some that are not too long."""
     words, made = line.split(" "), [""]
     for word in words:
-        if made[-1] and len(made[-1]) + len(word) >= width:
+        if made[-1] and len(made[-1]) + len(word) >= WIDTH:
             made.append("   ")
         made[-1] += (" " if made[-1] else "") + word
     return made
