@@ -79,8 +79,8 @@ class Checkpoint(Callback):
         self.path, self.every = path, every  # type: ignore[assignment]  # its check makes it a path
 
 
-class Course:
-    """A fit as its checkpoints see it: what must be the same when it goes on, and what they keep.
+class Keeper:
+    """What keeps a fit in its checkpoints, and goes on from them where all that must be the same is.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ from ..engine.engine import Engine
 from ..engine.workers import Flag
 from ..formulas.metrics import scores
 from .callbacks import Callback, StopTraining, Trainee, may_add_quantities
-from .checkpoint import Course, kept_split_seed
+from .checkpoint import Keeper, kept_split_seed
 from .guard import DivergedError, NaNGuard
 from .history import History
 from .progress import progress
@@ -151,10 +151,10 @@ def take_epochs(
     The `group` is of those processes that do the same at the same time.
     """
     group = group or Alone()
-    engine, measures = net.engine, settings.measures
+    measures = settings.measures
     shown = progress(settings.verbose, settings.epochs)
     started: list[Callback] = []
-    course: Course | None = None
+    keeper: Keeper | None = None
     try:
         watches = [callback for callback in settings.callbacks if isinstance(callback, Watch)]
         idle = len(watches) == len(settings.callbacks) and shown is None and held_out is None and not measures
@@ -173,8 +173,8 @@ def take_epochs(
         columns = ["loss", *trained]
         if held_out is not None:
             columns += ["val_loss", *(f"val_{name}" for name in measures if held_out.y is not None)]
-        course = Course(run, settings.callbacks, history, columns, held_out)
-        kept = group.of_first(course.found)
+        keeper = Keeper(run, settings.callbacks, history, columns, held_out)
+        kept = group.of_first(keeper.found)
         if kept is None:
             run.adapt()
         for callback in callbacks:
@@ -186,7 +186,7 @@ def take_epochs(
             started.append(callback)
             callback.on_train_begin()
         if kept is not None:
-            course.restore(kept, others)
+            keeper.restore(kept, others)
             del kept  # its arrays
         guard.on_train_begin()  # what it holds is what a fit that goes on falls back to
         for epoch in range(len(history.epoch) + 1, 1 + (0 if history.stopped else settings.epochs)):
@@ -198,26 +198,9 @@ def take_epochs(
                 stop = request
             if (stop := group.stop(stop)) is not None:
                 if history.epoch:
-                    course.keep(len(history.epoch), stop.reason, last=True)
+                    keeper.keep(len(history.epoch), stop.reason, last=True)
                 raise stop
-            logs = {}
-            try:
-                logs = run.epoch()
-                guard.on_epoch_end(epoch, logs)  # before metrics, which make errors of weights that are not finite
-                if y is not None and run.outputs is not None:
-                    logs.update(scores(settings.of_training, y, run.outputs, engine.loss, None, engine.form.predictor))
-                if held_out is not None:
-                    logs.update({f"val_{name}": value for name, value in engine.scores(held_out, measures).items()})
-            except StopTraining:
-                if not logs:  # in the middle of the epoch
-                    guard.on_epoch_end(epoch, {"loss": 0.0})
-                else:
-                    history.add(epoch, logs)
-                raise
-            except DivergedError:
-                history.add(epoch, logs or {"loss": float("nan")})
-                raise
-            history.add(epoch, logs)
+            logs = _epoch(epoch, net.engine, run, settings, y, held_out, history, guard)
             for callback in others:
                 try:
                     callback.on_epoch_end(epoch, logs)
@@ -225,7 +208,7 @@ def take_epochs(
                     stop = stop or request
             stop = group.stop(stop)
             reason = "" if stop is None else stop.reason
-            course.keep(epoch, reason, last=stop is not None or epoch == settings.epochs)
+            keeper.keep(epoch, reason, last=stop is not None or epoch == settings.epochs)
             if stop is not None:
                 history.stopped = reason
                 break
@@ -235,10 +218,43 @@ def take_epochs(
         history.stopped = f"interrupted after {run.step} steps"
     finally:
         with contextlib.ExitStack() as endings:
-            if course is not None:
-                endings.callback(course.end)
+            if keeper is not None:
+                endings.callback(keeper.end)
             for callback in started:
                 endings.callback(_end, callback, history)
+
+
+def _epoch(
+    epoch: int,
+    engine: Engine,
+    run: Steps,
+    settings: Settings,
+    y: Array | None,
+    held_out: Samples | None,
+    history: History,
+    guard: NaNGuard,
+) -> dict[str, float]:
+    """Train and measure; what was found is in the history, of an epoch that ends by an error, too."""
+    logs: dict[str, float] = {}
+    try:
+        logs = run.epoch()
+        guard.on_epoch_end(epoch, logs)  # before metrics, which make errors of weights that are not finite
+        if y is not None and run.outputs is not None:
+            logs.update(scores(settings.of_training, y, run.outputs, engine.loss, None, engine.form.predictor))
+        if held_out is not None:
+            found = engine.scores(held_out, settings.measures)
+            logs.update({f"val_{name}": value for name, value in found.items()})
+    except StopTraining:
+        if not logs:  # in the middle of the epoch
+            guard.on_epoch_end(epoch, {"loss": 0.0})
+        else:
+            history.add(epoch, logs)
+        raise
+    except DivergedError:
+        history.add(epoch, logs or {"loss": float("nan")})
+        raise
+    history.add(epoch, logs)
+    return logs
 
 
 def _end(callback: Callback, history: History) -> None:

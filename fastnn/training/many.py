@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from .guard import DivergedError
 from .history import History
 from .loggers import CSVLogger, TensorBoard
 from .monitors import ModelCheckpoint, OptunaPruning, ReduceLROnPlateau
-from .network_data import NetworkData, bootstrap_rows, data_of_each, many
+from .network_data import NetworkData, are_many, bootstrap_rows, data_of_each
 from .progress import progress
 from .run import Run
 from .settings import Settings, callback_list
@@ -68,7 +68,7 @@ def fit_many(
         warn_of_idleness(net.engine)  # a rate that is none is an error before any network changes
     drawn: list[int | None] = [None] * count
     if settings.validation_split:
-        if many(X):
+        if are_many(X):
             drawn = [split_seed(settings, seeds[k], called[k]) for k in range(count)]
         else:
             drawn = [split_seed(settings, seeds[0], list(itertools.chain(*called)))] * count
@@ -119,7 +119,7 @@ def train_tasks(
 ) -> None:
     """Do them in so many threads, and note what came of each."""
     interrupt = Flag()
-    chunks: dict[Any, int] = {}  # how many steps a call may take, by the sizes of layers, and whether many go together
+    chunks: dict[Hashable, int] = {}  # steps of a call at most, by the sizes of layers, and whether many go together
 
     def sizes_of(k: int) -> tuple[int, ...]:
         return tuple(layer.outs for layer in tasks[k].net.layers)
@@ -166,7 +166,7 @@ def train_tasks(
 
 def _groups(tasks: Sequence[Task], threads: int) -> list[list[int]]:
     """The numbers of the fits that one thread does at a time: of one, or of as many alike as a vector has lanes."""
-    alike: dict[Any, list[int]] = {}
+    alike: dict[Hashable, list[int]] = {}
     for k, (net, data, settings, _, _) in enumerate(tasks):
         batches = Batches.of(data.train.size, settings.batch_size, settings.equal_batches)
         idle = not settings.callbacks and not settings.measures and data.held_out is None

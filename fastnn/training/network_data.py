@@ -81,7 +81,7 @@ def data_of_each(
         held_out = None if end is None else weighed_samples(form, end, of_end)
         return NetworkData(train, (X, y, None if weight is None else np.asarray(weight)), weights, held_out, end)
 
-    seeds = split_seeds if many(X) else split_seeds[0]
+    seeds = split_seeds if are_many(X) else split_seeds[0]
     given = (X, y, settings.sample_weight, seeds)
     found: list[NetworkData] = _each(training, forms, given, ("X", "y", "sample_weight", "seed"))
     if validation_data is None:
@@ -97,7 +97,7 @@ def _each(make: Callable[..., Any], forms: Sequence[Form], data: tuple[Any, ...]
 
     Of the same objects, for forms with the same door, it is made once.
     """
-    several = many(data[0])
+    several = are_many(data[0])
     parts = [
         _parts(values, name, len(forms)) if several else [values] * len(forms) for values, name in zip(data, names)
     ]
@@ -111,7 +111,7 @@ def _each(make: Callable[..., Any], forms: Sequence[Form], data: tuple[Any, ...]
     return results
 
 
-def many(X: Any) -> bool:
+def are_many(X: Any) -> bool:
     """Whether X holds many data sets: it is a list of arrays of two dimensions, or one array of three."""
     if isinstance(X, (list, tuple)):
         return len(X) > 0 and all(len(getattr(rows, "shape", ())) == 2 for rows in X)  # a frame of polars has no ndim
