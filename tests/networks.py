@@ -1,5 +1,10 @@
 """What many tests train, on what, and how they compare it."""
 
+import contextlib
+import signal
+import threading
+import time
+
 import numpy as np
 
 from fastnn import CrossEntropyLoss, Identity, LambdaCallback, Layer, LossFunction, NeuralNetwork, ReLU
@@ -49,6 +54,25 @@ def killed_in(last):
             raise Killed
 
     return LambdaCallback(on_epoch_end=kill)
+
+
+@contextlib.contextmanager
+def ctrl_c_in(seconds):
+    """Within it Ctrl-C comes once; the list that it gives has the time of that."""
+    handler, sent = signal.signal(signal.SIGINT, signal.default_int_handler), []
+
+    def interrupt():
+        sent.append(time.monotonic())
+        signal.raise_signal(signal.SIGINT)  # in this thread, but Python's handler runs in the main one
+
+    timer = threading.Timer(seconds, interrupt)
+    try:
+        timer.start()
+        yield sent
+    finally:
+        timer.cancel()
+        timer.join()
+        signal.signal(signal.SIGINT, handler)
 
 
 class OnDisk:

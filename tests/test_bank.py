@@ -4,7 +4,6 @@ import copy
 import gc
 import math
 import pickle
-import signal
 import threading
 import time
 import tracemalloc
@@ -12,7 +11,7 @@ import warnings
 
 import numpy as np
 import pytest
-from networks import bits
+from networks import bits, ctrl_c_in
 
 from fastnn import (
     SGD,
@@ -463,23 +462,12 @@ def test_ctrl_c_stops_all_threads(threads, callbacks):
     bank = NetworkBank([regressor(seed, 1e-4) for seed in range(5)])
     twins = copy.deepcopy(bank.to_networks())
     bank.fit(X, VALUES, 1, threads=threads)
-    running, handler, sent = threading.active_count(), signal.signal(signal.SIGINT, signal.default_int_handler), []
-
-    def interrupt():
-        sent.append(time.monotonic())
-        signal.raise_signal(signal.SIGINT)
-
-    timer = threading.Timer(0.4, interrupt)
+    running = threading.active_count()
     bank = NetworkBank(twins)
     twins = copy.deepcopy(twins)
-    try:
-        timer.start()
+    with ctrl_c_in(0.4) as sent:
         histories = bank.fit(X, VALUES, 10**7, callbacks=callbacks, seed=0, threads=threads)
         heard = time.monotonic()
-    finally:
-        timer.cancel()
-        timer.join()
-        signal.signal(signal.SIGINT, handler)
     assert heard - sent[0] < 5
     assert threading.active_count() <= running
     steps = [int(history.stopped.removeprefix("interrupted after ").removesuffix(" steps")) for history in histories]

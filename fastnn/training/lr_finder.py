@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import positive_integer, positive_number
+from ..checks import Array, positive_integer, positive_number
 from ..data.samples import Samples
 from ..engine.engine import Engine
 from ..extras import needs
@@ -19,8 +19,6 @@ from ..room import room
 from .guard import DivergedError
 from .run import Run
 from .settings import Settings
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 WINDOW = 0.1  # of all steps: over so many a loss is averaged, and the fall of the average is measured
 SHORTEST = 5  # but over no fewer than these

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import signal
 import sys
 import threading
 import time
@@ -12,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from networks import bits
+from networks import bits, ctrl_c_in
 
 from fastnn import (
     ActivationFunction,
@@ -309,22 +308,11 @@ def test_interrupt(kind, loss):
     if loss is CrossEntropyLoss:
         t = np.arange(2000) % 4
     net.train(x, t, **LONG[kind])
-    before, handler, sent = bits(net), signal.signal(signal.SIGINT, signal.default_int_handler), []
-
-    def interrupt():
-        sent.append(time.monotonic())
-        signal.raise_signal(signal.SIGINT)  # in this thread, but Python's handler runs in the main one
-
-    timer = threading.Timer(0.25, interrupt)
-    try:
-        timer.start()
+    before = bits(net)
+    with ctrl_c_in(0.25) as sent:
         with pytest.raises(KeyboardInterrupt):
             net.train(x, t, epochs=10**7, **LONG[kind])
         heard = time.monotonic()
-    finally:
-        timer.cancel()
-        timer.join()
-        signal.signal(signal.SIGINT, handler)
     assert heard - sent[0] < 5
     assert bits(net) != before  # the steps taken so far stay
     assert all(np.isfinite(array).all() for layer in net._layers for array in (layer._W, layer._b))

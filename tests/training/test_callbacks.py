@@ -2,13 +2,11 @@
 
 import csv
 import io
-import signal
-import threading
 import time
 
 import numpy as np
 import pytest
-from networks import bits, classifier
+from networks import bits, classifier, ctrl_c_in
 
 from fastnn import (
     Callback,
@@ -168,10 +166,9 @@ def test_diverging_run_stops_with_the_last_good_weights():
 
 def test_interrupt_returns_the_history():
     net, X, y = classifier()
-    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     started = time.monotonic()
-    timer.start()
-    history = net.fit(X, y, epochs=10**9)
+    with ctrl_c_in(0.5):
+        history = net.fit(X, y, epochs=10**9)
     assert time.monotonic() - started < 20
     assert "interrupted" in history.stopped
     assert all(np.isfinite(W).all() for W, _ in net.get_weights())
