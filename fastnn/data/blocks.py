@@ -27,7 +27,7 @@ class Piece(NamedTuple):
 
 
 class Table(Protocol):
-    """Data in blocks: what a format says of itself.
+    """Data in blocks: what a format says of itself. All its pieces have the same dtypes.
 
     Attributes
     ----------

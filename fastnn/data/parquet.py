@@ -100,6 +100,8 @@ class ParquetTable:
         if not sum(self.sizes):
             raise ValueError(f"{self} has no rows; expected at least one")
         self._narrow = all(kind in NARROW for name in self.names for kind in self._kinds[name])
+        # one for all files: those of the first may hold integers, and the next not
+        self._target_dtype = np.result_type(*(kind for name in self.target for kind in self._kinds[name]), np.bool_)
 
     def __repr__(self) -> str:
         more = f" and {len(self.files) - 1} more files" if len(self.files) > 1 else ""
@@ -127,7 +129,7 @@ class ParquetTable:
     def _targets(self, batch: _Batch) -> Array:
         if not self.target:
             return np.empty(batch.rows)
-        found = [batch.column(name) for name in self.target]
+        found = [batch.column(name).astype(self._target_dtype, copy=False) for name in self.target]
         return found[0] if self._single else np.stack(found, axis=1)
 
     def _batches(self, number: int, names: Sequence[str]) -> Iterator[_Batch]:
@@ -158,7 +160,7 @@ class ParquetTable:
             kind = kinds[name]
             if not isinstance(kind, needs("pyarrow", "fastnn.parquet", "pyarrow").DataType):  # a folder says it
                 if isinstance(kind, (bool, int, float)):
-                    self._kinds.setdefault(name, set()).add(np.float64)
+                    self._kinds.setdefault(name, set()).add(np.asarray(kind).dtype.type)
                     continue
             elif types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
                 self._kinds.setdefault(name, set()).add(np.dtype(kind.to_pandas_dtype()).type)

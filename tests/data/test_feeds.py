@@ -126,6 +126,16 @@ def test_parquet_of_classes_balanced(small, pq, tmp_path):
     assert its["accuracy"] == pytest.approx(expected["accuracy"])
 
 
+@pytest.mark.parametrize("seed", [None, *range(4)])
+@pytest.mark.parametrize("later", [Y, 300 * LABELS, LABELS.astype("uint64")], ids=["float", "longer", "unsigned"])
+def test_targets_of_files_of_other_dtypes_are_those_of_all(small, pq, folder, later, seed):
+    rewritten(pq, folder, "part-0.parquet", **frame(target=LABELS.astype(np.int8)))
+    rewritten(pq, folder, "part-1.parquet", **frame(target=later))
+    source = sources.opened(fastnn.parquet(folder, "target"), None, None, 1, BATCH, True, network().engine.form).source
+    came = np.concatenate([chunk.y for chunk in source.chunks(0, seed)])
+    assert np.array_equal(np.sort(came), np.sort(np.concatenate([LABELS, later, Y[200:]])))
+
+
 def test_small_parquet_is_an_array(folder):
     mine, its, net = fitted(fastnn.parquet(folder, "target"), validation_split=0.1)
     other, expected, _ = fitted(X, Y, validation_split=0.1)
