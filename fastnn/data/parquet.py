@@ -59,7 +59,7 @@ class ParquetTable:
     target, sample_weight : list of str, str or None
         Those that are targets, and weights.
     sizes : list of int
-        The rows of each row group.
+        The rows of each row group that has some.
     """
 
     def __init__(
@@ -92,8 +92,9 @@ class ParquetTable:
             ):  # fmt: skip
                 self._check(file, role, names, kinds)
             for group in range(opened.num_row_groups):
-                self.sizes.append(opened.metadata.row_group(group).num_rows)
-                self._groups.append((file, group))
+                if rows := opened.metadata.row_group(group).num_rows:  # of no rows nothing is read
+                    self.sizes.append(rows)
+                    self._groups.append((file, group))
         self.names = tuple(wanted)
         if not self.names:
             raise ValueError(f"{self} has no columns for inputs; expected some beside target and sample_weight")

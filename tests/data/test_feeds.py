@@ -136,6 +136,21 @@ def test_targets_of_files_of_other_dtypes_are_those_of_all(small, pq, folder, la
     assert np.array_equal(np.sort(came), np.sort(np.concatenate([LABELS, later, Y[200:]])))
 
 
+@pytest.mark.parametrize("settings", [{}, {"validation_split": 0.2}, {"class_weight": "balanced"}], ids=str)
+def test_row_groups_without_rows_are_passed_over(small, pq, tmp_path, settings):
+    import pyarrow as pa
+
+    write(pq, tmp_path / "full", target=LABELS)
+    write(pq, tmp_path / "gaps", target=LABELS)
+    none = pa.table(frame(slice(0), target=LABELS[:0]))
+    pq.write_table(none, tmp_path / "gaps" / "day-0.parquet")
+    with pq.ParquetWriter(tmp_path / "gaps" / "part-3.parquet", none.schema) as file:
+        file.write_table(none)
+    given = (fitted(fastnn.parquet(tmp_path / name, "target"), net=network(2, "cross_entropy"), **settings)
+             for name in ("full", "gaps"))  # fmt: skip
+    assert next(given)[0] == next(given)[0]
+
+
 def test_small_parquet_is_an_array(folder):
     mine, its, net = fitted(fastnn.parquet(folder, "target"), validation_split=0.1)
     other, expected, _ = fitted(X, Y, validation_split=0.1)
