@@ -87,6 +87,12 @@ class ParquetTable:
                         f"{file.label!r} has the column {more[0]!r}, which {self.files[0].label!r} has not; expected "
                         "the same in all files: name those to use, parquet(..., columns=[...])"
                     )
+            stored = opened.schema_arrow.names
+            if twice := [name for name in (*wanted, *others) if stored.count(name) > 1]:
+                raise ValueError(
+                    f"{file.label!r} has the column {twice[0]!r} {stored.count(twice[0])} times; expected one of that "
+                    "name: write the table anew with other names"
+                )
             for role, names in (
                 ("target", self.target), ("sample_weight", sorted(others - set(self.target))), ("columns", wanted)
             ):  # fmt: skip
@@ -158,21 +164,24 @@ class ParquetTable:
             if name not in kinds:
                 known = ", ".join(map(repr, list(kinds)[:20]))
                 raise ValueError(f"{role}: there is no column {name!r} in {file.label!r}; it has {known}")
-            kind = kinds[name]
-            if not isinstance(kind, needs("pyarrow", "fastnn.parquet", "pyarrow").DataType):  # a folder says it
+            kind, dtype = kinds[name], None
+            if name in file.constants:
+                said = f"{kind!r} by the name of its folder"
                 if isinstance(kind, (bool, int, float)):
-                    self._kinds.setdefault(name, set()).add(np.asarray(kind).dtype.type)
-                    continue
-            elif types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
-                self._kinds.setdefault(name, set()).add(np.dtype(kind.to_pandas_dtype()).type)
-                continue
-            elif types.is_decimal(kind):
-                self._kinds.setdefault(name, set()).add(np.float64)
+                    dtype = np.asarray(kind).dtype
+            else:
+                said = f"of type {kind!s}"
+                if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
+                    dtype = np.dtype(kind.to_pandas_dtype())
+                elif types.is_decimal(kind):
+                    dtype = np.dtype(np.float64)
+            if dtype is not None:
+                self._kinds.setdefault(name, set()).add(dtype.type)
                 continue
             cure = f"leave it out, parquet(..., columns=[...]), or write numbers in its place; {_TABULAR}"
             if role == "target":
                 cure = f"write the number of each class in its place; {_TABULAR}"
-            raise TypeError(f"column {name!r} of {file.label!r} is of type {kind!s}; expected numbers: {cure}")
+            raise TypeError(f"column {name!r} of {file.label!r} is {said}; expected numbers: {cure}")
 
 
 _TABULAR = "TabularClassifier and TabularRegressor take tables in memory as they are"
@@ -281,7 +290,10 @@ def _files(source: Any) -> list[File]:
             "pyarrow.dataset.Dataset, or a pyarrow.parquet.ParquetFile"
         )
     if not isinstance(source, dataset.Dataset):
-        source = dataset.dataset(source, format="parquet", partitioning="hive", exclude_invalid_files=False)
+        try:
+            source = dataset.dataset(source, format="parquet", partitioning="hive", exclude_invalid_files=False)
+        except needs("pyarrow", "fastnn.parquet", "pyarrow").ArrowException as error:
+            raise OSError(f"source is {shown(source)}, which cannot be read as Parquet: {error}") from error
     if not isinstance(source, dataset.FileSystemDataset) or source.format.default_extname != "parquet":
         raise TypeError(f"source is a {type(source).__name__}; expected a data set of Parquet files")
     if getattr(source, "_scan_options", None):

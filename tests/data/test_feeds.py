@@ -273,6 +273,32 @@ def test_other_bad_parquet(pq, folder, tmp_path):
         network().fit(str(folder))
 
 
+def test_what_pyarrow_refuses_or_takes_for_another_column_is_named(pq, folder, tmp_path):
+    import pyarrow as pa
+
+    twice = pa.table([X[:, 0], X[:, 1], X[:, 2], Y], names=["a", "a", "c", "target"])
+    pq.write_table(twice, tmp_path / "twice.parquet")
+    several = [folder / "part-0.parquet", tmp_path / "twice.parquet"]
+    for source in (pq.ParquetFile(tmp_path / "twice.parquet"), several):
+        with pytest.raises(ValueError, match="has the column 'a' 2 times"):
+            fastnn.parquet(source, "target", columns=["a", "c"])
+    assert fastnn.parquet(several, "target", columns=["c"]).names == ("c",)
+    with pytest.raises(OSError, match=r"twice.parquet', which cannot be read as Parquet: .*duplicate"):
+        fastnn.parquet(tmp_path / "twice.parquet", "target")
+    (folder / "part-0.parquet").write_bytes(b"nonsense" * 9)
+    with pytest.raises(OSError, match=r"cannot be read as Parquet: .*part-0"):
+        fastnn.parquet(folder, "target")
+
+
+@pytest.mark.parametrize("value", ["Kyiv", "1.5"])
+def test_what_a_folder_says_that_is_no_number_is_named(pq, tmp_path, value):
+    write(pq, tmp_path / f"city={value}")
+    (tmp_path / "all").mkdir()
+    (tmp_path / f"city={value}").rename(tmp_path / "all" / f"city={value}")
+    with pytest.raises(TypeError, match=f"'city' of .* is '{value}' by the name of its folder; expected numbers"):
+        fastnn.parquet(tmp_path / "all", "target")
+
+
 @pytest.mark.parametrize("name", [None, "id"])
 def test_the_index_of_pandas_is_no_input(pq, tmp_path, name):
     pandas = pytest.importorskip("pandas")
