@@ -114,21 +114,25 @@ def chunks_of(cluster: Cluster, X: Any, y: Any, weight: Any, where: str = "") ->
         if some is not None and len(some) != count:
             raise ValueError(
                 f"{name} has {len(some)} chunks but X{where} has {count}; expected the same: rechunk arrays, or "
-                "repartition frames, alike"
+                "repartition frames, alike; columns of one frame as they are, not as arrays"
             )
-    futures = [[None] * count if some is None else _futures(cluster, some) for some in cut.values()]
-    return list(zip(*futures))
+    futures = iter(_futures(cluster, [one for some in cut.values() for one in some or ()]))
+    return list(zip(*([None if some is None else next(futures) for _ in range(count)] for some in cut.values())))
 
 
 def _futures(cluster: Cluster, some: list[Any]) -> list[Any]:
-    """Chunks as Futures, which are being computed."""
+    """Chunks as Futures, which are being computed; what several of them are made of is made once."""
     delayed = [one for one in some if hasattr(one, "__dask_graph__")]
     computed = iter(cluster.client.compute(delayed))
     return [next(computed) if hasattr(one, "__dask_graph__") else one for one in some]
 
 
 def _aligned(name: str, data: Any, X: Any) -> list[Any]:
-    """The chunks of a collection, cut as X is where both are arrays of known lengths; whole rows in each."""
+    """The chunks of a collection, cut as X is where both are arrays of known lengths; whole rows in each.
+
+    They are those that the user sees: Dask would optimise each collection by itself, and may read X and y, columns of
+    one frame, in other partitions.
+    """
     if not is_on_workers(data):
         hint = "net.fit takes arrays in memory"
         if isinstance(data, np.ndarray):
@@ -146,5 +150,5 @@ def _aligned(name: str, data: Any, X: Any) -> list[Any]:
             if data.shape[0] != X.shape[0]:
                 raise ValueError(f"{name} has {data.shape[0]} rows but X has {X.shape[0]}; expected as many")
             data = data.rechunk({0: X.chunks[0]})
-        return list(data.to_delayed().ravel())
-    return list(data.to_delayed())
+        return list(data.to_delayed(optimize_graph=False).ravel())
+    return list(data.to_delayed(optimize_graph=False))

@@ -206,6 +206,33 @@ def test_frames_keep_their_names_and_unknown_lengths_do_not_matter(client):
     assert_same(net, alone)
 
 
+def test_columns_of_parquet_files_are_read_in_the_same_partitions(client, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame(X, columns=list("abcde")).assign(y=Y)
+    for k in range(6):  # by itself y, of few bytes, would come in larger partitions than X
+        frame[100 * k : 100 * k + 100].to_parquet(tmp_path / f"{k}.parquet")
+    stored = dd.read_parquet(tmp_path)
+    mine = fitted(data=(stored[list("abcde")], stored["y"]), sample_weight=stored["a"] ** 2)[0]
+    assert_same(mine, fitted(data=arrays(100), sample_weight=arrays(100)[0][:, 0] ** 2)[0])
+
+
+def test_what_inputs_and_targets_are_made_of_is_made_once(client, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+
+    def read(k):
+        (tmp_path / f"{k}-{os.urandom(8).hex()}").touch()
+        rows = slice(150 * k, 150 * k + 150)
+        return pandas.DataFrame(X[rows], columns=list("abcde")).assign(y=Y[rows])
+
+    frame = dd.from_map(read, range(4), meta=read(0)[:0])
+    [path.unlink() for path in tmp_path.iterdir()]
+    assert_same(fitted(data=(frame[list("abcde")], frame["y"]))[0], fitted()[0])
+    assert len(list(tmp_path.iterdir())) == 4
+
+
 @pytest.mark.parametrize("how", ["delayed pairs", "delayed", "futures", "scattered", "persisted"])
 def test_chunks_may_come_in_many_ways(client, how):
     pieces = [(X[k : k + 150], Y[k : k + 150]) for k in range(0, 600, 150)]
