@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,8 @@ class Cluster:
             raise ValueError(f"client is {client.status}; expected one that runs: make a new distributed.Client")
         self.client, self._name, self._count = client, secrets.token_hex(4), 0
         self._lost = (
-            distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError, distributed.TimeoutError,
+            distributed.scheduler.KilledWorker, distributed.client.FutureCancelledError,
+            distributed.client.FuturesCancelledError, distributed.TimeoutError,
         )  # fmt: skip
 
     def key(self, kind: str) -> str:
@@ -62,17 +64,23 @@ class Cluster:
     def results(self, futures: Sequence[Any]) -> list[Any]:
         """What they are, when all are; an error on a worker is raised here."""
         try:
-            return list(self.client.gather(list(futures)))
+            with self._telling_losses():
+                return list(self.client.gather(list(futures)))
+        finally:
+            for future in futures:
+                if not future.done():
+                    future.cancel()
+
+    @contextlib.contextmanager
+    def _telling_losses(self) -> Iterator[None]:
+        try:
+            yield
         except self._lost as error:
             raise RuntimeError(
                 f"workers were lost, and with them what Dask cannot make again ({type(error).__name__}: {error}). "
                 "Chunks that were scattered from the client are such, and tasks that kill each worker that takes them, "
                 "as by too little memory: make chunks by tasks (dask.array, dask.dataframe, delayed), or smaller ones"
             ) from error
-        finally:
-            for future in futures:
-                if not future.done():
-                    future.cancel()
 
     def threads(self) -> dict[str, int]:
         """How many threads each worker has, by its address."""
@@ -80,7 +88,8 @@ class Cluster:
 
     def workers_of(self, futures: Sequence[Any]) -> list[str]:
         """A worker that has it, for each future; "" where none has."""
-        has = self.client.who_has(futures)
+        with self._telling_losses():
+            has = self.client.who_has(futures)
         return [min(has.get(future.key) or ("",)) for future in futures]
 
 
@@ -95,7 +104,8 @@ def is_on_workers(data: Any) -> bool:
     """Whether it is a collection of Dask's, or a list of its chunks."""
     if isinstance(data, (list, tuple)):
         return len(data) > 0 and all(_is_chunk(one) for one in data)
-    return hasattr(data, "to_delayed") and hasattr(data, "__dask_graph__")
+    kind = type(data)  # a Delayed has whatever attribute is asked for
+    return hasattr(kind, "to_delayed") and hasattr(kind, "__dask_graph__")
 
 
 def _is_chunk(one: Any) -> bool:
@@ -135,6 +145,8 @@ def _aligned(name: str, data: Any, X: Any) -> list[Any]:
     """
     if not is_on_workers(data):
         hint = "net.fit takes arrays in memory"
+        if _is_chunk(data):
+            hint = "a list of it alone is one chunk"
         if isinstance(data, np.ndarray):
             hint = (
                 f"dask.array.from_array({name.partition(' ')[0]}, chunks=...) makes one, or net.fit takes it as it is"

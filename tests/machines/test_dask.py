@@ -430,6 +430,14 @@ def test_chunks_that_cannot_come_again_are_an_error(cluster, client):
     client.wait_for_workers(2)
 
 
+def test_cancelled_chunks_are_an_error(client):
+    def cancel(epoch, logs):
+        client.cancel([distributed.Future(key, client) for key in list(client.futures) if "fastnn-part" in str(key)])
+
+    with pytest.raises(RuntimeError, match="cannot make again"):
+        fitted(epochs=2, callbacks=fastnn.LambdaCallback(on_epoch_end=cancel))
+
+
 # --- what is refused -----------------------------------------------------------------------------------
 
 
@@ -449,6 +457,8 @@ def with_nan():
         (lambda: (X, Y), {}, TypeError, r"dask\.array\.from_array"),
         (lambda: (arrays()[0], Y), {}, TypeError, "y is"),
         (lambda: (arrays()[0], None), {}, ValueError, "y is None"),
+        (lambda: (dask.delayed((X, Y)), None), {}, TypeError, "X is .*: a list of it alone is one chunk"),
+        (lambda: (bad()[0], dask.delayed(Y)), {}, TypeError, "y is .*: a list of it alone is one chunk"),
         (lambda: (arrays()[0], arrays((300, 299), X[:599], Y[:599])[1]), {}, ValueError, "599 rows"),
         (lambda: (bad()[0], bad()[1][:1]), {}, ValueError, "1 chunks"),
         (lambda: bad(x=X[:, :4]), {}, ValueError, r"X of chunk 0 has 4 columns"),
