@@ -125,7 +125,15 @@ class TensorBoard(Callback):
 
     def __init__(self, log_dir: str | os.PathLike[str] = "runs") -> None:
         self.log_dir = log_dir  # type: ignore[assignment]  # its check makes it a string
-        self._writer = needs("tensorboardX", "the callback TensorBoard", "tensorboardX").SummaryWriter(self.log_dir)
+        self._writer: Any = None
+        self._tensorboard()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_writer": None}  # a thread and a file, which no copy has
+
+    def on_train_begin(self) -> None:
+        if self._writer is None:  # who only holds it, such as a rank that writes nothing, makes no file
+            self._writer = self._tensorboard().SummaryWriter(self.log_dir)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         for name, value in logs.items():
@@ -133,6 +141,10 @@ class TensorBoard(Callback):
 
     def on_train_end(self) -> None:
         self._writer.flush()
+
+    @staticmethod
+    def _tensorboard() -> Any:
+        return needs("tensorboardX", "the callback TensorBoard", "tensorboardX")
 
 
 def _check_place(path: pathlib.Path) -> None:

@@ -1,7 +1,9 @@
 """Callbacks: when they run, what they stop, and what they leave behind."""
 
+import copy
 import csv
 import io
+import pickle
 import time
 
 import numpy as np
@@ -14,6 +16,7 @@ from fastnn import (
     DivergedError,
     EarlyStopping,
     LambdaCallback,
+    NetworkBank,
     ReduceLROnPlateau,
     StopTraining,
     TensorBoard,
@@ -130,6 +133,18 @@ def test_tensorboard_says_what_it_needs(tmp_path):
         net, X, y = classifier()
         net.fit(X, y, epochs=2, callbacks=[TensorBoard(tmp_path)])
         assert list(tmp_path.iterdir())
+
+
+def test_tensorboard_writes_where_it_trains_and_goes_to_workers(tmp_path):
+    pytest.importorskip("tensorboardX")
+    callback, (net, X, y) = TensorBoard(tmp_path / "runs"), classifier()
+    assert not (tmp_path / "runs").exists()
+    net.fit(X, y, epochs=1, callbacks=[callback])
+    for copied in (copy.deepcopy(callback), pickle.loads(pickle.dumps(callback))):
+        net.fit(X, y, epochs=1, callbacks=[copied])
+    bank = NetworkBank([classifier()[0] for _ in range(2)])
+    with pytest.raises(ValueError, match="callbacks holds TensorBoard, and all networks would write to the same place"):
+        bank.fit(X, y, callbacks=[callback])
 
 
 def test_time_limit():
