@@ -22,6 +22,7 @@ from ..data.held_out import Parts, seed_of, split
 from ..data.moments import Moments, moments
 from ..data.rows import balanced_weights, blocks_of, given_rows, sample_weights
 from ..data.samples import Samples
+from ..data.sources import brings_targets, check_in_memory
 from ..data.tables import Names, column_names
 from ..engine.engine import Engine
 from ..engine.threads import at_most_threads, get_num_threads, threads_are_set
@@ -192,10 +193,14 @@ def fit(
 def _first_words(net: Any, X: Any, y: Any, settings: Settings, every: int) -> _Start:
     if not isinstance(net, NeuralNetwork):
         raise TypeError(f"net is {shown(net)}; expected a NeuralNetwork")
+    check_in_memory(X, "fastnn.distributed.mpi.fit")
+    weights: Any = settings.class_weight
+    if isinstance(weights, Mapping):  # whose order says nothing
+        weights = sorted(weights.items(), key=repr)
     about = described(
         net.engine, X, y, seed=settings.seed, epochs=settings.epochs, batch_size=settings.batch_size,
         every=positive_integer(every, "every"), shuffle=settings.shuffle, validation_split=settings.validation_split,
-        validation_shuffle=settings.validation_shuffle, class_weight=repr(settings.class_weight),
+        validation_shuffle=settings.validation_shuffle, class_weight=repr(weights),
         metrics=list(settings.measures), train_metrics=settings.train_metrics, vector_bytes=VECTOR_BYTES,
     )  # fmt: skip
     allowed = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else ()
@@ -324,19 +329,21 @@ def _local(team: Team, engine: Engine, names: Names, X: Any, y: Any, settings: S
         form = form.measured_targets_by(_merged([targets for _, targets in found]))
     made: list[Local] = []
 
-    def through_the_door() -> Array | None:
+    def through_the_door() -> tuple[bool, Array | None]:
         own = form.named(names)
         samples, held, given = Samples.of_rows(own, X, y), None, settings.validation_data
-        if given is not None and (getattr(given[0], "shape", None) or (len(given[0]),))[0] > 0:
+        if given is not None and any(map(_has_rows, given[:2])):
             held = weighed_samples(own, given, " of validation_data")
         made.append(Local(samples, None, held))
         if settings.class_weight is None:
-            return None
+            return held is not None, None
         classes, count = own.classes_of(samples.targets, samples.classes)
-        return None if classes is None else np.bincount(classes, minlength=count)
+        return held is not None, None if classes is None else np.bincount(classes, minlength=count)
 
-    counts = team.together("door", through_the_door)
+    found_held, counts = zip(*team.together("door", through_the_door))
     local = made[0]
+    if settings.validation_data is not None and not any(found_held):
+        raise ValueError("validation_data has no rows on any rank; expected some on one of them at least")
 
     def weighed() -> bool:
         by_class: Any = settings.class_weight
@@ -357,6 +364,13 @@ def _local(team: Team, engine: Engine, names: Names, X: Any, y: Any, settings: S
             "some above 0"
         )
     return made[-1]
+
+
+def _has_rows(data: Any) -> bool:
+    """Whether X or y of validation data has some; y may be None, where X brings it along."""
+    if data is None or brings_targets(data):
+        return data is not None
+    return bool((getattr(data, "shape", None) or (len(data),))[0])
 
 
 def _merged(parts: Iterable[Moments | None]) -> Moments | None:

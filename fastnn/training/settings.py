@@ -90,6 +90,8 @@ class Settings:
             "measures": measures_of(self.metrics),
             "validation_data": validation_parts(self.validation_data),
         }
+        if isinstance(self.class_weight, np.ndarray):  # of which nobody can ask whether it is "balanced"
+            checked["class_weight"] = self.class_weight.tolist()
         if self.train_metrics is not None:
             flag(self.train_metrics, "train_metrics")
         part = self.validation_split

@@ -308,6 +308,8 @@ def cases(rank, size, folder):
         "held out of other parts": lambda: fit(validation_split=0.25 if rank == 0 else 0.5),
         "held out of too few": lambda: fit(rows=slice(0, 40) if rank == 0 else slice(0, 1), validation_split=0.25),
         "validation on rank 0": lambda: fit(validation_data=mine, metrics="accuracy"),
+        "class weights in another order": lambda: fit(class_weight={0: 1, 1: 2, 2: 3} if last else {2: 3, 0: 1, 1: 2}),
+        "class weights in an array": lambda: fit(class_weight=np.array([1.0, 2.0, 3.0])),
         "early stopping": lambda: fit(callbacks=EarlyStopping(patience=1, min_delta=9.0), epochs=40),
         "early stopping on rank 0": lambda: fit(
             callbacks=[EarlyStopping(patience=1, min_delta=9.0)] if rank == 0 else [], epochs=40
@@ -356,6 +358,10 @@ def cases(rank, size, folder):
         "too small for batch normalisation": lambda: fit(classifier(stage=BatchNorm()), batch_size=size),
         "no sample in a local step": lambda: fit(batch_size=1, every=2),
         "other ranks": other_ranks,
+        "a file for rows": lambda: mpi.fit(classifier(), "part.parquet" if last else X, CLASSES),
+        "a function for rows": lambda: mpi.fit(classifier(), lambda: iter([(X, CLASSES)]), None),
+        "validation data without rows": lambda: fit(validation_data=(X[:0], CLASSES[:0])),
+        "validation targets without rows": lambda: fit(validation_data=(X[:0] if last else X, CLASSES)),
         "no weight": lambda: fit(sample_weight=np.zeros(len(X[rank::size]))),
     }.items()
 

@@ -159,6 +159,12 @@ def test_a_checkpoint_goes_on_with_the_same_bits(seen):
         assert same(resumed[0][0], resumed[1][0])
 
 
+@pytest.mark.parametrize("name", ["class weights in another order", "class weights in an array"])
+def test_class_weights_are_those_of_one_process(seen, name):
+    for one in seen[name]:
+        close(one, alone(ranks.classifier(), class_weight=[1, 2, 3]))
+
+
 def test_validation_rows_may_lie_on_one_rank(seen):
     first, second = seen["validation on rank 0"]
     assert same(first, second)
@@ -251,6 +257,8 @@ def test_a_stop_on_one_rank_is_one_on_all(seen, name, stopped, epochs):
         ("divergence", "DivergedError: training diverged in epoch 1"),
         ("too small for batch normalisation", "ValueError: batch_size is 2 on 2 ranks, which leaves rank 0 a share"),
         ("no sample in a local step", "ValueError: batch_size is 1 on 2 ranks with every=2, which leaves rank 1"),
+        ("a function for rows", "TypeError: X is the function <lambda>, which is read part by part"),
+        ("validation data without rows", "ValueError: validation_data has no rows on any rank"),
         ("no weight", "ValueError: sample_weight and class_weight give the samples of all ranks the weight 0"),
     ],
 )
@@ -263,6 +271,8 @@ def test_what_all_can_see_is_an_error_on_all(seen, name, error):
     [
         ("bad data", 1, "ValueError: X holds nan at row 29, column 1"),
         ("held out of too few", 1, "ValueError: validation_split is 0.25 of 1 samples, which leaves one side empty"),
+        ("a file for rows", 1, "TypeError: X is 'part.parquet'; fastnn.distributed.mpi.fit takes tables in memory"),
+        ("validation targets without rows", 1, "ValueError: X of validation_data has no rows"),
         ("no network", 1, "TypeError: net is 'net'; expected a NeuralNetwork"),
         ("a bad setting", 1, "ValueError: epochs is 0; expected a positive integer"),
         ("a callback that fails", 1, "OSError: the disk of this rank"),

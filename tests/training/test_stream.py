@@ -137,6 +137,7 @@ def test_chunks_are_partial_fits(batch_size):
     [
         {"sample_weight": np.linspace(0, 2, 90)},
         {"class_weight": {0: 2.0, 2: 0.5}},
+        {"class_weight": np.array([2.0, 1.0, 0.5])},
         {"class_weight": "balanced"},
         {"class_weight": "balanced", "sample_weight": np.linspace(0, 2, 90)},
         {
