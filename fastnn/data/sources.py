@@ -165,6 +165,7 @@ def check_in_memory(X: Any, whose: str, name: str = "X") -> None:
     TypeError
         If it is one; it says what `whose` door takes instead.
     """
+    _check_no_group(X, name)
     kind = f"a {type(X).__name__}"
     if isinstance(X, ParquetTable):
         kind, how = str(X), f"frame = pandas.read_parquet({X.files[0].label!r})"
@@ -281,11 +282,19 @@ def _check_kind(X: Any, y: Any) -> None:
     if package == "pyarrow" and not hasattr(X, "shape"):
         raise TypeError(f"X is a {kind} of pyarrow; expected fastnn.parquet(X, target='a column')")
     for name, some in (("X", X), ("y", y)):
-        if type(some).__module__.startswith("h5py") and not some:
+        _check_no_group(some, name)
+
+
+def _check_no_group(some: Any, name: str) -> None:
+    """Say which arrays there are in a file, a group or a dict; and what is wrong with a dataset that is none."""
+    if type(some).__module__.startswith("h5py"):
+        if not some:
             raise ValueError(f"{name} is of a closed HDF5 file; expected one that is open until the fit is over")
-        if hasattr(some, "keys") and not hasattr(some, "shape"):
-            keys = list(some.keys())
-            raise TypeError(
-                f"{name} is a {type(some).__name__} of {', '.join(map(shown, keys[:8])) or 'nothing'}; expected one of "
-                f"its arrays{f', such as {name}[{shown(keys[0])}]' if keys else ''}"
-            )
+        if getattr(some, "shape", ()) is None:
+            raise ValueError(f"{name} is a dataset of HDF5 without a shape; expected numbers in it")
+    if hasattr(some, "keys") and not hasattr(some, "shape"):
+        keys = list(some.keys())
+        raise TypeError(
+            f"{name} is a {type(some).__name__} of {', '.join(map(shown, keys[:8])) or 'nothing'}; expected one of "
+            f"its arrays{f', such as {name}[{shown(keys[0])}]' if keys else ''}"
+        )

@@ -433,8 +433,14 @@ def test_closed_grown_and_broken_hdf5(small, tmp_path):
     file = in_hdf5(tmp_path)
     with pytest.raises(TypeError, match=r"X is a File of 'X', 'y'; expected one of its arrays, such as X\['X'\]"):
         network().fit(file, Y)
+    with pytest.raises(TypeError, match=r"X is a File of 'X', 'y'; expected one of its arrays, such as X\['X'\]"):
+        fastnn.NetworkBank([network()]).fit(file, Y)
     with pytest.raises(ValueError, match="y has 299 rows but X has 300"):
         network().fit(file["X"], Y[1:])
+    file["E"] = pytest.importorskip("h5py").Empty("f8")
+    for data in ((file["E"], Y), (file["X"], file["E"])):
+        with pytest.raises(ValueError, match="is a dataset of HDF5 without a shape"):
+            network().fit(*data)
     dataset = file["X"]
 
     def later(change):
