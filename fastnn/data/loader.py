@@ -16,6 +16,7 @@ from ..checks import shown
 from .columns import real_array
 from .form import Form
 from .source import Chunk, Source
+from .tables import column_names
 
 TOGETHER = 32  # batches at most that are a chunk
 TARGETS = {"y", "target", "targets", "label", "labels"}  # what the parts of a batch may be called
@@ -94,9 +95,10 @@ class Loader(Given):
 
     def _chunk(self, number: int, chunk: Any) -> Chunk:
         number, where, X, *others, _ = super()._chunk(number, chunk)
-        X = real_array(X, f"X{where}")
-        if X.ndim > 2:  # such as images
-            X = X.reshape(X.shape[0], -1)
+        if column_names(X) is None:  # else they are to be seen at the door
+            X = real_array(X, f"X{where}")
+            if X.ndim > 2:  # such as images
+                X = X.reshape(X.shape[0], -1)
         y, weight = (
             None if some is None else real_array(some, f"{name}{where}")
             for name, some in zip(("y", "sample_weight"), others)
@@ -105,13 +107,17 @@ class Loader(Given):
 
 
 def _kinds(batch: Chunk) -> list[Any]:
-    """What is the same in batches that can be taken together."""
+    """What is the same in batches that can be taken together; a frame, or what is no table, is taken alone."""
+    if not isinstance(batch.X, np.ndarray) or batch.X.ndim < 2:
+        return [id(batch)]
     return [None if some is None else (some.shape, some.dtype) for some in (batch.X, batch.y, batch.sample_weight)]
 
 
 def _together(some: list[Chunk]) -> Chunk:
     """Batches of one size as a chunk."""
     first, last = some[0], some[-1]
+    if not isinstance(first.X, np.ndarray):
+        return Chunk(*first[:5], first.X.shape[0])
     where = first.where if first is last else f" of batches {first.number} to {last.number}"
     parts = zip(*((batch.X, batch.y, batch.sample_weight) for batch in some))
     X, y, weight = (None if part[0] is None else np.concatenate(part) if part[0].ndim else part[0] for part in parts)

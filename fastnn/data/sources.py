@@ -145,11 +145,20 @@ def gathered(X: Any, y: Any, sample_weight: Any, form: Form, name: str = "X") ->
     chunks = list(_given(X, sample_weight, 1, 32).chunks(0, None))
     if not chunks:
         raise ValueError(f"{name} gave no chunks; expected at least one")
-    parts = [
-        (form.rows(one.X, f"X{one.where}"), real_array(one.y, f"y{one.where}"), one.sample_weight) for one in chunks
-    ]
-    weights = None if parts[0][2] is None else np.concatenate([real_array(w, "sample_weight") for *_, w in parts])
-    return np.concatenate([rows for rows, *_ in parts]), np.concatenate([some for _, some, _ in parts]), weights
+    rows, targets = [], []
+    for one in chunks:
+        form = form.named(column_names(one.X), f"X{one.where}")
+        rows.append(form.rows(one.X, f"X{one.where}"))
+        targets.append(real_array(one.y, f"y{one.where}"))
+    weights = None
+    if any(one.sample_weight is not None for one in chunks):  # of a chunk without them each counts once, as in a fit
+        weights = np.concatenate(
+            [
+                np.ones(len(some)) if one.sample_weight is None else real_array(one.sample_weight, "sample_weight")
+                for some, one in zip(rows, chunks)
+            ]
+        )
+    return np.concatenate(rows), np.concatenate(targets), weights
 
 
 def brings_targets(X: Any) -> bool:

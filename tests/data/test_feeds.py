@@ -539,11 +539,42 @@ def test_evaluate_and_validate_with_a_loader(torch):
     assert net.evaluate(loader(torch, X, Y), metrics="r2") == net.evaluate(X, Y, metrics="r2")
 
 
+def frames(torch, *parts):
+    """Batches that a `collate_fn` has made frames."""
+    return torch.utils.data.DataLoader([*parts], batch_size=None)
+
+
+def test_frames_of_a_loader_keep_their_names(torch):
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(X, columns=list("abc"))
+    parts = [(table[k : k + BATCH], Y[k : k + BATCH]) for k in range(0, ROWS, BATCH)]
+    mine, _, net = fitted(frames(torch, *parts), batch_size=32)
+    assert mine == fitted(loader(torch, X, Y))[0]
+    assert net.feature_names == ("a", "b", "c")
+    assert net.evaluate(frames(torch, *parts)) == net.evaluate(X, Y)
+    swapped = frames(torch, *parts[:3], (table[list("cab")][:BATCH], Y[:BATCH]))
+    for call in (network().fit, net.fit, net.evaluate):
+        with pytest.raises(ValueError, match="X of batch 3 has the columns 'c', 'a', 'b' in another order"):
+            call(swapped)
+
+
+def test_weights_of_some_batches_count_in_validation_as_in_training(torch):
+    weight = np.linspace(0, 2, ROWS)
+    first, rest = slice(100), slice(100, None)
+    mixed = frames(torch, (X[first], Y[first]), (X[rest], Y[rest], weight[rest]))
+    whole = np.concatenate([np.ones(100), weight[rest]])
+    assert network().evaluate(mixed) == network().evaluate(X, Y, sample_weight=whole)
+
+
 def test_bad_loaders(torch):
     net = network()
     for bad, message in [
         (loader(torch, X), "batch 0 of X is 1 parts; expected"),
         (torch.utils.data.DataLoader(X, batch_size=4), r"batch 0 of X is a Tensor; expected \(X, y\)"),
+        (
+            torch.utils.data.DataLoader([(x, y) for x, y in zip(X, Y)], batch_size=None),
+            r"X of batch 0 has shape \(3,\)",
+        ),
         (loader(torch, X[:, :2], Y), "X of batches 0 to 17 has 2 columns"),
         (loader(torch, X[:3], Y[:3], drop_last=True), "X gave no chunks"),
         (torch.utils.data.DataLoader([{"u": 1.0, "v": 2.0}]), "batch 0 of X is a dict of 'u', 'v'; expected"),
@@ -562,8 +593,10 @@ def test_bad_loaders(torch):
     with pytest.raises(ValueError, match=r"validation_split is 0\.1 but X is made of chunks"):
         net.fit(loader(torch, X, Y), validation_split=0.1)
     norm = NeuralNetwork([Layer(3, 4, "relu"), BatchNorm(), Layer(4, 1, "identity")], "mse", 0.1)
-    with pytest.raises(ValueError, match="batch"):
-        norm.fit(loader(torch, X, Y, batch_size=1))
+    with pytest.raises(ValueError, match=r"1 samples of batch 2, which leaves a batch of 1, .*drop_last=True"):
+        norm.fit(loader(torch, X[: 2 * BATCH + 1], Y[: 2 * BATCH + 1]))
+    with pytest.raises(ValueError, match=r"1 samples of chunk 1, which leaves a batch of 1, .*leave a sample out$"):
+        norm.fit([(X, Y), (X[:1], Y[:1])])
 
 
 # --- memory and imports ------------------------------------------------------------------------
