@@ -122,8 +122,7 @@ def opened(X: Any, y: Any, sample_weight: Any, epochs: int, batch_size: int, equ
         X = SparseRows(X, "X")
     if not outside_memory(X):
         return Opened(None, X, y, sample_weight)
-    X = flat(X)
-    check_rows(tuple(X.shape), "X", form.ins)
+    X = _rows_outside(X, form)
     y = y if outside_memory(y) else real_array(y, "y")
     check_count(tuple(y.shape), "y", X.shape[0])
     rows_each = _rows_each(form, batch_size, CHUNK_BYTES)
@@ -220,10 +219,20 @@ def row_parts(X: Any, form: Form) -> tuple[int, Iterator[tuple[str, Any]]] | Non
     sparse = is_sparse(X)
     if not sparse and not outside_memory(X):
         return None
-    X = X if sparse else flat(X)
-    check_rows(tuple(X.shape), "X", form.ins)
-    rows, each = SparseRows(X, "X") if sparse else X, max(1, CHUNK_BYTES // (form.ins * form.dtype.itemsize))
+    if sparse:
+        check_rows(tuple(X.shape), "X", form.ins)
+    rows = SparseRows(X, "X") if sparse else _rows_outside(X, form)
+    each = max(1, CHUNK_BYTES // (form.ins * form.dtype.itemsize))
     return X.shape[0], ((f"[{first}:]", rows[first : first + each]) for first in range(0, X.shape[0], each))
+
+
+def _rows_outside(X: Any, form: Form) -> Any:
+    """An array outside memory with rows of one dimension, checked by what it says of itself."""
+    if np.dtype(X.dtype).kind == "V":  # records, whose columns are in no shape
+        real_array(np.empty(0, X.dtype), "X")
+    X = flat(X)
+    check_rows(tuple(X.shape), "X", form.ins)
+    return X
 
 
 def _rows_each(form: Form, batch_size: int, room: int) -> int:

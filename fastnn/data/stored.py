@@ -10,7 +10,7 @@ import numpy as np
 
 from ..checks import Array
 from .blocks import Piece
-from .columns import real_array
+from .columns import not_finite, real_array
 from .tables import FlatRows
 
 BLOCK_BYTES = 4 * 2**20  # of rows that are read at a time, or a chunk of theirs if it has more
@@ -74,4 +74,7 @@ class StoredArrays:
             given = array.table if isinstance(array, FlatRows) else array
             kind = f"{type(given).__module__.partition('.')[0]} array"
             raise OSError(f"{where} cannot be read from the {kind}: {error or type(error).__name__}") from error
-        return real_array(found, where)
+        numbers = real_array(found, where)
+        if not np.isfinite(numbers).all():  # the row is known here, and not when it is mixed with others
+            raise not_finite(name, numbers.reshape(len(numbers), -1), numbers.dtype, np.arange(rows.start, rows.stop))
+        return numbers

@@ -399,6 +399,26 @@ def test_broken_images_are_named_by_what_holds_them(small, tmp_path):
 
 
 @pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("settings", [{}, {"validation_split": 0.2}, {"shuffle": False}], ids=str)
+def test_what_is_not_finite_in_storage_is_named_by_its_own_row(small, tmp_path, kind, settings):
+    x, y = X.copy(), Y.copy()
+    x[271, 2], y[113] = np.nan, np.inf
+    store = STORES[kind](tmp_path, X=x, Y=y)
+    with pytest.raises(ValueError, match="X holds nan at row 271, column 2"):
+        fitted(store["X"], Y, **settings)
+    store["X"][271, 2] = 0.0
+    with pytest.raises(ValueError, match="y holds inf at row 113, column 0"):
+        fitted(store["X"], store["y"], **settings)
+
+
+def test_records_on_disk_are_named_by_their_dtype(tmp_path):
+    records = np.memmap(tmp_path / "X.dat", [("a", "f4"), ("b", "f4"), ("c", "f4")], "w+", shape=(ROWS,))
+    for call in (network().predict, lambda data: network().fit(data, Y)):
+        with pytest.raises(TypeError, match=r"X has dtype \[\('a', '<f4'\).*expected real numbers"):
+            call(records)
+
+
+@pytest.mark.parametrize("kind", STORES)
 def test_stored_chunks_are_mixed_by_the_seed_and_read_once(small, tmp_path, kind):
     store = STORES[kind](tmp_path)
     one, again, other = (fitted(store["X"], store["y"], seed=seed)[0] for seed in (5, 5, 6))
