@@ -164,14 +164,18 @@ def check_optimizer(optimizer: Optimizer) -> None:
     check_elementwise(optimizer)
 
 
-def check_batches(layers: list[BaseLayer], batches: Batches, batch_size: int) -> None:
-    """See that no batch, of those that were made with that `batch_size`, is too small for a layer."""
+def check_batches(layers: list[BaseLayer], batches: Batches, batch_size: int, where: str = "") -> None:
+    """See that no batch, of those that were made with that `batch_size`, is too small for a layer.
+
+    `where` completes "samples", as of a chunk.
+    """
     for index, layer in enumerate(layers):
         if batches.smallest < layer.smallest_batch:
             raise ValueError(
-                f"batch_size is {batch_size} of {batches.rows} samples, which leaves a batch of {batches.smallest}, "
-                f"but layers[{index}] is {layer!r}, which needs batches of at least {layer.smallest_batch}; take "
-                "another batch_size, or leave a sample out"
+                f"batch_size is {batch_size} of {batches.rows} samples{where}, which leaves a batch of "
+                f"{batches.smallest}, but layers[{index}] is {layer!r}, which needs batches of at least "
+                f"{layer.smallest_batch}; take another batch_size, or leave a sample out"
+                + (" (a loader does so with drop_last=True)" if where.startswith(" of batch") else "")
             )
 
 

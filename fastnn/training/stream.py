@@ -35,6 +35,7 @@ class Prepared(NamedTuple):
     """A chunk that has passed the door."""
 
     number: int
+    where: str
     samples: Samples
     weights: Array | None
     batch_size: int | None
@@ -170,7 +171,8 @@ class StreamRun:
         if not self.source.lasting:
             rows, targets = _own(rows, chunk.X), _own(targets, chunk.y)
             y = None if y is None else _own(y, chunk.y)
-        return Prepared(chunk.number, Samples(rows, targets, classes, y, form=self.form), weights, chunk.batch_size)
+        samples = Samples(rows, targets, classes, y, form=self.form)
+        return Prepared(chunk.number, where, samples, weights, chunk.batch_size)
 
     def _train(self, chunk: Prepared) -> dict[str, float]:
         """The steps of one chunk; returns the sums of the losses and of the metrics."""
@@ -212,13 +214,15 @@ class ChunkRun(Run):
         settings = replace(whole.settings, seed=seed, metrics=metrics, train_metrics=True)
         if chunk.batch_size is not None:
             settings = replace(settings, batch_size=chunk.batch_size)
+        self._where = chunk.where
         super().__init__(whole.engine, chunk.samples, settings, chunk.weights)
         self.step = whole.epochs_done * self.steps_per_epoch  # the order of the samples is that of this epoch
 
     def _batches_of(self, count: int, settings: Settings) -> Batches:
         batches = super()._batches_of(count, settings)
         if batches.largest == 1 < settings.batch_size:  # one sample, the last of all, is a batch, as in memory
-            return Batches(count, 2, 0, batches.steps)
+            batches = Batches(count, 2, 0, batches.steps)
+        check_batches(self.engine.layers, batches, settings.batch_size, self._where)
         return batches
 
     def _rates(self, steps: int) -> Array:
