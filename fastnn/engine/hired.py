@@ -46,6 +46,13 @@ class Hired(NamedTuple):
         """The numbers 0 to `count` - 1 in a block for each worker, dealt out in turn: neighbours cost alike."""
         return [range(first, count, self.jobs) for first in range(min(self.jobs, count))]
 
+    def threads(self, each: int | None = None) -> int:
+        """How many threads of this process do their work, with `each` for a worker, by default its share of all.
+
+        Where they are `here` our own do it, which end with an error or Ctrl-C; those of joblib go on in the background.
+        """
+        return self.jobs * (max(1, get_num_threads() // self.jobs) if each is None else each)
+
     def do(self, function: Callable[[Any], T], blocks: Iterable[Any]) -> list[T]:
         """``function(block)`` for each block, each in a worker; errors are raised, and warnings repeated, here.
 
@@ -71,8 +78,6 @@ class Hired(NamedTuple):
         TypeError
             If one cannot; it says what to do.
         """
-        if self.here:
-            return
         from joblib import wrap_non_picklable_objects
 
         for one in some:

@@ -64,11 +64,14 @@ class Crew:
             split = told["split_progress"][0]
             left[split] = left.get(split, 0) + 1
             self._open(split, told["train"], told["test"])
-        if (workers := hired(self._n_jobs)) is not None:
+        workers = hired(self._n_jobs)
+        if workers is not None and not workers.here:
             self._send(tasks, order, results, workers)
             return results
         interrupt, config = Flag(), get_config()
         threads = get_num_threads() if self._n_jobs is None else effective_n_jobs(self._n_jobs)
+        if workers is not None:
+            threads = workers.threads()
 
         def work(number: int) -> None:
             k = order[number]

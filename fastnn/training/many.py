@@ -62,6 +62,9 @@ def fit_many(
     """See `NetworkBank.fit`; each network has its own callbacks and seed in the place of those in `settings`."""
     workers, given_threads = hired(), threads is not None
     threads, count = thread_count(threads), len(networks)
+    if workers is not None and workers.here:
+        threads = workers.threads(threads if given_threads else None)
+        workers = None
     seeds, called = seeds_of(seed, count), callbacks_of(callbacks, networks)
     own = [replace(settings, seed=seeds[k], callbacks=called[k], verbose=0) for k in range(count)]
     for net in networks:
@@ -194,7 +197,7 @@ def _send(tasks: Sequence[Task], outcomes: list[Outcome], workers: Hired, thread
     for task in tasks:
         workers.check_travels([_without_network(callback) for callback in task.settings.callbacks], "callbacks")
     blocks = workers.blocks(len(tasks))
-    sent = [([tasks[k] if workers.here else _luggage(tasks[k]) for k in block], threads) for block in blocks]
+    sent = [([_luggage(tasks[k]) for k in block], threads) for block in blocks]
     for block, results in zip(blocks, workers.do(_train_block, sent)):
         for k, (net, outcome, callbacks) in zip(block, results):
             mine = tasks[k]

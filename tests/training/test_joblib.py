@@ -188,6 +188,45 @@ def test_a_diverged_network_is_no_error(backend):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+@pytest.mark.parametrize("kind", ["bank", "search"])
+def test_ctrl_c_ends_threads_and_says_what_they_have_done(tmp_path, kind):
+    code = f"""
+import os, signal, sys, threading, time
+sys.path[:0] = {sys.path!r}
+import joblib, numpy as np, fastnn
+from fastnn import NetworkBank, Callback
+X = np.random.default_rng(0).normal(size=(300, 3))
+epochs = []
+class Counts(Callback):
+    def on_epoch_end(self, epoch, logs):
+        epochs.append(epoch)
+        if len(epochs) == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+def fit():
+    if {kind!r} == "bank":
+        bank = NetworkBank([fastnn.mlp([3, 8, 1], seed=k) for k in range(3)])
+        for net, history in zip(bank, bank.fit(X, X[:, 0], epochs=10**7, verbose=0, callbacks=lambda k: Counts())):
+            assert history.stopped == f"interrupted after {{net.engine.state.steps[0]}} steps", history.stopped
+        raise KeyboardInterrupt
+    from fastnn.sklearn import BankSearchCV, MLPRegressor
+    model = MLPRegressor(max_iter=10**7, n_iter_no_change=10**7, callbacks=[Counts()])
+    BankSearchCV(model, {{"alpha": [0.1, 0.2]}}, cv=2).fit(X, X[:, 0])
+with joblib.parallel_config("threading", n_jobs=2):
+    try:
+        fit()
+    except KeyboardInterrupt:
+        then = len(epochs)
+time.sleep(0.5)
+print(then >= 20, len(epochs) == then, flush=True)
+os._exit(0)
+"""
+    script = tmp_path / "interrupted.py"
+    script.write_text(code)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == ["True", "True"], done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_ctrl_c_comes_back_and_leaves_what_works(tmp_path):
     code = f"""
 import os, signal, sys, threading
