@@ -88,6 +88,7 @@ class Lanes:
         record = self._record[0]
         record["layers"], record["numbers"] = self._table.ctypes.data, numbers
         record["x"] = self._new(batch_size * engine.ins * width)
+        record["out"], record["dout"] = (self._new(batch_size * engine.outs) for _ in range(2))
         self._rates = np.empty(width)
         record["rates"] = self._rates.ctypes.data
         if not state.is_plain:

@@ -214,12 +214,12 @@ def losses(lanes: Any, start: int, part: Part, like: Any) -> None:
     """The losses of each network by its own kernel, and dx of the last layer (see ``loss.batch_losses``)."""
     l = network_of(lanes, 0).depth - 1
     all_x, all_dx = pointer_at(arrays_of(lanes, l).x, like), pointer_at(arrays_of(lanes, l).dx, like)
+    x, dx = pointer_at(lanes.out, like), pointer_at(lanes.dout, like)  # a network's own have padding, to be left alone
     outs = layer_of(network_of(lanes, 0), l).outs
     width, first, n = width_of(all_x), part.first, part.last - part.first
     for m in range(lanes.members):
         net, run = network_of(lanes, m), run_of(lanes, m)
-        final, items = layer_of(net, l), net.target_items
-        x, dx, t = pointer_at(final.x, like), pointer_at(final.dx, like), pointer_at(run.t, like)
+        items, t = net.target_items, pointer_at(run.t, like)
         copy_lane(pointer_plus(all_x, m), x, n, outs, outs, width, 0)  # without padding
         if run.order != 0:
             batch_t = pointer_at(net.batch_t, like)

@@ -166,6 +166,8 @@ LANES = np.dtype(
         ("runs", "i8"),  # int64[members]: of their RUN
         ("layers", "i8"),  # LANES_LAYER[depth]
         ("x", "i8"),  # (capacity, ins, lanes): the samples of a batch, of each network its own
+        ("out", "i8"),  # (capacity, outs): the outputs of one network
+        ("dout", "i8"),  # (capacity, outs): the gradient of its loss w.r.t. them
         ("update", "i8"),  # block: the optimiser's rule, with a rate for each number; 0: plain descent
         ("numbers", "i8"),  # how many numbers the rule keeps for each parameter
         ("rates", "i8"),  # float64[lanes]: the learning rates of the current step

@@ -166,6 +166,22 @@ def test_a_second_fit_goes_on(calls):
     check(nets, X, y, calls, epochs=2, batch_size=8)
 
 
+@pytest.mark.parametrize(
+    "alone", [{"batch_size": 1}, {"batch_size": 8, "metrics": ["mse"]}], ids=lambda fit: next(iter(fit))
+)
+@pytest.mark.parametrize("clip_norm", [None, 0.01])
+def test_fits_alone_find_nothing_that_was_left_behind_the_numbers_of_a_row(alone, clip_norm, calls):
+    nets = [make(k, optimizer=RMSprop, l2=0.1) for k in range(LANES["float32"])]
+    X, y = data(30, 3, 2)
+    NetworkBank(nets).fit(X, y, epochs=2, batch_size=8, threads=1, verbose=0, seed=1)
+    assert calls
+    calls.clear()
+    NetworkBank(nets).fit(X, y, epochs=1, threads=1, verbose=0, seed=1, **alone)
+    for net in nets:
+        net.clip_norm = clip_norm
+    check(nets, X, y, calls, False, epochs=2, **alone)
+
+
 def test_bootstrap(calls):
     nets = [make(k) for k in range(LANES["float32"])]
     twins, (X, y) = copy.deepcopy(nets), data(30, 3, 2)
