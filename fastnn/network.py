@@ -41,7 +41,7 @@ from .layers.fitting import check_optimizer
 from .layers.vector import packed, unpack
 from .training.callbacks import Callback
 from .training.epochs import fit, weighed_samples
-from .training.guard import warn_of_divergence
+from .training.guard import after_divergence
 from .training.history import History
 from .training.lbfgs import fit_lbfgs
 from .training.lr_finder import LRCurve, find_lr
@@ -319,7 +319,7 @@ class NeuralNetwork:
         RuntimeWarning
             Once for a network, when its loss is not finite any more: with the step (of a tiny network with
             a kernel of its own, the 64 among which it is), the last finite loss and the usual cures. (`fit`
-            stops with an error instead.)
+            stops with an error instead.) What the optimiser keeps begins anew, for weights that you may set.
 
         Notes
         -----
@@ -343,7 +343,7 @@ class NeuralNetwork:
             if plan.article and type(engine.rate) is Constant:
                 loss = train_column(engine, x, t, plan)
                 if loss - loss != 0.0:
-                    warn_of_divergence(self, loss, Divergence(int(engine.state.steps[0]) - 1, 1, plan.last_loss))
+                    after_divergence(self, loss, Divergence(int(engine.state.steps[0]) - 1, 1, plan.last_loss))
                 return loss
         settings = Settings(
             epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, equal_batches=False, verbose=0
@@ -360,7 +360,7 @@ class NeuralNetwork:
         elif (divergence := run.divergence()) is not None:
             last = engine.last_loss if divergence.last_loss is None else divergence.last_loss
             window = min(divergence.window, run.step - divergence.step)
-            warn_of_divergence(self, loss, Divergence(before + divergence.step, window, last))
+            after_divergence(self, loss, Divergence(before + divergence.step, window, last))
         return loss
 
     def gradients(self, x: Any, t: Any, training: bool = False, seed: int = 0) -> Gradients:

@@ -191,8 +191,7 @@ class Engine(Watched):
             for names, arrays in zip(places, weights):
                 for (name, place), array in zip(names.items(), arrays):
                     assign(name, place, array)
-            for layer in self.layers:
-                layer.wipe_padding()
+            self.clear_up()
             self._offset_changed()
         except (ValueError, TypeError):
             for names, arrays in zip(places, before):
@@ -200,6 +199,17 @@ class Engine(Watched):
                     place[...] = array
             self._offset_changed()
             raise
+
+    def clear_up(self) -> None:
+        """Take away what steps with NaN left beside the weights, and would make NaN of other weights, too.
+
+        It lies behind the rows of the layers, and in what the optimiser keeps, which begins anew then.
+        """
+        for layer in self.layers:
+            layer.wipe_padding()
+        state = self._state
+        if state is not None and not state.is_finite:
+            state.begin_anew()
 
     def _offset_changed(self) -> None:
         """Have plans read anew what the door takes off, or standardises with, which lies among the weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from ..checks import Array
 from ..formulas.optimizers import Optimizer, descends_plainly
 from ..kernels.cpu import padded
+from ..kernels.evaluate import all_finite
 from ..layers.base import BaseLayer, aligned_zeros
 from ..layers.moment import at_moment
 from ..layers.stage import Stage
@@ -108,6 +110,12 @@ class OptimizerState:
             place[...] = values
         if len(before) < len(self.arrays()):
             self._begin()
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether no number is NaN or infinite, of an optimiser that begins with such."""
+        ordinary = all(map(math.isfinite, self.starts.values()))
+        return not ordinary or all(all_finite(numbers.reshape(1, -1)) for numbers in self._numbers)
 
     def begin_anew(self) -> None:
         """Set all as it is before the first step."""

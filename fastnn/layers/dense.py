@@ -153,6 +153,7 @@ class Layer(BaseLayer):
     @_W.setter
     def _W(self, values: Any) -> None:
         assign("W", self._W, values)
+        self.wipe_padding()
 
     @property
     def _b(self) -> Array:
@@ -161,6 +162,7 @@ class Layer(BaseLayer):
     @_b.setter
     def _b(self, values: Any) -> None:
         assign("b", self._b, values)
+        self.wipe_padding()
 
     weights, biases = _W, _b
 

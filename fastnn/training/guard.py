@@ -42,6 +42,7 @@ class NaNGuard(Callback):
         self._state: OptimizerState | None = None
         self._weights: list[Array] = []
         self._numbers: list[Array] = []
+        self.net.engine.alone(self.net.engine.clear_up)  # weights may have been written over NaN
         self._keep()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -75,8 +76,9 @@ class NaNGuard(Callback):
             state.begin_anew()
 
 
-def warn_of_divergence(net: Trainee, loss: float, divergence: Divergence) -> None:
-    """Say once that `train` left the finite numbers, as NumPy does in the article's loop."""
+def after_divergence(net: Trainee, loss: float, divergence: Divergence) -> None:
+    """Clear up behind a `train` that left the finite numbers; say it once, as NumPy does in the article's loop."""
+    net.engine.alone(net.engine.clear_up)
     if net.engine.warned:
         return
     net.engine.warned = True
