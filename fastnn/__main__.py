@@ -41,12 +41,16 @@ def _without_extra(given: list[str], missing: list[str]) -> None:
     warm = commands.add_parser("warmup", help="compile all kernels into the disk cache, once for all processes")
     dtypes = ["float32", "float64"]
     warm.add_argument("--dtype", nargs="+", choices=dtypes, default=dtypes, help="default: both")
-    warm.add_argument("--jobs", type=int, default=1, help="in so many processes")
+    warm.add_argument("--jobs", type=int, default=1, help="in so many processes, but not more than cores")
     options = parser.parse_args(given)
     if options.jobs < 1:
         parser.error(f"argument --jobs: {options.jobs}; expected 1 at least")
-    for dtype, count, seconds in compile_all(options.dtype, options.jobs):
-        print(f"{dtype}: kernels and {count} formulas ready in {seconds:.1f} s")
+    try:
+        for dtype, count, seconds in compile_all(options.dtype, options.jobs):
+            print(f"{dtype}: kernels and {count} formulas ready in {seconds:.1f} s")
+    except OSError as error:
+        print(f"fastnn: error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 PATIENCE = 2.0  # seconds of compiling, in all, before the line appears
@@ -27,12 +27,18 @@ class Notice:
 
     Parameters
     ----------
-    text : str
+    text : function
+        Returns the line.
     patience : float
         Seconds of that work, in all.
+
+    Attributes
+    ----------
+    said : bool
+        Whether there is nothing more to say.
     """
 
-    def __init__(self, text: str, patience: float = PATIENCE) -> None:
+    def __init__(self, text: Callable[[], str], patience: float = PATIENCE) -> None:
         self.text, self.left, self.said = text, patience, False
 
     @contextlib.contextmanager
@@ -55,4 +61,4 @@ class Notice:
         if not self.said:
             self.said = True
             with contextlib.suppress(OSError, ValueError, AttributeError):  # closed meanwhile
-                print(self.text, file=sys.stderr, flush=True)
+                print(self.text(), file=sys.stderr, flush=True)

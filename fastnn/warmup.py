@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import multiprocessing
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -12,11 +13,14 @@ from functools import partial
 import numpy as np
 
 from .checks import Array
+from .engine.cores import usable_cores
 from .formulas.activations import ActivationFunction, Identity
 from .formulas.component import built_in
 from .formulas.losses import LossFunction, MSELoss
 from .formulas.optimizers import Optimizer
 from .kernels.descent import descend_address
+from .kernels.cache import KernelCache
+from .kernels.compiling import NOTICE
 from .kernels.order import shuffle
 from .kernels.products import multiply_address
 from .kernels.team import end_call, team_addresses
@@ -51,21 +55,45 @@ def warmup(dtype: np.typing.DTypeLike = "float64", part: tuple[int, int] = (0, 1
 
 
 def compile_all(dtypes: Sequence[str], jobs: int = 1) -> Iterator[tuple[str, int, float]]:
-    """Warm up for each dtype, in `jobs` processes; yields it, how many classes it has, and the seconds it took."""
+    """Warm up for each dtype, in `jobs` processes; yields it, how many classes it has, and the seconds it took.
+
+    There are no more processes than cores: each takes 0.2 GB, and compiles on one.
+
+    Raises
+    ------
+    OSError
+        As soon as compiled code is not kept.
+    """
+    jobs = min(jobs, usable_cores())
     for dtype in dtypes:
         started = time.perf_counter()
         if jobs == 1:
-            count = len(list(warmup(dtype)))
+            count = _warm_part(dtype)
         else:
             # What all classes share comes first, or each process would compile it
-            next(warmup(dtype))
-            with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+            next(_kept(dtype))
+            with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _leave_the_word) as pool:
                 count = sum(pool.map(_warm_part, [dtype] * jobs, [(k, jobs) for k in range(jobs)]))
         yield dtype, count, time.perf_counter() - started
 
 
-def _warm_part(dtype: str, part: tuple[int, int]) -> int:
-    return len(list(warmup(dtype, part)))
+def _kept(dtype: str, part: tuple[int, int] = (0, 1)) -> Iterator[str]:
+    """What `warmup` yields, while all of it is kept."""
+    KernelCache.lost = ""
+    for name in warmup(dtype, part):
+        if KernelCache.lost:
+            raise OSError(KernelCache.lost)
+        yield name
+
+
+def _warm_part(dtype: str, part: tuple[int, int] = (0, 1)) -> int:
+    return len(list(_kept(dtype, part)))
+
+
+def _leave_the_word() -> None:
+    """The process that this one works for says what there is to say."""
+    NOTICE.said = True
+    warnings.simplefilter("ignore")
 
 
 def _classes(dtype: np.typing.DTypeLike) -> Iterator[tuple[str, Callable[[], object]]]:

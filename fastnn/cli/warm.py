@@ -15,7 +15,7 @@ DTYPES = ("float32", "float64")
 def warmup(
     *,
     dtype: Annotated[list[str] | None, typer.Option(help="float32 or float64; by default both.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, max=1024, help="In so many processes.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, max=1024, help="In so many processes, but not more than cores.")] = 1,
     json: Json = False,
     debug: Debug = False,
 ) -> None:

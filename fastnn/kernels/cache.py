@@ -152,8 +152,14 @@ class KernelCache(FunctionCache):
     Numba's own choice of a folder is the first it may write to: ``NUMBA_CACHE_DIR``, ``__pycache__`` beside the
     source, the user's cache. Those before it are read, too: they may have been filled by another user. Where there
     is none to write to, or no room, the code is kept in memory.
+
+    Attributes
+    ----------
+    lost : str
+        Of the class: why code that this process compiled is not on disk, in words; "" where all of it is.
     """
 
+    lost: str = ""
     _warned = False
 
     def __init__(self, function: Callable[..., Any], key: str | None = None) -> None:
@@ -181,6 +187,11 @@ class KernelCache(FunctionCache):
         """The folder that is written to; None without any."""
         return self._places[-1][0].locator.get_cache_path() if self._places else None
 
+    @property
+    def keeps(self) -> bool:
+        """Whether there is a folder to write to."""
+        return self.cache_path is not None and _can_write(self.cache_path)
+
     def flush(self) -> None:
         """Remove what is kept of this function."""
         for _, file in self._places:
@@ -205,18 +216,26 @@ class KernelCache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except OSError as error:  # the code is ready, so go on
+            KernelCache.lost = (
+                f"compiled code cannot be kept in {self.cache_path}: {error}. Make room there, or name another folder "
+                "in the environment variable NUMBA_CACHE_DIR"
+            )
             if not KernelCache._warned:
                 KernelCache._warned = True
                 warnings.warn(
-                    f"compiled code cannot be kept in {self.cache_path}: {error}. This process goes on without; later "
-                    "ones compile again. Make room there, or name another folder in the environment variable "
-                    "NUMBA_CACHE_DIR",
+                    f"{KernelCache.lost}. This process goes on without; later ones compile again",
                     RuntimeWarning,
                     stacklevel=2,
                 )
 
     def _save_overload(self, sig: Any, data: Any) -> None:
-        if self._places and _can_write(self.cache_path or ""):
+        if not self.keeps:
+            tried = ", ".join(implementation.locator.get_cache_path() for implementation, _ in self._places)
+            KernelCache.lost = (
+                f"compiled code cannot be kept: {tried or 'no folder'} cannot be written to. Name a folder that can be "
+                "in the environment variable NUMBA_CACHE_DIR"
+            )
+        else:
             implementation, file = self._places[-1]
             if implementation.check_cachable(data):
                 file.save(self._index_key(sig, data.codegen), implementation.reduce(data))

@@ -116,7 +116,7 @@ def undisturbed(function: F) -> F:
         try:
             held.begin()
             _compiling.append(held)
-            with _NOTICE.during(), _uncollected():
+            with NOTICE.during(), _uncollected():
                 return function(*args, **options)
         finally:
             _compiling.clear()
@@ -138,7 +138,17 @@ def _uncollected() -> Iterator[None]:
         gc.enable()
 
 
-_NOTICE = Notice("fastnn compiles what this network needs; that is kept for later runs, which start at once")
+def _notice() -> str:
+    """What is said to whoever waits."""
+    if KernelCache(_notice).keeps:
+        return "fastnn compiles what this network needs; that is kept for later runs, which start at once"
+    return (
+        "fastnn compiles what this network needs, in every process: there is no folder to keep it in; name one in the "
+        "environment variable NUMBA_CACHE_DIR"
+    )
+
+
+NOTICE = Notice(_notice)
 _compiling: list[_HeldBack] = []  # in the main thread, which is the one that has handlers
 
 

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import pickle
+import re
 import resource
 import shutil
 import stat
@@ -335,6 +336,31 @@ def test_the_cache_beside_the_sources_is_read_as_well(tmp_path, locked):
     locked(tree)
     assert printed("print(hits(), result(1.5))", **environment) == (["1", "2.5"], "")
     assert not list(home.rglob("*.nb?"))
+
+
+@linux
+def test_warming_up_fails_where_nothing_can_be_kept(tmp_path, locked):
+    home, tree = tmp_path / "home", tmp_path / "tree"
+    home.mkdir()
+    shutil.copytree(ROOT / "fastnn", tree / "fastnn", ignore=shutil.ignore_patterns("__pycache__"))
+    locked(tmp_path)
+    script = """
+        from fastnn import warmup
+        from fastnn.kernels import compiling
+        warmup.warmup = lambda dtype, part: [result(1.5) and "one", result(2.5) and "two"]
+        print(compiling.NOTICE.text())
+        try:
+            print(list(warmup.compile_all(["float64"])))
+        except OSError as error:
+            print(error)
+    """
+    out = " ".join(printed(script, root=tree, HOME=str(home))[0])
+    assert "compiles what this network needs, in every process" in out
+    assert re.search(r"cannot be kept: \S+/__pycache__, \S+ cannot be written to. Name .*NUMBA_CACHE_DIR$", out)
+    home.chmod(0o755)
+    out = " ".join(printed(script, root=tree, HOME=str(home))[0])
+    assert "that is kept for later runs" in out
+    assert "('float64', 2, " in out
 
 
 @linux

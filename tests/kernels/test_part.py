@@ -90,7 +90,7 @@ class Terminal:
 def test_long_work_is_announced_once_to_a_person(monkeypatch, watched):
     terminal = Terminal(watched)
     monkeypatch.setattr(sys, "stderr", terminal)
-    notice = audience.Notice("compiling", patience=0.0)
+    notice = audience.Notice(lambda: "compiling", patience=0.0)
     for _ in range(3):
         with notice.during():
             for _ in range(1000):
@@ -103,7 +103,7 @@ def test_long_work_is_announced_once_to_a_person(monkeypatch, watched):
 def test_short_work_is_not_announced(monkeypatch):
     terminal = Terminal(True)
     monkeypatch.setattr(sys, "stderr", terminal)
-    notice = audience.Notice("compiling", patience=1000.0)
+    notice = audience.Notice(lambda: "compiling", patience=1000.0)
     with notice.during():
         pass
     assert terminal.text == ""
