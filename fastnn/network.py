@@ -60,7 +60,7 @@ class NeuralNetwork:
     loss_function : LossFunction or str
         The loss: an object, or the name of one, such as "mse", "mae", "cross_entropy" or "bce".
     learning_rate : float or Schedule
-        Step size, at least 0; kept as ``net.lr``, which may be changed at any time.
+        Step size, at least 0; kept as ``net.lr``, or ``net.learning_rate``, which may be changed at any time.
     optimizer : Optimizer or str, optional
         The rule that makes a step of a gradient, or its name, such as "adam"; by default `SGD`, the article's.
     clip_norm, clip_value : float, optional
@@ -169,6 +169,8 @@ class NeuralNetwork:
         else:
             self._given_rate = value if isinstance(value, Schedule) else None
             self.engine.rate = _schedule(value)
+
+    learning_rate = lr  # as the constructor calls it: a plain attribute of that name would change nothing
 
     @property
     def optimizer(self) -> Optimizer:

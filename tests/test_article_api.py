@@ -678,3 +678,24 @@ def test_outputs_are_the_references(dtype):
     first = net.forward_pass(x)
     net.forward_pass(-x)
     np.testing.assert_allclose(first, slow, TOLERANCE[dtype], TOLERANCE[dtype])  # not the network's own memory
+
+
+@pytest.mark.parametrize(("W", "b"), [("_W", "_b"), ("W", "b"), ("weights", "biases")])
+def test_each_name_of_the_weights_reaches_the_kernels(W, b):
+    net, x = network(), columns()[0]
+    layer = net.layers[-1]
+    setattr(layer, W, np.ones((OUTS, 4)))
+    setattr(layer, b, np.full((OUTS, 1), 2.0))
+    assert np.array_equal(getattr(layer, W), np.ones((OUTS, 4)))
+    hidden = net.layers[1].forward_pass(net.layers[0].forward_pass(x))
+    np.testing.assert_allclose(net.forward_pass(x), hidden.sum(axis=0) + np.full((OUTS, N), 2.0))
+
+
+def test_the_learning_rate_has_the_constructors_name_too():
+    net, twin = network(), network()
+    net.learning_rate = twin.lr = 0.25
+    assert (net.lr, net.learning_rate) == (0.25, 0.25)
+    x, t = columns()
+    assert net.train(x, t, epochs=2) == twin.train(x, t, epochs=2)
+    with pytest.raises(ValueError, match="learning_rate is -1"):
+        net.learning_rate = -1

@@ -14,10 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import between_zero_and_one, flag, fraction, not_negative, positive_number
+from ..checks import between_zero_and_one, flag, fraction, not_negative, positive_number, shown
 from .component import Component, is_built_in
 
 Number = Any  # a NumPy array, or inside a kernel one number
+
+
+_RATES = ("lr", "learning_rate")  # as other libraries' optimisers call what the network has here
+_WHOSE = (
+    "The learning rate is the network's: NeuralNetwork(..., learning_rate=0.01), net.lr = 0.01, or learning_rate_init "
+    "of an estimator"
+)
 
 
 class Optimizer(Component, ABC):
@@ -51,18 +58,22 @@ class Optimizer(Component, ABC):
 
     def __new__(cls, *args: Any, **settings: Any) -> Any:
         # elsewhere an optimiser's first argument is the learning rate, and here a number by place would be a momentum
-        rate = next((name for name in ("lr", "learning_rate") if name in settings), None)
+        rate = next((name for name in _RATES if name in settings), None)
         maker = next(one for one in cls.__mro__ if "__init__" in vars(one))
         if is_built_in(maker) and (args or rate is not None):
             names = [name for name in inspect.signature(maker.__init__).parameters if name != "self"]  # type: ignore[misc]
             named = ", ".join(f"{name}={value!r}" for name, value in zip(names, args))
             came = f"{rate}={settings[rate]!r} came" if rate else f"{args[0]!r} came without one"
             raise TypeError(
-                f"{cls.__name__} takes its settings by name, and {came}; expected {cls.__name__}({named}). The "
-                "learning rate is the network's: NeuralNetwork(..., learning_rate=0.01), net.lr = 0.01, or "
-                "learning_rate_init of an estimator"
+                f"{cls.__name__} takes its settings by name, and {came}; expected {cls.__name__}({named}). {_WHOSE}"
             )
         return super().__new__(cls, *args, **settings)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _RATES and is_built_in(type(self)):
+            came = f"{type(self).__name__}.{name} is {shown(value)}"
+            raise AttributeError(f"{came}, which would change nothing; expected it elsewhere. {_WHOSE}")
+        super().__setattr__(name, value)
 
     @abstractmethod
     def update(self, w: Number, g: Number, lr: Number, step: Number, *state: Number) -> Any:

@@ -55,8 +55,8 @@ class Layer(BaseLayer):
 
     Attributes
     ----------
-    weights, _W : ndarray (outs, ins)
-    biases, _b : ndarray (outs, 1)
+    weights, W, _W : ndarray (outs, ins)
+    biases, b, _b : ndarray (outs, 1)
         Views of the layer's own memory. Write into them, or assign an array, at any time: the
         next step uses the new values.
 
@@ -82,7 +82,7 @@ class Layer(BaseLayer):
     act_function: ActivationFunction
     bias_lr_factor: float = 1.0
     parametrization: str = "standard"
-    _unwatched = frozenset({"_W", "_b", "weights", "biases"})  # the numbers are the kernels' own to look at
+    _unwatched = frozenset({"_W", "_b", "weights", "biases", "W", "b"})  # the numbers are the kernels' own to look at
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class Layer(BaseLayer):
         assign("b", self._b, values)
         self.wipe_padding()
 
-    weights, biases = _W, _b
+    weights, biases = W, b = _W, _b
 
     def forward_pass(self, x: Any) -> Array:
         """``f(W x + b)`` for columns x (ins, N), as the article writes it, in NumPy.

@@ -309,3 +309,17 @@ def test_what_is_no_optimizer(optimizer):
     with pytest.raises((TypeError, ValueError), match="optimizer is"):
         net.optimizer = optimizer
     assert net.optimizer is before
+
+
+@pytest.mark.parametrize("rate", ["lr", "learning_rate"])
+def test_a_rate_that_would_change_nothing_is_refused(rate):
+    net = fastnn.mlp([2, 3, 1], seed=0)
+    with pytest.raises(AttributeError, match=rf"Adam.{rate} is 0.5, which would change nothing; .* net.lr = 0.01"):
+        setattr(net.optimizer, rate, 0.5)
+
+    class Own(Adam):  # which may have one
+        def __init__(self):
+            super().__init__()
+            setattr(self, rate, 2.0)
+
+    assert getattr(Own(), rate) == 2.0
