@@ -27,6 +27,8 @@ else:  # a type checker would believe that there is every name
             globals().update({known: getattr(public, known) for known in public.__all__}, __all__=public.__all__)
             if name in globals():
                 return globals()[name]
+            if name in public.elsewhere:
+                raise AttributeError(f"module {__name__!r} has no attribute {name!r}: {public.elsewhere[name]}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__():

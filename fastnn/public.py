@@ -186,3 +186,18 @@ __all__ = [
     "parquet",
     "set_num_threads",
 ]
+
+elsewhere = {
+    **dict.fromkeys(("MLPClassifier", "MLPRegressor", "BankSearchCV"), "it is in fastnn.sklearn"),
+    **dict.fromkeys(("TabularClassifier", "TabularRegressor", "Preprocessor"), "it is in fastnn.tabular"),
+    **dict.fromkeys(("Dense", "Linear"), "it is Layer(ins, outs, 'relu'), which has its activation within"),
+    **dict.fromkeys(("Sequential", "Model", "MLP"), "take mlp([784, 128, 10], 'relu'), or a NeuralNetwork of layers"),
+    **dict.fromkeys(("Softmax", "softmax"), "CrossEntropyLoss has it inside, and net.predict_proba applies it"),
+    "BatchNormalization": "it is BatchNorm",
+    "LayerNormalization": "it is LayerNorm",
+    "BCELoss": "take BCEWithLogitsLoss, with Identity as the last activation",
+    "NLLLoss": "take CrossEntropyLoss, with Identity as the last activation",
+    "L1Loss": "it is MAELoss",
+    "load_model": "it is load",
+}
+"""Of names that users of other libraries look for, where to find the like here."""

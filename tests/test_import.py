@@ -110,3 +110,16 @@ from fastnn import Layer, MSELoss, NeuralNetwork, Scale
 net = NeuralNetwork([Layer(2, 2, "tanh", seed=0), Scale(2.0)], MSELoss(), 0.1)
 pickle.dump(net, open({file!r}, "wb"))"""
     assert fresh(make + show) == fresh(f"import pickle; net = pickle.load(open({file!r}, 'rb'))" + show)
+
+
+def test_names_of_other_libraries_lead_to_ours():
+    for name, where in public.elsewhere.items():
+        with pytest.raises(AttributeError, match=f"no attribute '{name}': ") as raised:
+            getattr(fastnn, name)
+        assert where in str(raised.value)
+        assert name not in fastnn.__all__
+    for room in ("sklearn", "tabular"):
+        module = pytest.importorskip(f"fastnn.{room}")
+        assert {name for name, where in public.elsewhere.items() if where.endswith(f".{room}")} == set(module.__all__)
+    with pytest.raises(AttributeError, match=r"no attribute 'Nothing'$"):
+        fastnn.Nothing  # noqa: B018
