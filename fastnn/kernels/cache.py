@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import pathlib
 import pickle
+import pkgutil
 import tempfile
 import time
+import types
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import llvmlite
@@ -31,9 +34,27 @@ ABANDONED = 3600.0  # seconds after which a file that is still being written is 
 def _fingerprint() -> str:
     """Hash of the source of all kernels and of the versions that compile it."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {numba.__file__}".encode())
-    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+    sources = [path.read_bytes() for path in sorted(pathlib.Path(__file__).parent.glob("*.py"))]
+    for text in sources or _modules(__name__.rpartition(".")[0]):
+        digest.update(text)
     return digest.hexdigest()
+
+
+def _modules(package: str) -> Iterator[bytes]:
+    """What stands for the sources of a package in an archive, or compiled alone: the code of its modules."""
+    for module in sorted(
+        pkgutil.iter_modules(importlib.import_module(package).__path__), key=lambda module: module.name
+    ):
+        loader: Any = importlib.util.find_spec(f"{package}.{module.name}").loader  # type: ignore[union-attr]
+        yield repr(_in_words(loader.get_code(f"{package}.{module.name}"))).encode()
+
+
+def _in_words(constant: Any) -> Any:
+    """A constant, or code with all that stands in it, in the same words in every process."""
+    if isinstance(constant, types.CodeType):
+        within = [_in_words(one) for one in constant.co_consts]
+        return constant.co_name, constant.co_code, constant.co_names, constant.co_varnames, within
+    return sorted(map(repr, constant)) if isinstance(constant, frozenset) else repr(constant)
 
 
 FINGERPRINT = _fingerprint()

@@ -1,5 +1,6 @@
 """The disk cache: damaged and foreign entries, folders nobody may write to, full disks, many processes at once."""
 
+import compileall
 import ctypes
 import errno
 import os
@@ -361,6 +362,36 @@ def test_warming_up_fails_where_nothing_can_be_kept(tmp_path, locked):
     out = " ".join(printed(script, root=tree, HOME=str(home))[0])
     assert "that is kept for later runs" in out
     assert "('float64', 2, " in out
+
+
+@pytest.mark.parametrize("kind", ["archive", "without sources"])
+def test_other_sources_are_others_where_there_are_no_files_of_them(tmp_path, kind):
+    """As in a program that was frozen: its next version may find the cache of this one."""
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT / "fastnn", tree / "fastnn", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def fingerprint(seed):
+        place = tmp_path / f"place-{len(list(tmp_path.iterdir()))}"
+        if kind == "archive":
+            shutil.make_archive(str(place), "zip", tree)
+            place = place.with_suffix(".zip")
+        else:
+            shutil.copytree(tree, place)
+            compileall.compile_dir(place, quiet=1, legacy=True)
+            for path in place.rglob("*.py"):
+                path.unlink()
+        script = "import fastnn.kernels.cache as cache; print(cache.FINGERPRINT, cache.__file__)"
+        environment = {**os.environ, "PYTHONPATH": str(place), "PYTHONHASHSEED": str(seed)}
+        out = subprocess.check_output([sys.executable, "-c", script], text=True, env=environment, cwd=tmp_path)
+        print_of, file = out.split()
+        assert file.startswith(str(place))
+        return print_of
+
+    before = fingerprint(1)
+    assert fingerprint(2) == before
+    module = tree / "fastnn/kernels/zeros.py"
+    module.write_text(module.read_text() + "\nANOTHER = 3\n")
+    assert fingerprint(1) != before
 
 
 @linux
