@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from .checks import Array, optional, shown, text
+from .checks import Array, flag, optional, shown, text
 from .data.form import Form
 from .data.sources import check_in_memory
 from .engine.crew import share_out, thread_count
@@ -205,6 +205,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         """
         self._check()
         check_in_memory(X, "a bank")
+        bootstrap = flag(bootstrap, "bootstrap")
         settings = Settings(
             epochs=epochs,
             batch_size=batch_size,
@@ -277,6 +278,7 @@ class NetworkBank(Sequence[NeuralNetwork]):
         -------
         ndarray, or (ndarray, ndarray)
         """
+        return_std = flag(return_std, "return_std")
         found = self.predict(X, threads=threads)
         return (found.mean(axis=0), found.std(axis=0)) if return_std else found.mean(axis=0)
 

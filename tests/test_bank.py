@@ -260,6 +260,8 @@ def test_predictions(monkeypatch, threads):
     np.testing.assert_array_equal(mean, each.mean(axis=0))
     np.testing.assert_array_equal(std, each.std(axis=0))
     np.testing.assert_array_equal(bank.predict_mean(X.tolist()), mean)
+    with pytest.raises(TypeError, match="return_std is 'no'; expected True or False"):
+        bank.predict_mean(X, "no")
     scores = bank.evaluate(X, VALUES, ["mse"], threads=threads)
     assert scores["loss"].tolist() == [net.evaluate(X, VALUES)["loss"] for net in bank]
     assert scores["mse"].shape == (5,)
@@ -366,6 +368,7 @@ NAN[3, 1] = np.nan
         ({"validation_data": (NAN, VALUES)}, ValueError, "X of validation_data holds nan"),
         ({"validation_data": ([X, NAN], [VALUES] * 2)}, ValueError, r"X\[1\] of validation_data holds nan"),
         ({"epochs": 0}, ValueError, "epochs"),
+        ({"bootstrap": "no"}, TypeError, "bootstrap is 'no'; expected True or False"),
         ({"threads": 0}, ValueError, "threads is 0"),
         ({"threads": 1.5}, TypeError, "threads is 1.5"),
         ({"seed": [1, 2, 3]}, ValueError, "seed holds 3 seeds; expected 2"),

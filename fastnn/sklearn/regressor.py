@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
 
-from ..checks import Array
+from ..checks import Array, flag
 from ..formulas.losses import LogLinkLoss, LossFunction
 from ..formulas.names import named
 from ..training.callbacks import Trainee
@@ -283,7 +283,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         rows = self._rows(X)
         predictor = self._predictor(rows)
-        if return_std and len(self.networks_) == 1:
+        if flag(return_std, "return_std") and len(self.networks_) == 1:
             raise ValueError("return_std is True but n_networks is 1; expected an ensemble, such as n_networks=10")
         found = predictor.predict(rows)
         if found.ndim == 2:

@@ -15,6 +15,7 @@ from ..checks import (
     at_least_one,
     between_zero_and_one,
     finite_number,
+    flag,
     fraction,
     levels,
     one_of,
@@ -293,7 +294,7 @@ class TabularRegressor(RegressorMixin, BaseTabular):
             Whether to return the standard deviations, too: for ``distribution="normal"``.
         """
         check_is_fitted(self)
-        if return_std and self.distribution_ is None:
+        if flag(return_std, "return_std") and self.distribution_ is None:
             raise ValueError(
                 "return_std is True, but this regressor has no distribution; expected distribution='normal'"
             )

@@ -149,6 +149,8 @@ def test_ensembles_of_regressors(wave, solver):
     assert std[1] > std[0] > 0
     with pytest.raises(ValueError, match="n_networks is 1"):
         MLPRegressor(**SMALL).fit(X, y).predict(X, return_std=True)
+    with pytest.raises(TypeError, match="return_std is 'no'; expected True or False"):
+        model.predict([[0.5]], return_std="no")
 
 
 def test_ensembles_of_classifiers():

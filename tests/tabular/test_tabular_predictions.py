@@ -140,6 +140,8 @@ def test_standard_deviations():
     assert np.median(deviation[spread == 0.5]) == pytest.approx(0.5, rel=0.35)
     with pytest.raises(ValueError, match="distribution='normal'"):
         TabularRegressor(**{**QUICK, "epochs": 1}).fit(frame, mean).predict(frame, return_std=True)
+    with pytest.raises(TypeError, match="return_std is 'no'; expected True or False"):
+        model.predict(frame, return_std="no")
 
 
 def test_intervals_without_held_out_rows():
