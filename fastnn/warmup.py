@@ -18,9 +18,9 @@ from .formulas.activations import ActivationFunction, Identity
 from .formulas.component import built_in
 from .formulas.losses import LossFunction, MSELoss
 from .formulas.optimizers import Optimizer
-from .kernels.descent import descend_address
 from .kernels.cache import KernelCache
 from .kernels.compiling import NOTICE
+from .kernels.descent import descend_address
 from .kernels.order import shuffle
 from .kernels.products import multiply_address
 from .kernels.team import end_call, team_addresses
