@@ -97,7 +97,8 @@ class Table:
             )
         if type(values).__name__ == "LazyFrame":
             raise TypeError("X is a lazy frame; expected one in memory: X.collect()")
-        check_in_memory(values, "a model of tables")
+        if not isinstance(values, dict):  # of columns, which pandas makes a frame of
+            check_in_memory(values, "a model of tables")
         self.names: tuple[str, ...] | None = None
         self._column: Callable[[int], Column]
         self._values: Callable[[int], list[Any]]
