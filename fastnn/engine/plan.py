@@ -106,6 +106,7 @@ class Plan:
         self._tiny = 0  # the address of its own kernel
         self._descent: tuple[OptimizerState, bool] | None = None
         self.plain: bool | None = None  # whether a step is W -= lr dW and nothing else; None: not known yet
+        self._adjusts = False  # whether penalties or limits change what a step takes off the weights
         self.article: bool | None = None  # whether the article's loop is all there is to a step
         self.seen = 0  # `changes.current` at the last look
         self._watched: list[Watched] = []
@@ -371,6 +372,8 @@ class Plan:
                 if not self.dWs:  # a plan with room for every gradient has its own
                     row["dW"] = _address(gradient)
             self._update_values = values
+        penalties = np.any(self._table["l1"]) or np.any(self._table["l2"])
+        self._adjusts = not plain and bool(penalties or record["limits"] or record["clip_value"] or record["whole"])
         self._descent, self.plain = (state, batches), plain
         self.article = bool(plain and not record["has_stages"])
 
@@ -421,10 +424,7 @@ class Plan:
 
     def choose_descent(self) -> None:
         """Choose the kernel that changes the weights by a batch; call it after `descend`."""
-        record, table = self._record[0], self._table
-        limits = record["clip_value"] or record["limits"] or np.any(table["l1"]) or np.any(table["l2"])
-        adjusts = record["update"] != 0 and bool(record["whole"] or limits)
-        record["descend"] = descend_address(self.dtype, adjusts)
+        self._record[0]["descend"] = descend_address(self.dtype, self._adjusts)
 
     def _tiny_steps(self, steps: int, ahead: int) -> int:
         """Address of the network's own kernel, or 0."""
