@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ..checks import positive_integer
-from ..kernels.team import ARRIVED, CLOSED, end_call
+from ..kernels.team import ARRIVED, CLOSED, end_call, team_addresses
 from .cores import default_threads
 from .pace import ALONE, Pace, Turn, pace_of
 from .workers import Worker
@@ -109,7 +109,10 @@ def team_size(products: int, steps: int, most: int) -> int:
     """How many threads suit a call of so many steps with so many multiplications each, which `most` could share."""
     if products * steps < WORTH_STARTING:
         return 1
-    return max(1, min(get_num_threads(), most, products // MIN_WORK))
+    size = max(1, min(get_num_threads(), most, products // MIN_WORK))
+    if size > 1:
+        team_addresses()  # compiled before anybody looks at the clock, or the first team would seem slow
+    return size
 
 
 class _Call:

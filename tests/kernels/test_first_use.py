@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastnn import Identity, Layer, MSELoss, NeuralNetwork, ReLU
+from fastnn.engine.threads import team_size
 from fastnn.kernels.compiling import undisturbed
 from fastnn.kernels.descent import descend_address
 from fastnn.kernels.team import team_addresses
@@ -49,6 +50,14 @@ def test_penalties_and_limits_are_there_when_they_are_needed(forgotten, settings
 def test_a_team_is_there_when_it_is_needed(forgotten, always_teams, monkeypatch):
     monkeypatch.setattr("fastnn.engine.threads._limit", 2)
     fit()
+    assert team_addresses.cache_info().currsize == 1
+
+
+def test_what_a_team_needs_is_there_before_its_time_is_taken(forgotten, always_teams, monkeypatch):
+    monkeypatch.setattr("fastnn.engine.threads._limit", 2)
+    assert team_size(1000, 1, 1) == 1
+    assert team_addresses.cache_info().currsize == 0
+    assert team_size(1000, 1, 2) == 2
     assert team_addresses.cache_info().currsize == 1
 
 
