@@ -41,7 +41,7 @@ def band_rows(rows: int, stride: int) -> int:
 
 
 def _make_descend(adjusts: bool) -> Callable[..., None]:
-    """The step, with what penalties and limits take of the time to compile, or without."""
+    """The step of a batch; one that never `adjusts` has no code for penalties and limits."""
 
     def descend_batch(address: int, x: Any, n: int, lr: float, who: int) -> None:
         """The step of all layers, from the n samples at `x`, after `backward_batch` of all of them.
@@ -86,8 +86,8 @@ def _make_descend(adjusts: bool) -> Callable[..., None]:
 def descend_address(dtype: np.dtype[Any], adjusts: bool) -> int:
     """Address of the compiled step: compiled by itself, as it is the larger half of what training needs.
 
-    Whether it `adjusts` gradients or weights is whether there are penalties or limits, or an update waits for all
-    gradients: code for that takes a tenth of the time to compile.
+    It `adjusts` where there are penalties or limits, or where updates wait for all gradients: code for that takes a
+    tenth of the time that a first fit compiles.
     """
     index = types.int64
     signature = types.void(index, types.CPointer(from_dtype(dtype)), index, types.float64, index)
