@@ -150,7 +150,7 @@ def of_numpy(save, *given, **arrays):
     ("t.csv", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
     ("t.csv", b"%PDF-1.4\n", "PDF"),
     ("t.tar", b"t.csv".ljust(257, b"\x00") + b"ustar\x00", "TAR"),
-    ("t.csv", gzip.compress(gzip.compress(b"")), "twice"),
+    ("t.csv", gzip.compress(gzip.compress(b"", mtime=0), mtime=0), "twice"),
     ("t.csv", b"\x88\x01\x00\x00\x00\x00\x00\x00{}", "safetensors"),
     ("t.arff", b"% x\n@relation x\n", "ARFF"),
     ("t.npz", of_numpy(np.savez, a=np.zeros(2, complex)), "'a' is of complex numbers"),
